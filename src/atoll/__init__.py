@@ -1,0 +1,1 @@
+"""One OpenStack cloud made of many."""

@@ -1,0 +1,1 @@
+"""The command line. Thin: everything it does is done elsewhere."""

@@ -1,0 +1,196 @@
+"""Choosing the site of a create: filters, then scores, each with its reason. Asks nobody; facts come in.
+
+The same facts give the same site. What is refused says which thing is where and what to do about it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from atoll.core.errors import BadRequest, Conflict, SiteUnavailable
+
+_UNKNOWN_ZONE: Final = {
+    "compute": "The requested availability zone is not available",
+    "block-storage": "Availability zone '{zone}' is invalid.",
+    "network": "AvailabilityZone {zone} could not be found.",
+}
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A site and the facts about it that matter for a create."""
+
+    site: str
+    state: Literal["enabled", "draining", "maintenance"] = "enabled"
+    healthy: bool = True
+    away: str = ""
+    """Why it is not healthy, for the message."""
+    placed_of_project: int = 0
+    """How many placed resources of any type the project has there."""
+    placed_of_type: int = 0
+    """How many resources of the wanted type are there, of all projects."""
+    last_chosen: float = 0.0
+    """When it was last chosen, in seconds of any clock; 0 means never."""
+
+
+class Thing(msgspec.Struct, frozen=True, kw_only=True):
+    """Something the body names, and the sites that have it."""
+
+    resource: str
+    id: str
+    sites: frozenset[str]
+
+
+class Want(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be created, as far as its place goes."""
+
+    resource: str
+    service: str = "compute"
+    zone: str | None = None
+    """What the user asked for, without Nova's `:host:node`."""
+    zones: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Every availability zone and its site."""
+    named: tuple[Thing, ...] = ()
+    """Volumes, networks, ports, groups, the image and the flavor."""
+    together: float = 10.0
+    """Weight of having the resources of a project in one site."""
+    spread: float = 1.0
+    """Weight of the site with the fewest resources of the type."""
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a site was left out (`points` is None) or how many points it got."""
+
+    site: str
+    rule: str
+    text: str
+    points: float | None = None
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """The site, and everything that was considered."""
+
+    site: str
+    reasons: tuple[Reason, ...]
+
+
+def choose(want: Want, candidates: Sequence[Candidate]) -> Choice:
+    """Choose among the candidates, which are in site order.
+
+    Raises `BadRequest` for an unknown zone or a thing no site has, `Conflict` when no site has all that is
+    named, `SiteUnavailable` when those that have are away or take nothing new.
+    """
+    reasons: list[Reason] = []
+    fitting = _fitting(want, candidates, reasons)
+    if not fitting:
+        raise _conflict(want)
+    open_sites = _open(fitting, reasons)
+    if not open_sites:
+        raise _unavailable(want, fitting)
+    order = {candidate.site: place for place, candidate in enumerate(candidates)}
+    totals = {candidate.site: 0.0 for candidate in open_sites}
+    for reason in _scores(want, open_sites):
+        reasons.append(reason)
+        totals[reason.site] += reason.points or 0.0
+    best = min(open_sites, key=lambda c: (-totals[c.site], c.last_chosen, order[c.site]))
+    return Choice(site=best.site, reasons=tuple(reasons))
+
+
+def _fitting(want: Want, candidates: Sequence[Candidate], reasons: list[Reason]) -> list[Candidate]:
+    """Keep the sites of the zone that have everything named."""
+    required: list[tuple[str, str, frozenset[str]]] = []
+    if want.zone is not None:
+        if want.zone not in want.zones:
+            text = _UNKNOWN_ZONE.get(want.service, _UNKNOWN_ZONE["compute"])
+            raise BadRequest(text.format(zone=want.zone), resource="availability_zone", id=want.zone)
+        text = f"availability zone {want.zone}"
+        required.append(("availability_zone", text, frozenset({want.zones[want.zone]})))
+    for thing in want.named:
+        if not thing.sites:
+            raise BadRequest(
+                f"{_words(thing.resource).capitalize()} {thing.id} could not be found.",
+                resource=thing.resource,
+                id=thing.id,
+            )
+        required.append((thing.resource, f"{_words(thing.resource)} {thing.id}", thing.sites))
+    kept = []
+    for candidate in candidates:
+        lacking = [(rule, text) for rule, text, sites in required if candidate.site not in sites]
+        for rule, text in lacking:
+            reasons.append(Reason(site=candidate.site, rule=rule, text=f"{text} is not there"))
+        if not lacking:
+            kept.append(candidate)
+    return kept
+
+
+def _open(fitting: Sequence[Candidate], reasons: list[Reason]) -> list[Candidate]:
+    kept = []
+    for candidate in fitting:
+        closed = _closed(candidate)
+        if closed:
+            reasons.append(Reason(site=candidate.site, rule="state", text=closed))
+        else:
+            kept.append(candidate)
+    return kept
+
+
+def _closed(candidate: Candidate) -> str:
+    if candidate.state == "draining":
+        return "is draining and takes nothing new"
+    if candidate.state == "maintenance":
+        return "is in maintenance"
+    if not candidate.healthy:
+        return f"is away ({candidate.away})" if candidate.away else "is away"
+    return ""
+
+
+def _scores(want: Want, candidates: Sequence[Candidate]) -> list[Reason]:
+    most = max(candidate.placed_of_type for candidate in candidates)
+    scored = []
+    for candidate in candidates:
+        here = candidate.placed_of_project
+        # Saturates: the second server of a project is as good a reason to stay as the hundredth.
+        scored.append(
+            Reason(
+                site=candidate.site,
+                rule="together",
+                points=want.together if here else 0.0,
+                text=f"the project has {here} resources there",
+            )
+        )
+        share = 1 - candidate.placed_of_type / most if most else 1.0
+        text = f"has {candidate.placed_of_type} of {_words(want.resource)} in all"
+        scored.append(Reason(site=candidate.site, rule="spread", points=want.spread * share, text=text))
+    return scored
+
+
+def _conflict(want: Want) -> Conflict:
+    places = [
+        f"{_words(thing.resource)} {thing.id} is in {_listed(sorted(thing.sites))}" for thing in want.named
+    ]
+    if want.zone is not None:
+        places.insert(0, f"availability zone {want.zone} is in {want.zones[want.zone]}")
+    if not places:
+        return Conflict(f"No site can take the {_words(want.resource)}.", resource=want.resource)
+    return Conflict(
+        f"No site can take the {_words(want.resource)}: {'; '.join(places)}. "
+        "Name only what one site has, or copy or move the rest there first.",
+        resource=want.resource,
+    )
+
+
+def _unavailable(want: Want, fitting: Sequence[Candidate]) -> SiteUnavailable:
+    sites = "; ".join(f"site {candidate.site} {_closed(candidate)}" for candidate in fitting)
+    return SiteUnavailable(
+        f"No site can take the {_words(want.resource)} now: {sites}. Nothing was created.",
+        resource=want.resource,
+        site=fitting[0].site if len(fitting) == 1 else None,
+    )
+
+
+def _words(resource: str) -> str:
+    return resource.replace("_", " ")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]

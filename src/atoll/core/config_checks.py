@@ -1,0 +1,345 @@
+"""What single values of the configuration cannot know: how they fit together. Also fills in the defaults.
+
+Called by `config` only. A check passes over what is missing because of a fault put down already.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from atoll.core.settings import (
+    SERVICES,
+    Config,
+    Equivalents,
+    Fault,
+    Gateway,
+    Identity,
+    Limits,
+    Placement,
+    Secret,
+    Site,
+    Store,
+    Zone,
+)
+
+_SITE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+"""Site names stand in header values, in `host@site` and in lists with commas."""
+
+_ALIASES: Final = {
+    "volume": "block-storage",
+    "volumev3": "block-storage",
+    "block-store": "block-storage",
+    "cinder": "block-storage",
+    "nova": "compute",
+    "glance": "image",
+    "neutron": "network",
+    "keystone": "identity",
+}
+
+_STORES: Final = ("sqlite", "postgresql", "mysql", "mariadb")
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """What could be read; a table is None if it has a fault, and faulty sites are not there."""
+
+    gateway: Gateway | None
+    identity: Identity | None
+    store: Store | None
+    limits: Limits | None
+    placement: Placement | None
+    sites: Mapping[str, Site]
+    zones: Mapping[str, Zone]
+    equivalents: tuple[Equivalents, ...]
+    broken: frozenset[str]
+    """The places of the faults found so far."""
+
+    def lacks_sites(self) -> bool:
+        """Whether some site may be missing here only because of a fault in it."""
+        return any(place == "sites" or place.startswith("sites.") for place in self.broken)
+
+
+def check(draft: Draft, env: Mapping[str, str]) -> list[Fault]:
+    """Give every fault of how the parts fit together."""
+    checks: list[Callable[[Draft], list[Fault]]] = [
+        _check_gateway,
+        _check_identity,
+        _check_sites,
+        _check_numbers,
+        _check_endpoints,
+        _check_default_site,
+        _check_zones,
+        _check_equivalents,
+    ]
+    faults = [fault for one in checks for fault in one(draft)]
+    return faults + _check_store(draft, env)
+
+
+def finish(draft: Draft, env: Mapping[str, str]) -> Config:
+    """Fill in the defaults of a draft without faults."""
+    assert draft.gateway and draft.identity and draft.store and draft.limits and draft.placement  # noqa: S101, PT018
+    gateway = draft.gateway
+    public_url = gateway.public_url or _url_of(gateway)
+    names = list(draft.sites)
+    sites = {
+        name: msgspec.structs.replace(
+            site,
+            number=_number(site, place),
+            endpoints=MappingProxyType({kind: url.rstrip("/") for kind, url in site.endpoints.items()}),
+        )
+        for place, (name, site) in enumerate(draft.sites.items())
+    }
+    return Config(
+        gateway=msgspec.structs.replace(gateway, public_url=public_url.rstrip("/")),
+        identity=msgspec.structs.replace(draft.identity, auth_url=draft.identity.auth_url.rstrip("/")),
+        store=Store(url=Secret(_store_url(draft.store, env) or "")),
+        limits=draft.limits,
+        placement=msgspec.structs.replace(
+            draft.placement, default_site=draft.placement.default_site or names[0]
+        ),
+        sites=MappingProxyType(sites),
+        zones=MappingProxyType(_zones(draft)),
+        equivalents=draft.equivalents,
+    )
+
+
+def _check_gateway(draft: Draft) -> list[Fault]:
+    gateway = draft.gateway
+    if gateway is None:
+        return []
+    faults = []
+    hosts = []
+    for address in gateway.listen:
+        host = _host(address)
+        if host is None:
+            faults.append(Fault("gateway.listen", f"{address} is not address:port, such as 127.0.0.1:8774"))
+        else:
+            hosts.append(ipaddress.ip_address(host))
+    if not gateway.listen:
+        faults.append(Fault("gateway.listen", "is empty: nobody could reach Atoll"))
+    if faults:
+        return faults
+    if len(set(gateway.listen)) < len(gateway.listen):
+        faults.append(Fault("gateway.listen", "has an address twice"))
+    return faults + _check_public_url(gateway, hosts)
+
+
+def _check_public_url(
+    gateway: Gateway, hosts: list[ipaddress.IPv4Address | ipaddress.IPv6Address]
+) -> list[Fault]:
+    place = "gateway.public_url"
+    if not gateway.public_url:
+        if hosts[0].is_unspecified:
+            return [Fault(place, f"is needed, since clients cannot connect to {gateway.listen[0]}")]
+        return []
+    wrong = _url_fault(gateway.public_url)
+    if wrong:
+        return [Fault(place, wrong)]
+    url = urlsplit(gateway.public_url)
+    faults = []
+    if gateway.tls is not None and url.scheme == "http":
+        faults.append(Fault(place, "is http, but with gateway.tls Atoll serves https only"))
+    to_loopback = url.hostname == "localhost" or _is_loopback(url.hostname or "")
+    if to_loopback and not any(host.is_loopback or host.is_unspecified for host in hosts):
+        faults.append(Fault(place, f"is a loopback address, but Atoll listens at {gateway.listen[0]} only"))
+    return faults
+
+
+def _check_identity(draft: Draft) -> list[Fault]:
+    if draft.identity is None:
+        return []
+    url = draft.identity.auth_url
+    wrong = _url_fault(url)
+    if not wrong and not urlsplit(url).path.rstrip("/").endswith("/v3"):
+        wrong = f"has no version: did you mean {url.rstrip('/')}/v3?"
+    return [Fault("identity.auth_url", wrong)] if wrong else []
+
+
+def _check_sites(draft: Draft) -> list[Fault]:
+    faults = []
+    if not draft.sites and not draft.lacks_sites():
+        faults.append(Fault("sites", "is missing: name at least one site, as [sites.NAME]"))
+    for name, site in draft.sites.items():
+        if not _SITE_NAME.fullmatch(name):
+            faults.append(
+                Fault(f'sites."{name}"', "is not a name of letters, digits, '.', '_' and '-' (at most 63)")
+            )
+        if not site.endpoints:
+            faults.append(Fault(f"sites.{name}.endpoints", "is empty: name at least one, such as compute"))
+        for service, url in site.endpoints.items():
+            place = f"sites.{name}.endpoints.{service}"
+            if service not in SERVICES:
+                meant = _ALIASES.get(service)
+                hint = f"did you mean {meant}?" if meant else f"there are {', '.join(SERVICES)}"
+                faults.append(Fault(place, f"is not known: {hint}"))
+            wrong = _url_fault(url)
+            if wrong:
+                faults.append(Fault(place, wrong))
+    return faults
+
+
+def _check_numbers(draft: Draft) -> list[Fault]:
+    faults = []
+    owners: dict[int, str] = {}
+    for place, (name, site) in enumerate(draft.sites.items()):
+        number = _number(site, place)
+        if number in owners:
+            faults.append(
+                Fault(f"sites.{name}.number", f"is {number}, as that of {owners[number]}: give each its own")
+            )
+        owners.setdefault(number, name)
+    # Without the faulty sites the places are others, and so are the numbers that follow from them.
+    return [] if draft.lacks_sites() else faults
+
+
+def _check_endpoints(draft: Draft) -> list[Fault]:
+    faults = []
+    owners: dict[tuple[str, str], str] = {}
+    for name, site in draft.sites.items():
+        for service, url in site.endpoints.items():
+            if service == "identity":  # the sites of one cloud share it
+                continue
+            key = (service, url.rstrip("/").lower())
+            if key in owners:
+                message = f"is the endpoint of site {owners[key]} too: everything there would be listed twice"
+                faults.append(Fault(f"sites.{name}.endpoints.{service}", message))
+            owners.setdefault(key, name)
+    return faults
+
+
+def _check_default_site(draft: Draft) -> list[Fault]:
+    if draft.placement is None or not draft.placement.default_site:
+        return []
+    return _unknown_site(draft, "placement.default_site", draft.placement.default_site)
+
+
+def _check_zones(draft: Draft) -> list[Fault]:
+    faults = []
+    owners: dict[tuple[str, str | None], str] = {}
+    mapped = {zone.site for zone in draft.zones.values()}
+    for name, zone in draft.zones.items():
+        place = f"zones.{name}"
+        if not name or ":" in name or len(name) > 255:
+            faults.append(Fault(f'zones."{name}"', "is not a zone name: 1 to 255 characters without ':'"))
+        faults += _unknown_site(draft, f"{place}.site", zone.site)
+        target = (zone.site, zone.zone)
+        if target in owners:
+            faults.append(Fault(place, f"is the same as zones.{owners[target]}: a zone has one name"))
+        owners.setdefault(target, name)
+        if name in draft.sites and name != zone.site and name not in mapped:
+            message = (
+                f"is in {zone.site}, but is the name of a site that has no other zone: give that one too"
+            )
+            faults.append(Fault(place, message))
+    return faults
+
+
+def _check_equivalents(draft: Draft) -> list[Fault]:
+    faults = []
+    names: set[tuple[str, str]] = set()
+    owners: dict[tuple[str, str, str], str] = {}
+    for place, same in enumerate(draft.equivalents):
+        path = f"equivalents[{place}]"
+        if (same.resource, same.name) in names:
+            faults.append(Fault(f"{path}.name", f"{same.resource} {same.name} is declared twice"))
+        names.add((same.resource, same.name))
+        if len(same.ids) < 2:
+            faults.append(Fault(f"{path}.ids", "names fewer than two sites: there is nothing to be the same"))
+        for site, value in same.ids.items():
+            faults += _unknown_site(draft, f"{path}.ids.{site}", site)
+            key = (same.resource, site, value)
+            if key in owners:
+                faults.append(Fault(f"{path}.ids.{site}", f"{value} is {owners[key]} already"))
+            owners.setdefault(key, same.name)
+            if not value:
+                faults.append(Fault(f"{path}.ids.{site}", "is empty"))
+    return faults
+
+
+def _check_store(draft: Draft, env: Mapping[str, str]) -> list[Fault]:
+    if draft.store is None:
+        return []
+    place = "store.url"
+    if draft.store.url.startswith("env:") and not env.get(draft.store.url[4:]):
+        return [Fault(place, f"the environment variable {draft.store.url[4:]} is not set")]
+    url = _store_url(draft.store, env)
+    if url is None:
+        return [Fault(place, "is needed, since neither XDG_STATE_HOME nor HOME is set")]
+    scheme = url.partition("://")[0].partition("+")[0]
+    if "://" not in url or scheme not in _STORES:
+        # The URL is not shown: it may hold a password.
+        return [Fault(place, f"is not a database URL of {', '.join(_STORES[:-1])}: write sqlite:///PATH")]
+    return []
+
+
+def _unknown_site(draft: Draft, place: str, site: str) -> list[Fault]:
+    known = set(draft.sites) | {path.split(".")[1] for path in draft.broken if path.startswith("sites.")}
+    if site in known:
+        return []
+    return [Fault(place, f"there is no site {site}: there are {', '.join(sorted(known)) or 'none'}")]
+
+
+def _zones(draft: Draft) -> dict[str, Zone]:
+    mapped = {zone.site for zone in draft.zones.values()}
+    unnamed = {name: Zone(name=name, site=name) for name in draft.sites if name not in mapped}
+    return {**draft.zones, **unnamed}
+
+
+def _number(site: Site, place: int) -> int:
+    return place if site.number < 0 else site.number
+
+
+def _store_url(store: Store, env: Mapping[str, str]) -> str | None:
+    if store.url.startswith("env:"):
+        return env.get(store.url[4:])
+    if store.url:
+        return str(store.url)
+    home = env.get("HOME")
+    state = env.get("XDG_STATE_HOME") or (f"{home}/.local/state" if home else None)
+    return f"sqlite:///{state}/atoll/atoll.db" if state else None
+
+
+def _url_of(gateway: Gateway) -> str:
+    return f"{'https' if gateway.tls else 'http'}://{gateway.listen[0]}"
+
+
+def _host(address: str) -> str | None:
+    """Give the IP address of `address:port`, None if it is none; IPv6 stands in brackets."""
+    match = re.fullmatch(r"(?:\[([^\]]+)\]|([^:\[\]]+)):([0-9]{1,5})", address)
+    if match is None or int(match[3]) > 65535:
+        return None
+    host = "127.0.0.1" if match[2] == "localhost" else match[1] or match[2]
+    try:
+        parsed = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return host if (parsed.version == 6) == bool(match[1]) else None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _url_fault(text: str) -> str:
+    """Say what is wrong with a URL that requests are made of, empty if nothing is."""
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError as exc:
+        return f"is not a URL: {exc}"
+    if url.scheme not in ("http", "https") or not url.hostname:
+        return f"is not an http or https URL: {text!r}"
+    if url.username is not None or url.password is not None:
+        return "has a user or password in it, which does not belong there"
+    if url.query or url.fragment or text.endswith(("?", "#")):
+        return "has a query or fragment: give the part up to the version only"
+    if port == 0 or re.search(r"[\s\\]|[^\x21-\x7e]", text):
+        return f"is not a usable URL: {text!r}"
+    return ""

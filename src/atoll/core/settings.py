@@ -1,0 +1,211 @@
+"""The settings: what the configuration may say, as frozen Structs. Checks nothing by itself, see `config`.
+
+The docstring under each field is its reference: `config_reference` hands them out, a page is made of that.
+Say the unit and the consequence.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Final, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+SERVICES: Final = ("compute", "block-storage", "image", "network", "identity", "placement")
+"""The service types that a site can have an endpoint of."""
+
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+class Secret(str):
+    """Text that its repr does not show: it must not get into logs and tracebacks."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "***"
+
+
+class Fault(NamedTuple):
+    """Something wrong in the configuration."""
+
+    place: str
+    """`sites.paris.endpoints.compute`, or `line 3, column 5` where it is no TOML."""
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; `faults` has all that is wrong with it."""
+
+    def __init__(self, source: str, faults: list[Fault]) -> None:
+        super().__init__("\n".join(f"{source}: {fault}" for fault in faults))
+        self.source = source
+        self.faults = faults
+
+
+class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Serve HTTPS instead of HTTP."""
+
+    cert_file: Annotated[str, Meta(min_length=1)]
+    """Path of the certificate chain, PEM."""
+    key_file: Annotated[str, Meta(min_length=1)]
+    """Path of the key, PEM; must not be readable by others."""
+
+
+class Gateway(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What clients see of Atoll."""
+
+    listen: tuple[str, ...] = ("127.0.0.1:8774",)
+    """`address:port`, or a list of them, that Atoll listens at. Port 0 takes a free one."""
+    public_url: str = ""
+    """How clients reach Atoll; every link and the catalog begin with it. Default: from the first `listen`."""
+    region: Annotated[str, Meta(min_length=1, max_length=255)] = "Atoll"
+    """The one region name in the catalog."""
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    """Processes that share the listening sockets. More than one needs more than one core to be of use."""
+    partial: Literal["allow", "strict"] = "allow"
+    """Whether a list without one of the sites is an answer (with `X-Atoll-Missing-Sites`) or a 503."""
+    access_log: Annotated[str, Meta(min_length=1)] = "stdout"
+    """`stdout`, `none` or the path of a file: one line per request."""
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """`auto` is `console` on a terminal and `json` otherwise."""
+    drain_seconds: Annotated[float, Meta(ge=0, le=3600)] = 30.0
+    """Seconds that requests under way get to finish when Atoll is stopped; then they are cut."""
+    admin_roles: Annotated[tuple[str, ...], Meta(min_length=1)] = ("admin",)
+    """Roles that make a caller an administrator in Atoll's own checks."""
+    tls: Tls | None = None
+    """Certificate and key. Without them Atoll serves plain HTTP."""
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who is trusted, and how the sites trust Atoll."""
+
+    mode: Literal["shared"] = "shared"
+    """`shared`: the sites share one Keystone, the caller's token is passed on as it is."""
+    auth_url: str
+    """The Keystone that tokens are validated at, with its version: `http://keystone:5000/v3`."""
+    token_cache_seconds: Annotated[float, Meta(ge=0, le=3600)] = 60.0
+    """Seconds a validated token is believed: so long a revoked one may still work."""
+
+
+class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where locations are kept."""
+
+    url: Secret = Secret()
+    """A database URL, or `env:NAME` for a variable that holds one (it may have a password in it).
+    Default: `sqlite:///$XDG_STATE_HOME/atoll/atoll.db`, with `~/.local/state` where that is not set."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every bound, so that one client or one slow site does not take the rest along."""
+
+    deadline_seconds: Seconds = 60.0
+    """Seconds for a whole request, searches and all pages of a list included. Streamed bodies are exempt."""
+    connect_seconds: Seconds = 3.0
+    """Seconds to connect to a site; a site that takes longer is away for this request."""
+    site_connections: Count = 100
+    """Connections to one site from one process: the share of Atoll that one slow site can hold."""
+    site_queue: Count = 1000
+    """Requests that may wait for a connection to one site; any more are answered 503 at once."""
+    fan_out_per_second: Annotated[float, Meta(gt=0)] = 50.0
+    """Searches and lists over sites that a project may start each second; more are answered 429."""
+    fan_out_burst: Count = 200
+    """How many of them it may start at once after a pause."""
+    page_limit: Annotated[int, Meta(ge=1, le=10_000)] = 1000
+    """Items in one page, whatever `limit` asks for, as the services' own `max_limit`."""
+    body_bytes: Annotated[int, Meta(ge=1024)] = 10_485_760
+    """Size of a body that Atoll must read to decide; larger ones are 413. Streamed ones have no limit."""
+    header_bytes: Annotated[int, Meta(ge=8192, le=1_048_576)] = 65_536
+    """Size of all the headers of a request; more are 431."""
+
+
+class Placement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a site is chosen for what names neither zone nor anything that is in a site."""
+
+    default_site: str = ""
+    """The site for what belongs to no other. Default: the first one."""
+    together: Annotated[float, Meta(ge=0, le=1e6)] = 10.0
+    """Points for a site where the project has something already."""
+    spread: Annotated[float, Meta(ge=0, le=1e6)] = 1.0
+    """Points for having the fewest resources of the type."""
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A site: a region of a cloud. The order of the sites in the file is the order of sites."""
+
+    name: str = ""
+    """The name in `[sites.NAME]`: letters, digits, `.`, `_` and `-`. Users see it in messages."""
+    region: Annotated[str, Meta(min_length=1, max_length=255)]
+    """The name of the region in the site's own catalog."""
+    number: Annotated[int, Meta(ge=0, le=8191)] = -1
+    """The number in the upper bits of the site's integer ids; must never change while anybody keeps such ids.
+    Default: the place in the file, from 0."""
+    state: Literal["enabled", "draining", "maintenance"] = "enabled"
+    """`draining`: nothing new is placed there. `maintenance`: only what is there already is asked for."""
+    endpoints: Mapping[str, str]
+    """The URL of each service type: `compute`, `block-storage`, `image`, `network`. Tokens go only there."""
+
+
+class Zone(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An availability zone as users pick it. A site without any gets one of its own name."""
+
+    name: str = ""
+    """The name in `[zones.NAME]`."""
+    site: str
+    """The site that the zone is in."""
+    zone: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    """The zone of that site, for servers and volumes. Without it the site decides."""
+
+
+class Equivalents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Resources of several sites that are one thing to the user."""
+
+    resource: Literal["network", "subnet", "volume_type", "image", "flavor", "security_group"]
+    """What they are."""
+    name: Annotated[str, Meta(min_length=1, max_length=255)]
+    """What the one thing is called."""
+    ids: Mapping[str, str]
+    """Its id in each site."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole configuration, defaults filled in and checked."""
+
+    gateway: Gateway
+    identity: Identity
+    store: Store
+    limits: Limits
+    placement: Placement
+    sites: Mapping[str, Site]
+    zones: Mapping[str, Zone]
+    equivalents: tuple[Equivalents, ...] = ()
+
+    def zone_sites(self) -> dict[str, str]:
+        """Give every availability zone and its site."""
+        return {name: zone.site for name, zone in self.zones.items()}
+
+
+class FileReference(NamedTuple):
+    """A file the configuration names, for whoever may look at files."""
+
+    place: str
+    path: str
+    secret: bool
+
+
+TABLES: Final[Mapping[str, type[msgspec.Struct]]] = MappingProxyType(
+    {
+        "gateway": Gateway,
+        "identity": Identity,
+        "store": Store,
+        "limits": Limits,
+        "placement": Placement,
+        "sites": Site,
+        "zones": Zone,
+        "equivalents": Equivalents,
+    }
+)

@@ -1,0 +1,187 @@
+"""The way of a request, top to bottom: accept, authenticate, match, hand to the kind of its route, answer.
+
+    /{service}/{version}[/{project}]/…   an OpenStack service
+    /atoll/v1/…                          Atoll's own API
+    /healthz /readyz /metrics /          for operators
+
+Middleware there is none: what is true of every request stands in `handle`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+
+from atoll.core.errors import AtollError, BadRequest, Forbidden, NotFound, Unauthorized
+from atoll.gateway.call import Call, new_request_id
+from atoll.gateway.discovery import Discovery
+from atoll.gateway.events import Events
+from atoll.gateway.faults import fault
+from atoll.gateway.keystone import Keystone
+from atoll.gateway.lists import Lists
+from atoll.gateway.own import Own
+from atoll.gateway.parts import Parts
+from atoll.gateway.per_site import PerSite
+from atoll.gateway.placed import Placed
+from atoll.gateway.shared import Shared
+from atoll.gateway.summed import Summed
+from atoll.gateway.zones import Zones
+from atoll.services.table import Kind, Service, Shape
+from atoll.wire.client import Broken
+from atoll.wire.message import ProtocolRefused, Request
+from atoll.wire.server import ClientGone, Reply
+
+log = structlog.get_logger()
+
+Handle = Callable[[Call], Awaitable[None]]
+
+IDENTITY = "identity"
+
+
+class App:
+    """Answers requests; one for each process."""
+
+    def __init__(self, parts: Parts, services: Mapping[str, Service], *, deadline_seconds: float) -> None:
+        self._parts = parts
+        self._telemetry = parts.telemetry
+        self._tokens = parts.tokens
+        self._deadline = deadline_seconds
+        self._services = {name.encode(): service for name, service in services.items()}
+        self._loop = asyncio.get_running_loop()
+        self._telemetry.now = self._loop.time
+        self._own = Own(parts)
+        self._discovery = Discovery(parts)
+        placed = Placed(parts)
+        shared = Shared(parts, placed)
+        lists = Lists(parts)
+        per_site = PerSite(parts)
+        summed = Summed(parts)
+        zones = Zones(parts)
+        keystone = Keystone(parts, list(services))
+        self._default = self._any_site
+        # The whole dispatch: what a route's kind and shape lead to.
+        self._handlers: dict[tuple[Kind, Shape], Handle] = {
+            (Kind.PLACED, Shape.BY_ID): placed.by_id,
+            (Kind.PLACED, Shape.CREATE): placed.create,
+            (Kind.PLACED, Shape.LIST): lists.handle,
+            (Kind.SHARED, Shape.BY_ID): shared.by_id,
+            (Kind.SHARED, Shape.CREATE): shared.create,
+            (Kind.SHARED, Shape.LIST): lists.handle,
+            **{(Kind.SUMMED, shape): summed.handle for shape in Shape},
+            **{(Kind.PER_SITE, shape): per_site.handle for shape in Shape},
+            **{(Kind.ANY_SITE, shape): self._any_site for shape in Shape},
+            **{(Kind.ZONES, shape): zones.handle for shape in Shape},
+            **{(Kind.EVENTS, shape): Events(parts).handle for shape in Shape},
+            **{(Kind.IDENTITY, shape): keystone.pass_on for shape in Shape},
+            **{(Kind.CATALOG, shape): keystone.with_catalog for shape in Shape},
+        }
+
+    async def handle(self, request: Request, reply: Reply) -> None:
+        """Answer one request, whatever happens."""
+        call = Call(request, reply, _request_id(request), request.started + self._deadline)
+        try:
+            await self._route(call)
+        except (ClientGone, asyncio.CancelledError):
+            self._telemetry.count("client_gone", call.service_type)
+            if not reply.started:
+                reply.status = 499
+            raise
+        except Exception as error:  # noqa: BLE001 - the last net: every error becomes a fault
+            self._fail(call, error)
+        finally:
+            self._telemetry.answered(call)
+
+    async def _route(self, call: Call) -> None:
+        request = call.request
+        segments = request.path.split(b"/")
+        service = self._services.get(segments[1])
+        if service is None:
+            await self._own.handle(call, segments)
+            return
+        call.service = service
+        call.path = request.path[len(segments[1]) + 1 :] or b"/"
+        version = segments[2] if len(segments) > 2 else b""
+        tail = segments[3:]
+        if service.service_type == IDENTITY:
+            call.match = service.match(request.method, tail)
+            await self._pass_identity(call)
+            return
+        if version.decode("latin-1") not in service.versions or not any(tail):
+            await self._discovery.handle(call)
+            return
+        # authenticate
+        token = request.index.get(b"x-auth-token", b"")
+        caller = self._tokens.known(token, request.started)
+        if caller is None:
+            caller = await self._tokens.caller(token)
+        call.caller = caller
+        if caller.system:
+            raise Forbidden("A system-scoped token is for Atoll's own API only.")
+        # match
+        if service.project_in_path == "optional" and service.project_form.match(tail[0]):
+            project = tail[0].decode("latin-1")
+            tail = tail[1:]
+            if project != caller.project_id:
+                raise BadRequest(_wrong_project(service.service_type, project, caller.project_id))
+        call.match = service.match(request.method, tail)
+        route = call.match.route
+        if route is None:
+            await self._default(call)
+        else:
+            await self._handlers[route.kind, route.shape](call)
+
+    async def _pass_identity(self, call: Call) -> None:
+        route = call.match.route
+        if route is None:  # pragma: no cover - the table of identity ends with **
+            raise NotFound("Not found.")
+        await self._handlers[route.kind, route.shape](call)
+
+    async def _any_site(self, call: Call) -> None:
+        """What every site answers alike, and routes in no table: the first site that answers says."""
+        parts = self._parts
+        sites = parts.sites.with_service(call.service_type)
+        site = next((one for one in sites if one.healthy(call.service_type)), parts.sites.default)
+        endpoint = parts.endpoint(site, call)
+        response = await parts.forward.send(call, endpoint)
+        await parts.forward.pass_on(call, endpoint, response)
+
+    def _fail(self, call: Call, error: Exception) -> None:
+        """Answer with the fault of the service that was called."""
+        if isinstance(error, ProtocolRefused):
+            error = BadRequest(str(error))
+        if not isinstance(error, AtollError | Broken):
+            log.exception("request_failed", request_id=call.id, path=call.request.path.decode("latin-1"))
+        if call.reply.started:
+            call.reply.abort()
+            return
+        answer = fault(
+            call.service_type, error, accept=call.request.index.get(b"accept", b"").decode("latin-1") or None,
+            request_id=call.id,
+        )  # fmt: skip
+        lines = [b"%b: %b\r\n" % header for header in answer.headers]
+        if isinstance(error, Unauthorized):
+            lines.append(
+                b'WWW-Authenticate: Keystone uri="%b"\r\n' % f"{self._parts.public_url}/identity/v3".encode()
+            )
+        call.reply.send(answer.status, lines + call.extra_lines, answer.body)
+
+
+def _request_id(request: Request) -> str:
+    """The client's own id where it is one (it goes to every site), else a new one."""
+    given = request.index.get(b"x-openstack-request-id")
+    if (
+        given is not None
+        and len(given) == 40
+        and given.startswith(b"req-")
+        and given[4:].replace(b"-", b"").isalnum()
+    ):
+        return given.decode("latin-1")
+    return new_request_id()
+
+
+def _wrong_project(service_type: str, path: str, token: str) -> str:
+    if service_type == "compute":
+        return (
+            f"Malformed request URL: URL's project_id '{path}' doesn't match Context's project_id '{token}'"
+        )
+    return "Malformed request url"

@@ -1,0 +1,99 @@
+"""What a request body names, and the few bytes of it that are changed for a site."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from atoll.core.spans import find, splice
+from atoll.gateway.equivalents import Equivalents
+from atoll.services.table import Ref
+
+# A name that could not be an id: security groups are named either way.
+_UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}\Z")
+
+
+def decoded(text: bytes) -> dict[str, Any] | None:
+    """A JSON object, or None for anything else: the service called says what is wrong with it."""
+    try:
+        body = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def named(body: Mapping[str, Any], refs: Sequence[Ref]) -> list[tuple[str, str]]:
+    """Every (type, id or name) that a body names, each once."""
+    found = {}
+    for ref in refs:
+        for value in _values(body, ref.steps, ref.only_if):
+            if isinstance(value, str) and value:
+                found[(ref.resource, value)] = None
+    return list(found)
+
+
+def _values(node: Any, steps: Sequence[str], only_if: tuple[str, str] | None) -> Iterator[Any]:
+    if not steps:
+        yield node
+        return
+    step, rest = steps[0], steps[1:]
+    if step == "*":
+        if isinstance(node, list):
+            for element in node:
+                yield from _values(element, rest, only_if)
+    elif isinstance(node, dict) and step in node:
+        if not rest and only_if is not None and node.get(only_if[0]) != only_if[1]:
+            return
+        yield from _values(node[step], rest, only_if)
+
+
+def is_id(value: str) -> bool:
+    """Whether a value that may be a name or an id is an id."""
+    return _UUID.match(value) is not None
+
+
+def zone_named(body: Mapping[str, Any], place: str) -> str | None:
+    """The availability zone a body asks for (without Nova's `:host:node`), None when it asks for none."""
+    for value in _values(body, place.split("/"), None):
+        if isinstance(value, str) and value:
+            return value.partition(":")[0]
+    return None
+
+
+def with_zone(text: bytes, place: str, zone: str | None) -> bytes:
+    """The body with its zone in the site's words; None takes the name out (null), for the site to decide."""
+    changes = []
+    for start, end in find(text, tuple(place.split("/"))):
+        asked = msgspec.json.decode(text[start:end])
+        if not isinstance(asked, str) or not asked:
+            continue
+        _, colon, host = asked.partition(":")
+        if zone is None and not colon:
+            changes.append(((start, end), b"null"))
+        elif zone is not None:
+            changes.append(((start, end), msgspec.json.encode(f"{zone}{colon}{host}")))
+    return splice(text, changes)
+
+
+def without_hints(text: bytes, place: str) -> bytes:
+    """The body with an empty list in place of its zone hints, for a site that has no zones of its own."""
+    array = tuple(place.split("/"))[:-1]
+    return splice(text, [(span, b"[]") for span in find(text, array)])
+
+
+def with_ids(text: bytes, refs: Sequence[Ref], equivalents: Equivalents, site: str) -> bytes:
+    """The body with the ids that a site has for declared equivalents."""
+    if not equivalents:
+        return text
+    changes = {}
+    for ref in refs:
+        for start, end in find(text, ref.steps):
+            raw = text[start:end]
+            if not raw.startswith(b'"'):
+                continue
+            ident = msgspec.json.decode(raw)
+            here = equivalents.at(ident, site)
+            if here != ident:
+                changes[(start, end)] = msgspec.json.encode(here)
+    return splice(text, changes.items())

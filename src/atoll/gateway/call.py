@@ -1,0 +1,87 @@
+"""One request on its way through the gateway, with what is known of it so far."""
+
+import random
+from dataclasses import dataclass, field
+
+from atoll.core.errors import BadRequest, TooLarge
+from atoll.services.table import Match, Service
+from atoll.wire.body import BodyTooLarge
+from atoll.wire.message import Request
+from atoll.wire.server import Reply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks, as Keystone said. `until` is loop time: the answer counts no longer than that."""
+
+    token: bytes
+    user_id: str
+    project_id: str
+    roles: frozenset[str]
+    is_admin: bool
+    until: float
+    system: bool = False
+    restricted: bool = False  # the token carries access rules
+
+    @property
+    def key(self) -> tuple[str, str, frozenset[str]]:
+        """What cached results must not cross."""
+        return (self.project_id, self.user_id, self.roles)
+
+
+NOBODY = Caller(token=b"", user_id="", project_id="", roles=frozenset(), is_admin=False, until=0.0)
+
+
+def new_request_id() -> str:
+    """A request id in the form that every service takes from its caller: req-<uuid4>."""
+    digits = f"{random.getrandbits(128):032x}"
+    return f"req-{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+@dataclass(slots=True)
+class Call:
+    """One request: the wire's side, the caller, the route, and what is logged at its end.
+
+    `service` is None for Atoll's own paths. `version` is the version part of the path (`v2.1`), `tail` the path
+    below version and project, `prefix` what stands before it (both still encoded). `deadline` is loop time.
+    """
+
+    request: Request
+    reply: Reply
+    id: str
+    deadline: float
+    service: Service | None = None
+    match: Match = field(default_factory=lambda: Match(None, b""))
+    caller: Caller = NOBODY
+    path: bytes = b""  # below the service: /v2.1/servers/…
+    version: bytes = b""
+    path_project: bytes = b""
+    sites: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    extra_lines: list[bytes] = field(default_factory=list)  # of the answer
+
+    @property
+    def service_type(self) -> str:
+        """The service called, for faults and logs."""
+        return self.service.service_type if self.service is not None else "atoll"
+
+    async def read_body(self, limit: int) -> bytes:
+        """The whole request body. Raises TooLarge over `limit` bytes, before reading where the length says so."""
+        request = self.request
+        if request.content_length is not None and request.content_length > limit:
+            raise TooLarge(f"The request body is over {limit} bytes.")
+        if request.expects_continue:
+            request.expects_continue = False
+            self.reply.informational(100)
+        try:
+            return await request.body.read_all(limit)
+        except BodyTooLarge as error:
+            raise TooLarge(f"The request body is over {limit} bytes.") from error
+
+    def header(self, name: bytes) -> str:
+        """A header of the request as text, "" where it is not given."""
+        value = self.request.index.get(name, b"")
+        try:
+            return value.decode("ascii")
+        except UnicodeDecodeError as error:
+            raise BadRequest(f"The header {name.decode()} is not ASCII.") from error

@@ -1,0 +1,93 @@
+"""Nova's external events: each for the site of its own server, the answers rejoined in the order asked.
+
+POST /compute/v2.1/os-server-external-events
+"""
+
+from collections import defaultdict
+from typing import Any
+
+import msgspec
+
+from atoll.core.errors import NotFound
+from atoll.gateway import bodies
+from atoll.gateway.call import Call
+from atoll.gateway.fanout import none_answered, scatter
+from atoll.gateway.parts import Parts
+
+Event = dict[str, Any]
+
+
+class Events:
+    """Splits a batch by site."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def handle(self, call: Call) -> None:
+        """Send each event to the site of its server; 207 when they fared differently."""
+        parts = self._parts
+        text = await call.read_body(parts.body_limit)
+        events = (bodies.decoded(text) or {}).get("events")
+        if not isinstance(events, list) or not all(
+            isinstance(event, dict) and isinstance(event.get("server_uuid"), str) for event in events
+        ):
+            endpoint = parts.endpoint(parts.sites.default, call)
+            response = await parts.forward.send(call, endpoint, body=text)
+            await parts.forward.pass_on(call, endpoint, response)
+            return
+        by_site: dict[str, list[int]] = defaultdict(list)
+        unknown: list[int] = []
+        for index, event in enumerate(events):
+            try:
+                site = await parts.locator.site_of(call, "server", event["server_uuid"])
+                by_site[site.name].append(index)
+            except NotFound:
+                unknown.append(index)
+        if not by_site:
+            by_site[parts.sites.default.name] = unknown
+            unknown = []
+        await self._send(call, events, by_site, unknown)
+
+    async def _send(
+        self, call: Call, events: list[Event], by_site: dict[str, list[int]], unknown: list[int]
+    ) -> None:
+        parts = self._parts
+        gathered = await scatter(
+            {
+                name: parts.forward.ask(
+                    call,
+                    parts.endpoint(parts.sites.by_name[name], call),
+                    b"POST",
+                    call.path,
+                    body=msgspec.json.encode({"events": [events[index] for index in indexes]}),
+                )
+                for name, indexes in by_site.items()
+            }
+        )
+        if not gathered.answered:
+            raise none_answered("events", gathered.failed)
+        first_name, first = next(iter(gathered.answered.items()))
+        endpoint = parts.endpoint(parts.sites.by_name[first_name], call)
+        if len(by_site) == 1 and not unknown:
+            parts.forward.answer(call, endpoint, first)
+            return
+        done: list[Event | None] = [None] * len(events)
+        for name, indexes in by_site.items():
+            answer = gathered.answered.get(name)
+            said = (bodies.decoded(answer.text) or {}).get("events") if answer is not None else None
+            for place, index in enumerate(indexes):
+                if isinstance(said, list) and place < len(said):
+                    done[index] = said[place]
+                else:
+                    code = 503 if answer is None else answer.status
+                    done[index] = {**events[index], "status": "failed", "code": code}
+        for index in unknown:
+            done[index] = {**events[index], "status": "failed", "code": 404}
+        codes = {int(event.get("code", 200)) for event in done if event is not None}
+        # Nova: 200 when all went well, 207 when some did, 404 when none was for a server it knows.
+        status = 200 if codes == {200} else 404 if codes == {404} else 207
+        call.reply.send(
+            status,
+            [b"Content-Type: application/json\r\n", b"x-openstack-request-id: %b\r\n" % call.id.encode()],
+            msgspec.json.encode({"events": done}),
+        )

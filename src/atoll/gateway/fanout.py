@@ -1,0 +1,65 @@
+"""Asking many sites at once: what answered and what failed, each by its site.
+
+A site's failure is data; a bug of ours propagates. The one deadline is the call's.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from atoll.core.errors import AtollError, SiteUnavailable
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered(Generic[Answer]):
+    """What came of a fan-out, by site name, in the order of the question."""
+
+    answered: dict[str, Answer]
+    failed: dict[str, AtollError]
+
+    def missing(self) -> dict[str, str]:
+        """The reason of each site that did not answer."""
+        return {site: str(error) for site, error in self.failed.items()}
+
+
+async def scatter(questions: Mapping[str, Awaitable[Answer]]) -> Gathered[Answer]:
+    """Ask all at once and wait for each; every question carries its own deadline."""
+    if len(questions) == 1:
+        ((site, question),) = questions.items()
+        try:
+            return Gathered({site: await question}, {})
+        except AtollError as error:
+            return Gathered({}, {site: error})
+    tasks = {site: asyncio.ensure_future(question) for site, question in questions.items()}
+    try:
+        await asyncio.wait(tasks.values())
+    except asyncio.CancelledError:
+        for task in tasks.values():
+            task.cancel()
+        raise
+    answered: dict[str, Answer] = {}
+    failed: dict[str, AtollError] = {}
+    for site, task in tasks.items():
+        error = task.exception()
+        if error is None:
+            answered[site] = task.result()
+        elif isinstance(error, AtollError):
+            failed[site] = error
+        else:
+            raise error
+    return Gathered(answered, failed)
+
+
+def none_answered(what: str, failed: Mapping[str, AtollError]) -> SiteUnavailable:
+    """The error for something that needs at least one site when none answered."""
+    sites = ", ".join(failed)
+    reasons = " ".join(str(error) for error in failed.values())
+    waits = [error.retry_after for error in failed.values() if error.retry_after is not None]
+    return SiteUnavailable(
+        f"No site could be asked for {what} (missing: {sites}). {reasons}",
+        site=sites,
+        retry_after=max(waits, default=5),
+    )

@@ -1,0 +1,273 @@
+"""Sending one request to one site and passing its answer on: the innermost part of every route.
+
+Nothing is decided here about which site; nothing is changed but what design says is changed.
+"""
+
+import re
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from atoll.core.errors import BadSiteAnswer, NotAcceptable
+from atoll.gateway.call import Call
+from atoll.gateway.telemetry import Telemetry
+from atoll.sites.site import Endpoint
+from atoll.wire.body import BodyTooLarge
+from atoll.wire.client import Broken
+from atoll.wire.message import Response
+
+# JSON answers are read whole to be rewritten; a page of 1,000 servers is 3 MB.
+ANSWER_LIMIT = 64 * 1024 * 1024
+# Requests whose body has arrived and is this small go out in one write with their head.
+INLINE_BODY = 64 * 1024
+
+# Taken out by the wire: set anew by `send`, or never believed from a client.
+SET_BY_US = frozenset(
+    {b"host", b"expect", b"accept-encoding", b"x-openstack-request-id", b"openstack-api-version",
+     b"x-openstack-nova-api-version"}
+)  # fmt: skip
+IDENTITY_HEADERS = frozenset(
+    f"x-{prefix}{name}".encode()
+    for prefix in ("", "service-")
+    for name in (
+        "identity-status", "roles", "user", "user-id", "user-name", "user-domain-id", "user-domain-name",
+        "project-id", "project-name", "project-domain-id", "project-domain-name", "domain-id", "domain-name",
+        "tenant", "tenant-id", "tenant-name", "role", "is-admin-project", "system-scope", "token", "catalog",
+    )
+    if f"{prefix}{name}" != "token"
+) | {
+    b"forwarded", b"openstack-system-scope", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port",
+    b"x-forwarded-proto", b"x-forwarded-prefix",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SiteAnswer:
+    """A site's answer to a question of the gateway's own, read whole."""
+
+    status: int
+    response: Response
+    text: bytes
+
+
+class Forward:
+    """Sends requests of clients to endpoints of sites."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    def now(self) -> float:
+        """Loop time."""
+        return self._telemetry.now()
+
+    async def send(
+        self, call: Call, endpoint: Endpoint, *, raw: bool = False, body: bytes | None = None
+    ) -> Response:
+        """Send the call's request, its own path and headers, to an endpoint.
+
+        `body` replaces the client's; without it the client's own is passed on, streaming unless it has
+        already arrived. `raw` asks for the answer in whatever coding the client takes.
+        """
+        request = call.request
+        parts = [request.method, b" ", endpoint.root, call.path]
+        if request.query:
+            parts += (b"?", request.query)
+        parts.append(endpoint.head_end)
+        parts += request.lines
+        parts.append(b"X-OpenStack-Request-ID: %b\r\n" % call.id.encode())
+        index = request.index
+        if len(index) > 5:
+            parts += self._conditional(call, endpoint, raw=raw)
+        if body is None and not request.has_body:
+            parts.append(b"\r\n")
+            return await self.exchange(call, endpoint, request.method, b"".join(parts))
+        if body is None and request.body.complete and request.body.received <= INLINE_BODY:
+            body = await request.body.read_all(INLINE_BODY)
+        if body is not None:
+            parts += (b"Content-Length: %d\r\n\r\n" % len(body), body)
+            return await self.exchange(call, endpoint, request.method, b"".join(parts))
+        return await self._stream(call, endpoint, parts)
+
+    @staticmethod
+    def _conditional(call: Call, endpoint: Endpoint, *, raw: bool) -> list[bytes]:
+        """The header lines that depend on the site or the route."""
+        index = call.request.index
+        lines = []
+        if raw and (value := index.get(b"accept-encoding")):
+            lines.append(b"Accept-Encoding: %b\r\n" % value)
+        for name in (b"openstack-api-version", b"x-openstack-nova-api-version"):
+            if (value := index.get(name)) is None:
+                continue
+            if b"latest" in value.lower():
+                value = numbered(value, endpoint)
+            lines.append(b"%b: %b\r\n" % (name, value))
+        return lines
+
+    async def _stream(self, call: Call, endpoint: Endpoint, parts: list[bytes]) -> Response:
+        """Send a body as it comes; the client is told to continue only when the site says so."""
+        request = call.request
+        chunked = request.content_length is None
+        length = request.content_length
+        parts.append(
+            b"Transfer-Encoding: chunked\r\n" if length is None else b"Content-Length: %d\r\n" % length
+        )
+        if request.expects_continue:
+            parts.append(b"Expect: 100-continue\r\n")
+        parts.append(b"\r\n")
+        return await self.exchange(
+            call, endpoint, request.method, b"".join(parts), streamed=True, chunked=chunked
+        )
+
+    async def exchange(
+        self,
+        call: Call,
+        endpoint: Endpoint,
+        method: bytes,
+        head: bytes,
+        *,
+        streamed: bool = False,
+        chunked: bool = False,
+    ) -> Response:
+        """One exchange with a site, told to the log and the metrics."""
+        call.sites.append(endpoint.site)
+        started = self._telemetry.now()
+        status = 0
+        try:
+            response = await endpoint.origin.exchange(
+                method,
+                head,
+                deadline=call.deadline,
+                body=call.request.body if streamed else None,
+                chunked=chunked,
+                informational=call.reply.informational if streamed else None,
+            )
+            status = response.status
+        finally:
+            self._telemetry.site_answered(call, endpoint, method, status, started)
+        return response
+
+    async def ask(
+        self,
+        call: Call,
+        endpoint: Endpoint,
+        method: bytes,
+        target: bytes,
+        *,
+        body: bytes | None = None,
+    ) -> SiteAnswer:
+        """Ask a site something for the caller, in the version the client asked for, and read the answer.
+
+        `target` is path and query below the endpoint's root. Raises what `exchange` raises.
+        """
+        lines = [
+            method,
+            b" ",
+            endpoint.root,
+            target,
+            endpoint.head_end,
+            b"X-Auth-Token: %b\r\nAccept: application/json\r\n" % call.caller.token,
+            b"X-OpenStack-Request-ID: %b\r\n" % call.id.encode(),
+            *self._conditional(call, endpoint, raw=False),
+        ]
+        if body is not None:
+            kind = call.request.index.get(b"content-type", b"application/json")
+            lines.append(b"Content-Type: %b\r\nContent-Length: %d\r\n" % (kind, len(body)))
+        lines += (b"\r\n", body or b"")
+        response = await self.exchange(call, endpoint, method, b"".join(lines))
+        return SiteAnswer(response.status, response, await read_json(endpoint.site, response))
+
+    def answer(self, call: Call, endpoint: Endpoint, answer: SiteAnswer, text: bytes | None = None) -> None:
+        """Give the client an answer that was read, rewritten unless `text` says what it is to be."""
+        lines = without(answer.response.lines, b"etag", b"content-encoding")
+        if (location := answer.response.index.get(b"location")) is not None:
+            lines.append(b"Location: %b\r\n" % endpoint.links.location(location))
+        if text is None:
+            text = answer.text
+            if b"json" in answer.response.index.get(b"content-type", b""):
+                text = rewrite(endpoint, text, call)
+        call.reply.send(answer.status, lines + call.extra_lines, text)
+
+    async def pass_on(self, call: Call, endpoint: Endpoint, response: Response, *, raw: bool = False) -> None:
+        """Give the client the site's answer: links and names changed in JSON, everything else as it is."""
+        reply = call.reply
+        lines: Iterable[bytes] = response.lines
+        if (location := response.index.get(b"location")) is not None:
+            lines = [*lines, b"Location: %b\r\n" % endpoint.links.location(location)]
+        status = response.status
+        if call.request.method == b"HEAD" or status in {204, 304}:
+            reply.send_head(status, lines, response.content_length if status == 200 else None)
+        elif not raw and b"json" in response.index.get(b"content-type", b""):
+            text = await read_json(endpoint.site, response)
+            if b"etag" in response.index or b"content-encoding" in response.index:
+                lines = without(lines, b"etag", b"content-encoding")
+            reply.send(status, lines, rewrite(endpoint, text, call))
+        else:
+            await self._stream_back(call, response, lines)
+
+    @staticmethod
+    async def _stream_back(call: Call, response: Response, lines: Iterable[bytes]) -> None:
+        reply = call.reply
+        body = response.body
+        if body.complete:
+            reply.send(response.status, lines, await body.read_all(ANSWER_LIMIT))
+            return
+        reply.start(response.status, lines, response.content_length)
+        try:
+            while data := await body.read():
+                await reply.write(data)
+        except Broken:
+            # The head has gone out with its promise of a length: only a cut tells the client the truth.
+            reply.abort()
+            raise
+        reply.finish()
+
+
+async def read_json(site: str, response: Response) -> bytes:
+    """A site's JSON answer, whole and decoded. Raises BadSiteAnswer when it is cut, endless or garbled."""
+    try:
+        text = await response.body.read_all(ANSWER_LIMIT)
+        coding = response.index.get(b"content-encoding", b"identity")
+        if coding in {b"gzip", b"deflate"}:
+            text = zlib.decompress(text, wbits=47)
+    except BodyTooLarge as error:
+        raise BadSiteAnswer(
+            f"The answer of the site {site} is over {ANSWER_LIMIT} bytes.", site=site
+        ) from error
+    except zlib.error as error:
+        raise BadSiteAnswer(f"The answer of the site {site} is not {coding.decode()}.", site=site) from error
+    except Broken as error:
+        raise BadSiteAnswer(f"The answer of the site {site} broke off: {error}.", site=site) from error
+    return text
+
+
+def rewrite(endpoint: Endpoint, text: bytes, call: Call, *, item: bool = False) -> bytes:
+    """An answer that holds one resource (or a fault), with links, zones and equivalents as clients see them.
+
+    `item` says that the text is the resource itself, without its envelope.
+    """
+    text = endpoint.links.rewrite(text)
+    if endpoint.ids is not None:
+        text = endpoint.ids(text)
+    for names in endpoint.names:
+        envelope: tuple[str, ...] = ()
+        if not item and call.service is not None and call.match.route is not None:
+            resource = call.service.by_name.get(call.match.route.resource)
+            envelope = (resource.envelope,) if resource is not None else ()
+        text = names.rewrite(text, envelope)
+    return text
+
+
+def without(lines: Iterable[bytes], *names: bytes) -> list[bytes]:
+    """Header lines but for some names (lower case)."""
+    starts = tuple(name + b":" for name in names)
+    return [line for line in lines if not line.lower().startswith(starts)]
+
+
+def numbered(value: bytes, endpoint: Endpoint) -> bytes:
+    """`latest` as a number: the newest that every enabled site has. Raises NotAcceptable when none is known."""
+    if endpoint.latest is None:
+        raise NotAcceptable(
+            f"The versions of {endpoint.service_type} at the site {endpoint.site} are not known yet.",
+            site=endpoint.site,
+        )
+    return re.sub(rb"(?i)\blatest\b", b"%d.%d" % endpoint.latest, value)

@@ -1,0 +1,236 @@
+"""Where a resource lives: in-process cache, then the location table, then all registered sites are asked.
+
+Never says 404 while a site that might have the thing did not answer.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import msgspec
+
+from atoll.core.errors import BadSiteAnswer, Conflict, NotFound, SiteUnavailable
+from atoll.core.ids import possible
+from atoll.gateway.call import Call
+from atoll.gateway.equivalents import Equivalents
+from atoll.gateway.fanout import scatter
+from atoll.gateway.forward import Forward, SiteAnswer
+from atoll.gateway.limiter import Limiter
+from atoll.services.catalog import HOMES, SERVICES, form_of
+from atoll.sites.site import Site, Sites
+from atoll.store import Locations, Sighting
+
+# A thing that is at no site is not looked for again for this long (seconds): a client polling a delete.
+NEGATIVE_SECONDS = 5.0
+NEGATIVE_ENTRIES = 50_000
+# How long it is believed that a shared thing (image, flavor) is at a site (seconds).
+PRESENCE_SECONDS = 30.0
+
+NegativeKey = tuple[tuple[str, str, frozenset[str]], str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Presence:
+    sites: frozenset[str]
+    away: frozenset[str]
+    until: float
+
+
+class Locator:
+    """Finds the sites of things, and remembers."""
+
+    def __init__(
+        self,
+        sites: Sites,
+        forward: Forward,
+        locations: Locations,
+        limiter: Limiter,
+        equivalents: Equivalents,
+    ) -> None:
+        self._sites = sites
+        self._forward = forward
+        self._locations = locations
+        self._limiter = limiter
+        self._equivalents = equivalents
+        self._nowhere: dict[NegativeKey, float] = {}
+        self._presence: dict[tuple[str, str, str], _Presence] = {}
+
+    def cached(self, resource: str, ident: str) -> Site | None:
+        """The site of a resource, when this process knows it."""
+        name = self._locations.cached(resource, ident)
+        return self._sites.by_name.get(name) if name is not None else None
+
+    async def site_of(self, call: Call, resource: str, ident: str) -> Site:
+        """The site of a placed resource.
+
+        Raises NotFound when no site has it, SiteUnavailable when one that might have it did not answer.
+        """
+        site = self.cached(resource, ident)
+        if site is not None:
+            return site
+        if not possible(form_of(resource), ident):
+            raise not_found(resource, ident)
+        known = await self.recorded(resource, ident)
+        if known is not None:
+            return known
+        return await self._search(call, resource, ident)
+
+    async def recorded(self, resource: str, ident: str) -> Site | None:
+        """The site that this process or the location table knows."""
+        site = self.cached(resource, ident)
+        if site is not None:
+            return site
+        location = await self._locations.find(resource, ident)
+        return self._sites.by_name.get(location.site) if location is not None else None
+
+    def refuse_conflict(self, resource: str, ident: str) -> None:
+        """Raise Conflict for an id that several sites claim: a write must not hit one of them by chance."""
+        sites = self._locations.conflicting(resource, ident)
+        if sites:
+            raise Conflict(
+                f"The {_words(resource)} {ident} is at more than one site: {', '.join(sites)}. "
+                "The operator has to decide which is meant.",
+                resource=resource,
+                id=ident,
+                site=", ".join(sites),
+            )
+
+    async def _search(self, call: Call, resource: str, ident: str) -> Site:
+        now = asyncio.get_running_loop().time()
+        key = (call.caller.key, resource, ident)
+        if self._nowhere.get(key, 0.0) > now:
+            raise not_found(resource, ident)
+        found, away = await self._ask_all(call, resource, ident)
+        if found:
+            self._locations.learn(
+                [Sighting(resource_type=resource, id=ident, site=name) for name in found], "search"
+            )
+            if len(found) > 1:
+                await self._locations.flush()
+            return self._sites.by_name[next(iter(found))]
+        if away:
+            raise missing(resource, ident, away)
+        if len(self._nowhere) >= NEGATIVE_ENTRIES:
+            self._nowhere.clear()
+        self._nowhere[key] = now + NEGATIVE_SECONDS
+        raise not_found(resource, ident)
+
+    async def _ask_all(
+        self, call: Call, resource: str, ident: str
+    ) -> tuple[dict[str, SiteAnswer], dict[str, str]]:
+        """The sites that have a thing with their answers, and the sites that could not say, with reasons."""
+        service_type, target = show_target(call, resource, ident)
+        sites = self._sites.with_service(service_type)
+        self._limiter.take(call.caller.project_id, asyncio.get_running_loop().time())
+        gathered = await scatter(
+            {
+                site.name: self._forward.ask(call, site.endpoints[service_type], b"GET", target)
+                for site in sites
+            }
+        )
+        found = {}
+        away = gathered.missing()
+        for name, answer in gathered.answered.items():
+            if answer.status == 200:
+                found[name] = answer
+            elif answer.status not in {400, 404, 410}:
+                away[name] = f"it answered {answer.status}"
+        return found, away
+
+    async def having(self, call: Call, resource: str, ident: str) -> frozenset[str]:
+        """The names of the sites that have a shared thing (image, flavor), or the one of a placed thing.
+
+        An empty answer means that every site was asked. Raises SiteUnavailable when no site that answered
+        has it and another did not answer.
+        """
+        if len(self._sites) == 1:
+            return frozenset(self._sites.by_name)
+        if (group := self._equivalents.group(ident)) is not None:
+            return frozenset(group.ids)
+        if resource not in SHARED:
+            try:
+                return frozenset({(await self.site_of(call, resource, ident)).name})
+            except NotFound:
+                return frozenset()
+        now = asyncio.get_running_loop().time()
+        key = (call.caller.project_id, resource, ident)
+        known = self._presence.get(key)
+        if known is None or known.until < now:
+            found, away = await self._ask_all(call, resource, ident)
+            known = _Presence(
+                frozenset(found), frozenset(away), now + (PRESENCE_SECONDS if not away else 1.0)
+            )
+            if found:
+                self._presence[key] = known
+        if not known.sites and known.away:
+            raise missing(resource, ident, dict.fromkeys(known.away, "it did not answer"))
+        return known.sites
+
+    async def named(self, call: Call, resource: str, name: str) -> frozenset[str]:
+        """The sites where a thing of that name is, for the few bodies that name by name (security groups)."""
+        service = SERVICES[HOMES[resource]]
+        one = service.by_name[resource]
+        target = f"/{service.versions[0]}/{one.path}?name={quote(name)}&fields=id".encode()
+        gathered = await scatter(
+            {
+                site.name: self._forward.ask(call, site.endpoints[service.service_type], b"GET", target)
+                for site in self._sites.with_service(service.service_type)
+            }
+        )
+        return frozenset(
+            site
+            for site, answer in gathered.answered.items()
+            if answer.status == 200 and _count(site, answer, one.plural)
+        )
+
+    def created(self, resource: str, ident: str) -> None:
+        """Something new is there: what was said to be nowhere may be it."""
+        self._nowhere.clear()
+        for key in [key for key in self._presence if key[1:] == (resource, ident)]:
+            del self._presence[key]
+
+    def gone(self, resource: str, ident: str) -> None:
+        """A shared thing was deleted."""
+        self.created(resource, ident)
+
+
+SHARED = frozenset({"image", "flavor", "keypair", "volume_type"})
+
+
+def show_target(call: Call, resource: str, ident: str) -> tuple[str, bytes]:
+    """(service type, path) that shows a resource at a site."""
+    service = SERVICES[HOMES[resource]]
+    one = service.by_name[resource]
+    project = f"/{call.caller.project_id}" if service.service_type == "block-storage" else ""
+    path = f"/{service.versions[0]}{project}/{one.path}/{quote(ident, safe='')}"
+    return service.service_type, path.encode()
+
+
+def _count(site: str, answer: SiteAnswer, plural: str) -> int:
+    try:
+        return len(msgspec.json.decode(answer.text, type=dict[str, list[msgspec.Raw]]).get(plural, ()))
+    except msgspec.DecodeError as error:
+        raise BadSiteAnswer(f"The site {site} answered what is not a list.", site=site) from error
+
+
+def _words(resource: str) -> str:
+    return resource.replace("_", " ")
+
+
+def not_found(resource: str, ident: str) -> NotFound:
+    """What to raise for a thing that is nowhere."""
+    return NotFound(
+        f"{_words(resource).capitalize()} {ident} could not be found.", resource=resource, id=ident
+    )
+
+
+def missing(resource: str, ident: str, away: dict[str, str]) -> SiteUnavailable:
+    """What to raise for a thing that may be at a site that did not answer."""
+    sites = ", ".join(away)
+    return SiteUnavailable(
+        f"The {_words(resource)} {ident} is at none of the sites that answered; these did not: {sites}.",
+        resource=resource,
+        id=ident,
+        site=sites,
+        retry_after=5,
+    )

@@ -1,0 +1,79 @@
+"""What every family of routes needs of the gateway, built once at the start and passed down."""
+
+from dataclasses import dataclass, field
+
+import structlog
+
+from atoll.core.errors import NotFound
+from atoll.gateway.call import Call
+from atoll.gateway.equivalents import Equivalents
+from atoll.gateway.forward import Forward
+from atoll.gateway.limiter import Limiter
+from atoll.gateway.locate import Locator
+from atoll.gateway.telemetry import Telemetry
+from atoll.gateway.tokens import Tokens
+from atoll.sites.site import Endpoint, Site, Sites
+from atoll.store import Locations, Store, StoreError
+
+# What a project has somewhere for its next things to join: not the images it may use anywhere.
+PLACED_TYPES = (
+    "server",
+    "volume",
+    "network",
+    "subnet",
+    "port",
+    "router",
+    "security_group",
+    "snapshot",
+    "floatingip",
+)
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True, kw_only=True)
+class Parts:
+    """The gateway's parts. `together` and `spread` are weights, `body_limit` bytes, `homes` the sites that
+    projects were last placed at.
+    """
+
+    sites: Sites
+    forward: Forward
+    locator: Locator
+    locations: Locations
+    store: Store
+    limiter: Limiter
+    equivalents: Equivalents
+    telemetry: Telemetry
+    tokens: Tokens
+    identity: Endpoint
+    body_limit: int
+    page_limit: int
+    together: float
+    spread: float
+    strict: bool
+    public_url: str
+    region: str
+    homes: dict[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def endpoint(site: Site, call: Call) -> Endpoint:
+        """The endpoint of the service called at a site. Raises NotFound where the site has no such service."""
+        endpoint = site.endpoints.get(call.service_type)
+        if endpoint is None:
+            raise NotFound(f"The site {site.name} has no service {call.service_type}.", site=site.name)
+        return endpoint
+
+    async def counts(self, project: str, resource: str) -> tuple[dict[str, int], dict[str, int]]:
+        """How many things a project has at each site, and how many of one type there are of all projects.
+
+        Counts only weigh in a choice: without a store the choice goes on without them.
+        """
+        try:
+            return (
+                await self.store.count_by_site_of_project(project, PLACED_TYPES),
+                await self.store.count_by_site(resource),
+            )
+        except StoreError as error:
+            log.warning("counts_not_read", reason=str(error)[:256])
+            return {}, {}

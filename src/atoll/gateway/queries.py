@@ -1,0 +1,114 @@
+"""How a list is asked for: sort, limit, marker and filters, in the words of each service.
+
+Pure: a query string in, what it means out, and query strings for sites. Parameters that are not about place
+in the list are passed on as they came. What a service would refuse is not judged here: `parse` gives None and
+a site says so in its own words.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import quote_plus, unquote_plus
+
+from atoll.services.table import Resource
+
+Direction = Literal["asc", "desc"]
+
+# Filters that make a list a look-up: a missing site may be the one that has the thing.
+LOOK_UPS = frozenset(
+    {"name", "display_name", "id", "uuid", "ip", "ip6", "fixed_ips", "floating_ip_address", "hostname"}
+)
+_PLACE = frozenset({"limit", "marker", "offset", "page_reverse", "with_count"})
+_YES = frozenset({"true", "1"})
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """A list as it was asked for. `rest` are the parameters passed on to sites, encoded, in order."""
+
+    rest: tuple[bytes, ...]
+    sort: tuple[tuple[str, Direction], ...]
+    explicit_sort: bool
+    limit: int | None
+    marker: str | None
+    offset: int
+    reverse: bool
+    with_count: bool
+    look_up: bool
+    zone: str | None
+
+    def at_site(self, *, limit: int | None, marker: str | None, count: bool) -> bytes:
+        """The query for one page of one site."""
+        parts = list(self.rest)
+        if limit is not None:
+            parts.append(b"limit=%d" % limit)
+        if marker is not None:
+            parts.append(b"marker=" + quote_plus(marker).encode())
+        if count:
+            parts.append(b"with_count=true")
+        return b"&".join(parts)
+
+
+def parse(resource: Resource, query: bytes) -> ListQuery | None:
+    """Read a list's query string; None where a number or a direction is none."""
+    pairs = []
+    for part in query.split(b"&") if query else ():
+        name, _, value = part.partition(b"=")
+        pairs.append((unquote_plus(name.decode("latin-1")), unquote_plus(value.decode("latin-1")), part))
+    given = {name: value for name, value, _ in pairs}
+    sort = _sort([(name, value) for name, value, _ in pairs])
+    limit, offset = given.get("limit", ""), given.get("offset", "")
+    if sort is None or not all(text.isdecimal() for text in (limit, offset) if text):
+        return None
+    return ListQuery(
+        rest=tuple(part for name, _, part in pairs if name not in _PLACE),
+        sort=sort or tuple((key, "asc" if way == "asc" else "desc") for key, way in resource.sort),
+        explicit_sort=bool(sort),
+        limit=int(limit) if limit else None,
+        marker=given.get("marker") or None,
+        offset=int(offset) if offset else 0,
+        reverse=given.get("page_reverse", "").lower() in _YES,
+        with_count=given.get("with_count", "").lower() in _YES,
+        look_up=not LOOK_UPS.isdisjoint(given),
+        zone=given.get("availability_zone"),
+    )
+
+
+def _sort(pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, Direction], ...] | None:
+    """Sort keys with directions, from both of the forms in use; None for a direction that is none."""
+    keys: list[str] = []
+    ways: list[str] = []
+    for name, value in pairs:
+        if name == "sort_key" and value:
+            keys.append(value)
+        elif name == "sort_dir":
+            ways.append(value.lower())
+        elif name == "sort":
+            for one in filter(None, value.split(",")):
+                key, _, way = one.strip().partition(":")
+                keys.append(key)
+                ways.append(way.lower() or "desc")
+    ways += [ways[-1] if ways else "desc"] * (len(keys) - len(ways))
+    if any(way not in {"asc", "desc"} for way in ways):
+        return None
+    return tuple(zip(keys, (_direction(way) for way in ways), strict=False))
+
+
+def _direction(way: str) -> Direction:
+    return "asc" if way == "asc" else "desc"
+
+
+def with_zone(query: ListQuery, zone: str | None) -> tuple[bytes, ...]:
+    """The parameters with the zone filter in a site's words; None leaves it out."""
+    rest = tuple(part for part in query.rest if part.partition(b"=")[0] != b"availability_zone")
+    return rest if zone is None else (*rest, b"availability_zone=" + quote_plus(zone).encode())
+
+
+def next_query(query: bytes, last: str) -> str:
+    """The query of the next page: the same, after the last item of this one."""
+    kept = [
+        part
+        for part in (query.split(b"&") if query else ())
+        if part.partition(b"=")[0] not in {b"marker", b"offset"}
+    ]
+    return b"&".join([*kept, b"marker=" + quote_plus(last).encode()]).decode("latin-1")

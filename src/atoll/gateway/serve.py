@@ -1,0 +1,198 @@
+"""Running the gateway: listening, draining on SIGTERM, several processes on one address."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+import uvloop
+
+from atoll.core.settings import Config
+from atoll.gateway.build import build
+from atoll.gateway.forward import IDENTITY_HEADERS, SET_BY_US
+from atoll.sites.health import Health
+from atoll.store import open_store
+from atoll.wire.message import Request
+from atoll.wire.server import ServerConnection, ServerSettings
+
+log = structlog.get_logger()
+
+# How often idle connections are looked at (seconds).
+SWEEP = 1.0
+BACKLOG = 1024
+# A worker that dies is started again, but not in a tight loop (seconds).
+RESTART_WAIT = 1.0
+
+
+def sockets(listen: Sequence[str], *, shared: bool) -> list[socket.socket]:
+    """Bound, not yet listening. `shared` lets several processes bind the same. Raises OSError."""
+    made = []
+    for address in listen:
+        host, _, port = address.rpartition(":")
+        host = host.strip("[]")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        one = socket.socket(family, socket.SOCK_STREAM)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        one.bind((host, int(port)))
+        made.append(one)
+    return made
+
+
+def tls_context(config: Config) -> ssl.SSLContext | None:
+    """The server's TLS, from 1.2 on; None where it speaks plain HTTP."""
+    tls = config.gateway.tls
+    if tls is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(tls.cert_file, tls.key_file)
+    return context
+
+
+async def serve(
+    config: Config,
+    bound: Sequence[socket.socket],
+    *,
+    ready: Callable[[], None] = lambda: None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Serve on bound sockets until SIGTERM, SIGINT or `stop`; then finish what is under way and end."""
+    loop = asyncio.get_running_loop()
+    stop = stop or asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(ValueError, RuntimeError):  # not in the main thread: tests
+            loop.add_signal_handler(name, stop.set)
+    store = await open_store(config.store.url)
+    app, parts, watch = build(config, store)
+
+    def refusal(status: int, reason: str, request: Request | None) -> tuple[list[bytes], bytes]:
+        parts.telemetry.count("request_refused", str(status))
+        del request
+        return [b"Content-Type: text/plain; charset=UTF-8\r\n"], reason.encode() + b"\n"
+
+    settings = ServerSettings(
+        app.handle,
+        drop=IDENTITY_HEADERS | SET_BY_US,
+        header_bytes=config.limits.header_bytes,
+        refusal=refusal,
+    )
+    tls = tls_context(config)
+    servers = [
+        await loop.create_server(lambda: ServerConnection(settings), sock=one, ssl=tls, backlog=BACKLOG)
+        for one in bound
+    ]
+    health = loop.create_task(Health(parts.sites).run())
+    sweep = loop.create_task(_sweep(settings))
+    writer = loop.create_task(parts.locations.run())
+    log.info(
+        "serving",
+        public_url=config.gateway.public_url,
+        listen=[f"{one.getsockname()[0]}:{one.getsockname()[1]}" for one in bound],
+        sites=[site.name for site in parts.sites],
+    )
+    ready()
+    try:
+        await stop.wait()
+        log.info("draining", requests=sum(one.busy for one in settings.connections))
+        settings.draining = True
+        for server in servers:
+            server.close()
+        await _drain(settings, config.gateway.drain_seconds)
+    finally:
+        for task in (health, sweep, writer):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        for connection in list(settings.connections):
+            connection.abort()
+        watch.close()
+        parts.telemetry.flush()
+        await parts.locations.close()
+        await store.close()
+    log.info("stopped")
+
+
+async def _sweep(settings: ServerSettings) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(SWEEP)
+        now = loop.time()
+        for connection in list(settings.connections):
+            connection.close_if_idle(now)
+
+
+async def _drain(settings: ServerSettings, seconds: float) -> None:
+    """Let requests under way finish; idle connections are closed at once."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while settings.connections and loop.time() < end:
+        for connection in list(settings.connections):
+            connection.close_if_idle(loop.time())
+        await asyncio.sleep(0.02)
+    if settings.connections:
+        log.warning("drain_cut", requests=len(settings.connections))
+
+
+def run(config: Config) -> None:
+    """Serve in this process, or in as many as the configuration says, until stopped. Raises OSError."""
+    workers = config.gateway.workers
+    if workers == 1:
+        uvloop.run(serve(config, sockets(config.gateway.listen, shared=False)))
+        return
+    # Bound once here, so that a port that is taken is told before any worker starts.
+    for one in sockets(config.gateway.listen, shared=True):
+        one.close()
+    _supervise(config, workers)
+
+
+def _supervise(config: Config, workers: int) -> None:
+    """Keep `workers` processes running; pass SIGTERM and SIGINT on and wait for them."""
+    children: dict[int, int] = {}
+    stopping = False
+
+    def stop(signum: int, frame: object) -> None:
+        del signum, frame
+        nonlocal stopping
+        stopping = True
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+    for number in range(workers):
+        children[_start(config)] = number
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    while children:
+        try:
+            pid, status = os.wait()
+        except InterruptedError:
+            continue
+        number = children.pop(pid, -1)
+        if not stopping:
+            log.error("worker_died", worker=number, status=os.waitstatus_to_exitcode(status))
+            time.sleep(RESTART_WAIT)
+            children[_start(config)] = number
+
+
+def _start(config: Config) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 0
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        uvloop.run(serve(config, sockets(config.gateway.listen, shared=True)))
+    except Exception:
+        log.exception("worker_failed")
+        code = 1
+    finally:
+        sys.stdout.flush()
+        os._exit(code)

@@ -1,0 +1,251 @@
+"""Shared resources: one thing in every site, under one id or name (flavors, keypairs, images, volume types).
+
+    GET     /…/{collection}/{id}[/…]   any site that has it
+    POST    /…/{collection}            all sites, undone if one refuses; images: one site, under an id of ours
+    others  /…/{collection}/{id}[/…]   all sites that have it
+
+Lists are in `lists`.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+
+from atoll.core.errors import AtollError, SiteUnavailable
+from atoll.core.spans import find, splice
+from atoll.gateway import bodies
+from atoll.gateway.call import Call
+from atoll.gateway.fanout import Gathered, none_answered, scatter
+from atoll.gateway.forward import SiteAnswer
+from atoll.gateway.parts import Parts
+from atoll.gateway.placed import Placed
+from atoll.sites.site import Site
+
+log = structlog.get_logger()
+
+# What lives in one site although its id is valid in all: its bytes are in one place until it is copied.
+IN_ONE_SITE = frozenset({"image"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    site: Site
+    answer: SiteAnswer
+
+
+class Shared:
+    """By id, and create."""
+
+    def __init__(self, parts: Parts, placed: Placed) -> None:
+        self._parts = parts
+        self._placed = placed
+
+    # -- by id ------------------------------------------------------------------------------------
+
+    async def by_id(self, call: Call) -> None:
+        """Answer from any site that has the thing; change it at every site that has it."""
+        route = call.match.route
+        assert route is not None  # noqa: S101 - matched before
+        ident = call.match.id.decode("latin-1")
+        if call.request.method in {b"GET", b"HEAD"} or route.resource in IN_ONE_SITE:
+            await self._at_one(call, route.resource, ident, raw=route.raw)
+        else:
+            await self._at_all(call, route.resource, ident)
+
+    async def _at_one(self, call: Call, resource: str, ident: str, *, raw: bool) -> None:
+        """Ask the sites one after the other, those that are known to have it first.
+
+        404 when every site that answers says so; 503 when one that might have it is away.
+        """
+        parts = self._parts
+        away: dict[str, AtollError] = {}
+        order = await self._order(call, resource, ident)
+        for position, site in enumerate(order):
+            endpoint = parts.endpoint(site, call)
+            try:
+                response = await parts.forward.send(call, endpoint, raw=raw)
+            except SiteUnavailable as error:
+                if call.request.has_body and not call.request.body.complete:
+                    raise
+                away[site.name] = error
+                continue
+            if response.status == 404 and position < len(order) - 1 and not call.request.has_body:
+                await response.body.read_all(1 << 20)
+                continue
+            if response.status == 404 and away:
+                response.body.abandon()
+                raise none_answered(f"the {resource} {ident}", away)
+            if response.status == 204 and call.request.method == b"DELETE":
+                parts.locator.gone(resource, ident)
+            await parts.forward.pass_on(call, endpoint, response, raw=raw)
+            return
+        raise none_answered(f"the {resource} {ident}", away)
+
+    async def _order(self, call: Call, resource: str, ident: str) -> Sequence[Site]:
+        """The sites to ask, likeliest first; sites that are known not to answer come last."""
+        parts = self._parts
+        sites = parts.sites.with_service(call.service_type)
+        if len(sites) == 1:
+            return sites
+        if resource in IN_ONE_SITE:
+            known = await parts.locator.recorded(resource, ident)
+            if known is None and call.request.has_body:
+                having = await parts.locator.having(call, resource, ident)
+                known = parts.sites.by_name[sorted(having)[0]] if having else None
+            if known is not None:
+                sites = [known, *(site for site in sites if site is not known)]
+        return sorted(sites, key=lambda site: not site.healthy(call.service_type))
+
+    async def _at_all(self, call: Call, resource: str, ident: str) -> None:
+        """Carry a change to every site; the first that has the thing answers for all."""
+        parts = self._parts
+        body = await call.read_body(parts.body_limit) if call.request.has_body else None
+        sites = parts.sites.with_service(call.service_type)
+        gathered = await self._everywhere(call, sites, body)
+        parts.locator.gone(resource, ident)
+        if gathered.failed:
+            raise none_answered(f"the {resource} {ident}", gathered.failed)
+        done = {name: one for name, one in gathered.answered.items() if one.status < 300}
+        refused = {
+            name: one
+            for name, one in gathered.answered.items()
+            if one.status not in {404} and one.status >= 300
+        }
+        name, answer = next(iter((refused or done or gathered.answered).items()))
+        if refused and done:
+            log.error(
+                "shared_change_half_done",
+                request_id=call.id,
+                resource=resource,
+                id=ident,
+                done=sorted(done),
+                refused=sorted(refused),
+            )
+        parts.forward.answer(call, parts.endpoint(parts.sites.by_name[name], call), answer)
+
+    async def _everywhere(
+        self, call: Call, sites: Sequence[Site], body: bytes | None
+    ) -> Gathered[SiteAnswer]:
+        parts = self._parts
+        target = call.path + (b"?" + call.request.query if call.request.query else b"")
+        return await scatter(
+            {
+                site.name: parts.forward.ask(
+                    call, parts.endpoint(site, call), call.request.method, target, body=body
+                )
+                for site in sites
+            }
+        )
+
+    # -- create -----------------------------------------------------------------------------------
+
+    async def create(self, call: Call) -> None:
+        """Make the thing at every site, or at none."""
+        route, service = call.match.route, call.service
+        assert route is not None and service is not None  # noqa: S101, PT018 - matched before
+        parts = self._parts
+        text = await call.read_body(parts.body_limit)
+        body = bodies.decoded(text)
+        sites = parts.sites.with_service(call.service_type)
+        if route.resource in IN_ONE_SITE and len(sites) > 1:
+            await self._create_in_one(call, text, body)
+            return
+        if body is None:
+            sites = sites[:1]
+        elif route.resource == "flavor":
+            text = _with_flavor_id(text)
+        for site in sites:
+            if not site.healthy(call.service_type):
+                raise SiteUnavailable(
+                    f"A {route.resource.replace('_', ' ')} is made at every site, and the site {site.name} is away.",
+                    resource=route.resource,
+                    site=site.name,
+                    retry_after=5,
+                )
+        made: list[_Made] = []
+        for site in sites:
+            endpoint = parts.endpoint(site, call)
+            target = call.path + (b"?" + call.request.query if call.request.query else b"")
+            try:
+                answer = await parts.forward.ask(call, endpoint, b"POST", target, body=text)
+            except AtollError:
+                await self._undo(call, service.by_name[route.resource].identity, made)
+                raise
+            if answer.status >= 300:
+                await self._undo(call, service.by_name[route.resource].identity, made)
+                parts.forward.answer(call, endpoint, answer)
+                return
+            made.append(_Made(site, answer))
+            if route.resource == "keypair":
+                text = _with_public_key(text, answer.text)
+        first = made[0]
+        parts.forward.answer(call, parts.endpoint(first.site, call), first.answer)
+
+    async def _undo(self, call: Call, identity: str, made: Sequence[_Made]) -> None:
+        """Take back what was made at the sites before the one that refused, last first."""
+        parts = self._parts
+        for one in reversed(made):
+            ident = _identity_of(one.answer.text, "name" if identity == "keypair/name" else "id")
+            path = call.path.rstrip(b"/") + b"/" + ident.encode()
+            try:
+                undone = await parts.forward.ask(call, parts.endpoint(one.site, call), b"DELETE", path)
+                status = undone.status
+            except AtollError as error:
+                status = 0
+                log.error("undo_failed", request_id=call.id, site=one.site.name, id=ident, reason=str(error))  # noqa: TRY400
+            log.info("undone", request_id=call.id, site=one.site.name, id=ident, status=status)
+
+    async def _create_in_one(self, call: Call, text: bytes, body: dict[str, object] | None) -> None:
+        """An image: chosen like a placed thing, under an id that is free at every site."""
+        if body is not None and not body.get("id"):
+            text = splice(text, [((text.index(b"{") + 1,) * 2, b'"id": "%b"%b' % (
+                str(uuid.uuid4()).encode(), b", " if body else b""))])  # fmt: skip
+        elif body is not None and isinstance(body.get("id"), str):
+            having = await self._parts.locator.having(call, "image", str(body["id"]))
+            if having:
+                # One id is one image: the site that has it refuses in its own words.
+                site = self._parts.sites.by_name[sorted(having)[0]]
+                endpoint = self._parts.endpoint(site, call)
+                answer = await self._parts.forward.send(call, endpoint, body=text)
+                await self._parts.forward.pass_on(call, endpoint, answer)
+                return
+        await self._placed.create_at_choice(call, text, body)
+
+
+def _with_flavor_id(text: bytes) -> bytes:
+    """A flavor without an id of its own gets one here, so that it is the same at every site."""
+    for start, end in find(text, ("flavor", "id")):
+        if text[start:end] in {b"null", b'"auto"', b'""'}:
+            return splice(text, [((start, end), b'"%b"' % str(uuid.uuid4()).encode())])
+        return text
+    for start, _ in find(text, ("flavor",)):
+        inside = b'"id": "%b", ' % str(uuid.uuid4()).encode()
+        return splice(text, [((start + 1, start + 1), inside)])
+    return text
+
+
+def _with_public_key(text: bytes, answer: bytes) -> bytes:
+    """The body for the other sites: the key that the first site generated is imported there."""
+    try:
+        made: Mapping[str, Mapping[str, object]] = msgspec.json.decode(answer)
+        public_key = made["keypair"]["public_key"]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return text
+    for _ in find(text, ("keypair", "public_key")):
+        return text
+    for start, _ in find(text, ("keypair",)):
+        inside = b'"public_key": %b, ' % msgspec.json.encode(public_key)
+        return splice(text, [((start + 1, start + 1), inside)])
+    return text
+
+
+def _identity_of(text: bytes, key: str) -> str:
+    try:
+        content = msgspec.json.decode(text)
+        first = next(iter(content.values()))
+        return str(first[key] if isinstance(first, dict) else content[key])
+    except (msgspec.DecodeError, KeyError, StopIteration, AttributeError):
+        return ""

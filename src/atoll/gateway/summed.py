@@ -1,0 +1,92 @@
+"""Figures over sites: limits, quotas, usage, statistics.
+
+Totals add up, per-object limits take the minimum, -1 anywhere gives -1. A figure that lacks a site is not a
+figure: 503 naming it, unless the client allows partial answers. `?atoll_site=NAME` gives one site's share.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from atoll.core.errors import BadSiteAnswer
+from atoll.core.sums import combine, divided
+from atoll.gateway import bodies
+from atoll.gateway.call import Call
+from atoll.gateway.fanout import none_answered, scatter
+from atoll.gateway.forward import SiteAnswer
+from atoll.gateway.partial import add_missing, allows_partial
+from atoll.gateway.parts import Parts
+from atoll.sites.site import Site
+
+SHARE = b"atoll_site="
+
+
+class Summed:
+    """Reads are summed; a quota that is set is divided over the sites, a per-object limit set at each."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def handle(self, call: Call) -> None:
+        """Answer for all sites together."""
+        parts = self._parts
+        sites = self._asked(call)
+        if len(sites) == 1:
+            endpoint = parts.endpoint(sites[0], call)
+            await parts.forward.pass_on(call, endpoint, await parts.forward.send(call, endpoint))
+            return
+        method = call.request.method
+        text = await call.read_body(parts.body_limit) if call.request.has_body else None
+        answers = await self._ask(call, sites, text)
+        first_site, first = next(iter(answers.items()))
+        endpoint = parts.endpoint(parts.sites.by_name[first_site], call)
+        refused = {name: one for name, one in answers.items() if one.status >= 300}
+        if refused:
+            name, answer = next(iter(refused.items()))
+            parts.forward.answer(call, parts.endpoint(parts.sites.by_name[name], call), answer)
+        elif method == b"DELETE" or not first.text:
+            parts.forward.answer(call, endpoint, first)
+        else:
+            summed = combine([_decoded(name, one.text) for name, one in answers.items()])
+            parts.forward.answer(call, endpoint, first, msgspec.json.encode(summed))
+
+    def _asked(self, call: Call) -> Sequence[Site]:
+        """All sites, or the one whose share is asked for."""
+        sites = self._parts.sites.with_service(call.service_type)
+        query = call.request.query
+        for part in query.split(b"&") if SHARE in query else ():
+            if part.startswith(SHARE):
+                call.request.query = b"&".join(one for one in query.split(b"&") if one != part)
+                wanted = part[len(SHARE) :].decode("latin-1")
+                return [site for site in sites if site.name == wanted] or sites
+        return sites
+
+    async def _ask(self, call: Call, sites: Sequence[Site], text: bytes | None) -> dict[str, SiteAnswer]:
+        parts = self._parts
+        parts.limiter.take(call.caller.project_id, parts.forward.now())
+        target = call.path + (b"?" + call.request.query if call.request.query else b"")
+        shares: Sequence[bytes | None] = [text] * len(sites)
+        body = bodies.decoded(text) if text is not None else None
+        if body is not None:
+            shares = [msgspec.json.encode(share) for share in divided(body, len(sites))]
+        gathered = await scatter(
+            {
+                site.name: parts.forward.ask(
+                    call, parts.endpoint(site, call), call.request.method, target, body=share
+                )
+                for site, share in zip(sites, shares, strict=True)
+            }
+        )
+        if gathered.failed:
+            if not gathered.answered or text is not None or not allows_partial(call, default=False):
+                raise none_answered("its share of the total", gathered.failed)
+            add_missing(call, gathered.missing())
+        return gathered.answered
+
+
+def _decoded(site: str, text: bytes) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise BadSiteAnswer(f"The site {site} answered what is not JSON.", site=site) from error

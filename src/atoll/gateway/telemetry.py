@@ -1,0 +1,235 @@
+"""What is written down about requests: an access line in and out, counters, nothing secret.
+
+On the request path, so it is lean: lines are encoded by msgspec into a buffer that is flushed a few times a
+second. Bodies, tokens and query values are never in a line.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import structlog
+from prometheus_client.core import (
+    CollectorRegistry,
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.exposition import generate_latest
+
+from atoll.gateway.call import Call
+from atoll.sites.site import Endpoint, Sites
+
+FLUSH_SECONDS = 0.2
+FLUSH_BYTES = 64 * 1024
+BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+log = structlog.get_logger()
+
+
+class Line(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of the access log; `ms` are milliseconds."""
+
+    time: float
+    event: str
+    request_id: str
+    service: str
+    method: str
+    path: str
+    status: int
+    ms: float
+    site: str = ""
+    project_id: str = ""
+    user_id: str = ""
+    client: str = ""
+    sites: list[str] = []
+    reasons: list[str] = []
+    bytes: int = 0
+
+
+@dataclass(slots=True)
+class _Histogram:
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
+    total: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect_left(BUCKETS, seconds)] += 1
+        self.total += seconds
+
+
+class Telemetry:
+    """The access log and the counters of one process. `now` is the clock of the event loop."""
+
+    def __init__(self, access_log: str = "stdout", *, sites: Sites | None = None) -> None:
+        self.now: Callable[[], float] = time.monotonic
+        self._encode = msgspec.json.Encoder().encode_into
+        self._buffer = bytearray()
+        self._out = _open(access_log)
+        self._timer: asyncio.TimerHandle | None = None
+        self._requests: dict[tuple[str, str, str, int], _Histogram] = {}
+        self._site_requests: dict[tuple[str, str, int], _Histogram] = {}
+        self._counts: dict[tuple[str, str], int] = {}
+        self._sites = sites
+        self._resident = Path("/proc/self/statm")
+
+    # -- on the request path ----------------------------------------------------------------------
+
+    def site_answered(
+        self, call: Call, endpoint: Endpoint, method: bytes, status: int, started: float
+    ) -> None:
+        """Write down one call out; status 0 stands for no answer."""
+        took = self.now() - started
+        key = (endpoint.site, endpoint.service_type, status)
+        histogram = self._site_requests.get(key)
+        if histogram is None:
+            histogram = self._site_requests[key] = _Histogram()
+        histogram.add(took)
+        if self._out is not None:
+            self._write(
+                Line(
+                    time.time(),
+                    "site_answered",
+                    call.id,
+                    endpoint.service_type,
+                    method.decode(),
+                    call.path.decode("latin-1"),
+                    status,
+                    round(took * 1000, 2),
+                    endpoint.site,
+                )
+            )
+
+    def answered(self, call: Call) -> None:
+        """Write down one request at its end."""
+        request, reply = call.request, call.reply
+        took = self.now() - request.started
+        route = call.match.route
+        service = call.service_type
+        key = (service, route.template if route is not None else "", request.method.decode(), reply.status)
+        histogram = self._requests.get(key)
+        if histogram is None:
+            histogram = self._requests[key] = _Histogram()
+        histogram.add(took)
+        if self._out is not None:
+            caller = call.caller
+            self._write(
+                Line(
+                    time.time(),
+                    "request_answered",
+                    call.id,
+                    service,
+                    key[2],
+                    request.path.decode("latin-1"),
+                    reply.status,
+                    round(took * 1000, 2),
+                    "",
+                    caller.project_id,
+                    caller.user_id,
+                    request.peer,
+                    call.sites,
+                    call.reasons,
+                    reply.sent,
+                )
+            )
+
+    def _write(self, line: Line) -> None:
+        buffer = self._buffer
+        self._encode(line, buffer, -1)
+        buffer += b"\n"
+        if len(buffer) > FLUSH_BYTES:
+            self.flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Write out what is buffered."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._buffer and self._out is not None:
+            self._out.write(self._buffer)
+            self._out.flush()
+            self._buffer = bytearray()
+
+    def count(self, what: str, label: str = "") -> None:
+        """Count an event: a cache hit, a search, a refused request."""
+        key = (what, label)
+        self._counts[key] = self._counts.get(key, 0) + 1
+
+    # -- metrics ----------------------------------------------------------------------------------
+
+    def metrics(self) -> bytes:
+        """All counters in Prometheus' text format."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self)
+        return generate_latest(registry)
+
+    def collect(
+        self,
+    ) -> Iterator[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:
+        """What Prometheus reads."""
+        labels = ["service", "route", "method", "status"]
+        requests = HistogramMetricFamily(
+            "atoll_request_duration_seconds", "Requests answered, by route.", labels=labels
+        )
+        for (service, route, method, status), one in self._requests.items():
+            requests.add_metric([service, route, method, str(status)], _cumulated(one), one.total)
+        yield requests
+        out = HistogramMetricFamily(
+            "atoll_site_request_duration_seconds",
+            "Requests sent to sites; status 0 is no answer.",
+            labels=["site", "service", "status"],
+        )
+        for (site, service, status), one in self._site_requests.items():
+            out.add_metric([site, service, str(status)], _cumulated(one), one.total)
+        yield out
+        events = CounterMetricFamily(
+            "atoll_events", "Things that happened inside.", labels=["event", "label"]
+        )
+        for (what, label), count in self._counts.items():
+            events.add_metric([what, label], count)
+        yield events
+        yield from self._gauges()
+
+    def _gauges(self) -> Iterator[GaugeMetricFamily]:
+        up = GaugeMetricFamily(
+            "atoll_site_up", "Whether the service of a site answers.", labels=["site", "service"]
+        )
+        connections = GaugeMetricFamily(
+            "atoll_site_connections", "Connections to a site.", labels=["site", "service", "state"]
+        )
+        for site in self._sites or ():
+            for service, endpoint in site.endpoints.items():
+                up.add_metric([site.name, service], float(endpoint.origin.breaker.closed))
+                for state, count in zip(("busy", "idle", "waiting"), endpoint.origin.counts(), strict=True):
+                    connections.add_metric([site.name, service, state], count)
+        yield up
+        yield connections
+        memory = GaugeMetricFamily("atoll_resident_memory_bytes", "Resident memory of this process.")
+        if self._resident.exists():
+            memory.add_metric([], int(self._resident.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+            yield memory
+
+
+def _cumulated(one: _Histogram) -> list[tuple[str, float]]:
+    total = 0
+    buckets = []
+    for bound, count in zip((*map(str, BUCKETS), "+Inf"), one.counts, strict=True):
+        total += count
+        buckets.append((bound, float(total)))
+    return buckets
+
+
+def _open(access_log: str) -> IO[bytes] | None:
+    if access_log == "none":
+        return None
+    if access_log == "stdout":
+        return sys.stdout.buffer
+    return Path(access_log).open("ab")

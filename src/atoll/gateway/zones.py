@@ -1,0 +1,97 @@
+"""Availability zones: what a user picks from, each mapped by the operator to a site.
+
+GET /compute/v2.1/os-availability-zone[/detail]
+GET /block-storage/v3/os-availability-zone
+GET /network/v2.0/availability_zones
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from atoll.core.errors import BadSiteAnswer
+from atoll.gateway.call import Call
+from atoll.gateway.fanout import none_answered, scatter
+from atoll.gateway.forward import SiteAnswer
+from atoll.gateway.partial import add_missing
+from atoll.gateway.parts import Parts
+from atoll.sites.site import Site
+
+
+class Zones:
+    """The zones of all sites under the names the operator gave them."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def handle(self, call: Call) -> None:
+        """Ask each site for its zones and name them as clients do."""
+        parts = self._parts
+        sites = parts.sites.with_service(call.service_type)
+        target = call.path + (b"?" + call.request.query if call.request.query else b"")
+        gathered = await scatter(
+            {site.name: parts.forward.ask(call, parts.endpoint(site, call), b"GET", target) for site in sites}
+        )
+        if not gathered.answered:
+            raise none_answered("its zones", gathered.failed)
+        refused = {name: one for name, one in gathered.answered.items() if one.status != 200}
+        name, first = next(iter((refused or gathered.answered).items()))
+        endpoint = parts.endpoint(parts.sites.by_name[name], call)
+        if refused:
+            parts.forward.answer(call, endpoint, first)
+            return
+        merge = _network if call.service_type == "network" else _compute
+        content = merge(
+            [(parts.sites.by_name[name], _decoded(name, one)) for name, one in gathered.answered.items()]
+        )
+        # A zone whose site is away is still a zone: it is listed, as not available.
+        if gathered.failed:
+            add_missing(call, gathered.missing())
+            if merge is _compute:
+                away = [parts.sites.by_name[name] for name in gathered.failed]
+                content["availabilityZoneInfo"] += [_away(zone) for site in away for zone in site.zones]
+        parts.forward.answer(call, endpoint, first, msgspec.json.encode(content))
+
+
+def _decoded(site: str, answer: SiteAnswer) -> Mapping[str, Any]:
+    try:
+        return msgspec.json.decode(answer.text, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise BadSiteAnswer(f"The site {site} answered what is not a list of zones.", site=site) from error
+
+
+def _away(zone: str) -> dict[str, Any]:
+    return {"zoneName": zone, "zoneState": {"available": False}, "hosts": None}
+
+
+def _compute(answers: list[tuple[Site, Mapping[str, Any]]]) -> dict[str, Any]:
+    """Nova's and Cinder's form: each of our zones with the state (and hosts) of the site's zones behind it."""
+    zones = []
+    for site, content in answers:
+        theirs = {one["zoneName"]: one for one in content.get("availabilityZoneInfo", [])}
+        for ours, here in site.zones.items():
+            behind = [one for name, one in theirs.items() if here in {None, name}]
+            if behind:
+                zones.append({**behind[0], "zoneName": ours})
+            else:
+                zones.append({"zoneName": ours, "zoneState": {"available": False}})
+        for name, one in theirs.items():
+            # Nova lists the zone of its own services; it is not one to boot in, and not one of ours.
+            if name == "internal":
+                zones.append({**one, "zoneName": f"internal@{site.name}"})
+    return {"availabilityZoneInfo": zones}
+
+
+def _network(answers: list[tuple[Site, Mapping[str, Any]]]) -> dict[str, Any]:
+    """Neutron's form: a zone once for networks and once for routers."""
+    zones = []
+    for site, content in answers:
+        theirs = content.get("availability_zones", [])
+        for ours, here in site.zones.items():
+            seen = set()
+            for one in theirs:
+                if here in {None, one.get("name")} and one.get("resource") not in seen:
+                    seen.add(one.get("resource"))
+                    zones.append({**one, "name": ours})
+    return {"availability_zones": zones}

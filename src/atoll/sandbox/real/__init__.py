@@ -1,0 +1,24 @@
+"""Real OpenStack on one machine, on the loopback only: sites to try Atoll with and to test it against."""
+
+from atoll.sandbox.real.errors import SandboxError
+from atoll.sandbox.real.layout import Layout, locate
+from atoll.sandbox.real.model import Credentials
+from atoll.sandbox.real.processes import ServiceStatus
+from atoll.sandbox.real.sandbox import Wanted, down, status, up
+from atoll.sandbox.real.servers import count_servers
+from atoll.sandbox.real.tempest import Target, run_tempest
+
+__all__ = [
+    "Credentials",
+    "Layout",
+    "SandboxError",
+    "ServiceStatus",
+    "Target",
+    "Wanted",
+    "count_servers",
+    "down",
+    "locate",
+    "run_tempest",
+    "status",
+    "up",
+]

@@ -1,0 +1,1 @@
+"""What the sandbox adds to real OpenStack: drivers that need no hardware."""

@@ -1,0 +1,166 @@
+"""What belongs to a site's own machines in a simulated Nova: zones, hypervisors, services, aggregates."""
+
+import uuid
+from typing import TYPE_CHECKING
+
+from atoll.sandbox.simulated.flavors import policy
+from atoll.sandbox.simulated.instances import Json, micro
+from atoll.sandbox.simulated.server import Response
+from atoll.sandbox.simulated.service import Call, Fault
+
+if TYPE_CHECKING:
+    from atoll.sandbox.simulated.compute import Compute
+
+_VCPUS, _RAM, _DISK = 1000, 1024000, 100000  # of the one simulated host
+
+
+class Hosts:
+    """One control node and one compute node per site, named after it."""
+
+    def __init__(self, compute: "Compute") -> None:
+        self.compute = compute
+        self.aggregates: list[Json] = []
+
+    def add_routes(self, compute: "Compute") -> None:
+        """Register the routes."""
+        compute.route("GET", "/os-availability-zone", self._list_zones)
+        compute.route("GET", "/os-availability-zone/detail", self._list_zones_detail)
+        compute.route("GET", "/os-hypervisors", lambda call: self._list_hypervisors(call, "list"))
+        compute.route(
+            "GET", "/os-hypervisors/detail", lambda call: self._list_hypervisors(call, "list-detail")
+        )
+        compute.route("GET", "/os-hypervisors/statistics", self._statistics, until=87)
+        compute.route("GET", "/os-hypervisors/{id}", self._show_hypervisor)
+        compute.route("GET", "/os-services", self._list_services)
+        compute.route("GET", "/os-aggregates", self._list_aggregates)
+        compute.route("GET", "/os-aggregates/{id}", self._show_aggregate)
+        compute.route("GET", "/os-migrations", self._list_migrations)
+        compute.route("POST", "/os-server-external-events", self._external_events)
+
+    @property
+    def _host(self) -> str:
+        return f"{self.compute.site.name}-compute1"
+
+    def _id(self, call: Call, number: int, since: int = 53) -> str | int:
+        """Integer ids below 2.53, UUIDs from then on."""
+        if call.minor < since:
+            return number
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.compute.site.name}/{number}"))
+
+    def _list_zones(self, call: Call) -> Response:  # noqa: ARG002 - the same for all
+        zones = [{"zoneName": z, "zoneState": {"available": True}, "hosts": None} for z in self.compute.zones]
+        return self.compute.json({"availabilityZoneInfo": zones})
+
+    def _list_zones_detail(self, call: Call) -> Response:
+        policy(call, "os-availability-zone:detail")
+        now = micro(int(self.compute.site.clock()))
+        alive = {"available": True, "active": True, "updated_at": now}
+        control = {f"{self.compute.site.name}-control": {"nova-scheduler": alive, "nova-conductor": alive}}
+        zones = [{"zoneName": "internal", "zoneState": {"available": True}, "hosts": control}]
+        hosts = {self._host: {"nova-compute": alive}}
+        zones += [
+            {"zoneName": z, "zoneState": {"available": True}, "hosts": hosts} for z in self.compute.zones
+        ]
+        return self.compute.json({"availabilityZoneInfo": zones})
+
+    def _hypervisor(self, call: Call, *, full: bool) -> Json:
+        shown: Json = {
+            "id": self._id(call, 1),
+            "hypervisor_hostname": self._host,
+            "state": "up",
+            "status": "enabled",
+        }
+        if not full:
+            return shown
+        shown |= {"hypervisor_type": "fake", "hypervisor_version": 1000, "host_ip": "127.0.0.1"}
+        service = {"id": self._id(call, 3), "host": self._host, "disabled_reason": None}
+        if call.minor >= 88:
+            return shown | {"service": service, "uptime": None}
+        servers = self.compute.instances.of(None)
+        cpu = {
+            "arch": "x86_64",
+            "model": "Nehalem",
+            "vendor": "Intel",
+            "features": [],
+            "topology": {"cores": 1},
+        }
+        return shown | {
+            "service": service,
+            "vcpus": _VCPUS,
+            "memory_mb": _RAM,
+            "local_gb": _DISK,
+            "vcpus_used": sum(i.flavor["vcpus"] for i in servers),
+            "memory_mb_used": sum(i.flavor["ram"] for i in servers),
+            "local_gb_used": sum(i.flavor["disk"] for i in servers),
+            "free_ram_mb": _RAM - sum(i.flavor["ram"] for i in servers),
+            "free_disk_gb": _DISK - sum(i.flavor["disk"] for i in servers),
+            "current_workload": 0,
+            "running_vms": len(servers),
+            "disk_available_least": _DISK,
+            "cpu_info": cpu if call.minor >= 28 else str(cpu),
+        }
+
+    def _list_hypervisors(self, call: Call, rule: str) -> Response:
+        policy(call, f"os-hypervisors:{rule}")
+        pattern = call.one("hypervisor_hostname_pattern") if call.minor >= 53 else None
+        if pattern is not None and pattern not in self._host:
+            raise Fault(404, f"No hypervisor matching '{pattern}' could be found.")
+        return self.compute.json({"hypervisors": [self._hypervisor(call, full=rule == "list-detail")]})
+
+    def _show_hypervisor(self, call: Call) -> Response:
+        policy(call, "os-hypervisors:show")
+        if call.params["id"] != str(self._id(call, 1)):
+            raise Fault(404, f"Hypervisor with ID '{call.params['id']}' could not be found.")
+        return self.compute.json({"hypervisor": self._hypervisor(call, full=True)})
+
+    def _statistics(self, call: Call) -> Response:
+        policy(call, "os-hypervisors:statistics")
+        names = ("vcpus", "memory_mb", "local_gb", "vcpus_used", "memory_mb_used", "local_gb_used", "free_ram_mb",
+                 "free_disk_gb", "current_workload", "running_vms", "disk_available_least")  # fmt: skip
+        one = self._hypervisor(call, full=True)
+        return self.compute.json(
+            {"hypervisor_statistics": {"count": 1, **{name: one[name] for name in names}}}
+        )
+
+    def _list_services(self, call: Call) -> Response:
+        policy(call, "os-services:list")
+        control, now = f"{self.compute.site.name}-control", micro(int(self.compute.site.clock()))
+        rows = [("nova-scheduler", control, "internal"), ("nova-conductor", control, "internal")]
+        rows.append(("nova-compute", self._host, self.compute.zones[0]))
+        wanted = (call.one("binary"), call.one("host"))
+        services = []
+        for number, (binary, host, zone) in enumerate(rows, 1):
+            if wanted[0] in (None, binary) and wanted[1] in (None, host):
+                shown = {
+                    "binary": binary,
+                    "host": host,
+                    "id": self._id(call, number),
+                    "zone": zone,
+                    "status": "enabled",
+                }
+                shown |= {"state": "up", "updated_at": now, "disabled_reason": None}
+                services.append(shown | ({"forced_down": False} if call.minor >= 11 else {}))
+        return self.compute.json({"services": services})
+
+    def _list_aggregates(self, call: Call) -> Response:
+        policy(call, "os-aggregates:index")
+        return self.compute.json({"aggregates": self.aggregates})
+
+    def _show_aggregate(self, call: Call) -> Response:
+        policy(call, "os-aggregates:show")
+        raise Fault(404, f"Aggregate {call.params['id']} could not be found.")
+
+    def _list_migrations(self, call: Call) -> Response:
+        policy(call, "os-migrations:index")
+        return self.compute.json({"migrations": []})
+
+    def _external_events(self, call: Call) -> Response:
+        if not call.admin and "service" not in call.who.roles:
+            policy(call, "os-server-external-events:create")
+        events = []
+        for event in (call.body or {}).get("events") or []:
+            known = self.compute.instances.get(event["server_uuid"]) is not None
+            outcome = {"status": "completed", "code": 200} if known else {"status": "failed", "code": 404}
+            events.append({**event, **outcome})
+        partly = any(event["code"] != 200 for event in events)
+        return self.compute.json({"events": events}, 207 if partly else 200)

@@ -1,0 +1,193 @@
+"""Limits, quotas and usage reports of a simulated Nova."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from atoll.sandbox.simulated.flavors import policy
+from atoll.sandbox.simulated.instances import Instance, Json, micro
+from atoll.sandbox.simulated.server import Response
+from atoll.sandbox.simulated.service import Call, Fault
+
+if TYPE_CHECKING:
+    from atoll.sandbox.simulated.compute import Compute
+
+DEFAULTS = {
+    "cores": 1000,
+    "fixed_ips": -1,
+    "floating_ips": -1,
+    "injected_file_content_bytes": 10240,
+    "injected_file_path_bytes": 255,
+    "injected_files": 5,
+    "instances": 200,
+    "key_pairs": 200,
+    "metadata_items": 128,
+    "ram": 1000000,
+    "security_group_rules": -1,
+    "security_groups": -1,
+    "server_group_members": 10,
+    "server_groups": 50,
+}
+_UNTIL = {"fixed_ips": 35, "floating_ips": 35, "security_groups": 35, "security_group_rules": 35}
+_UNTIL |= {name: 56 for name in DEFAULTS if name.startswith("injected")}
+
+
+class Usage:
+    """What a project may use and uses. A project's own quota is in `compute.quota`; it is enforced on create."""
+
+    def __init__(self, compute: "Compute") -> None:
+        self.compute = compute
+
+    def add_routes(self, compute: "Compute") -> None:
+        """Register the routes."""
+        compute.route("GET", "/limits", self._limits)
+        compute.route("GET", "/os-quota-sets/{target}", self._show_quota)
+        compute.route("GET", "/os-quota-sets/{target}/detail", self._show_quota_detail)
+        compute.route("GET", "/os-quota-sets/{target}/defaults", self._show_defaults)
+        compute.route("PUT", "/os-quota-sets/{target}", self._update_quota)
+        compute.route("DELETE", "/os-quota-sets/{target}", self._delete_quota)
+        compute.route("GET", "/os-simple-tenant-usage", self._list_usage)
+        compute.route("GET", "/os-simple-tenant-usage/{target}", self._show_usage)
+
+    def quota_of(self, project_id: str) -> dict[str, int]:
+        """A project's limits, -1 for none."""
+        return DEFAULTS | self.compute.quota.get(project_id, {})
+
+    def used_by(self, project_id: str) -> dict[str, int]:
+        """What a project uses now."""
+        mine = self.compute.instances.of(project_id)
+        return {
+            "cores": sum(i.flavor["vcpus"] for i in mine),
+            "instances": len(mine),
+            "ram": sum(i.flavor["ram"] for i in mine),
+            "server_groups": sum(g["project_id"] == project_id for g in self.compute.groups.values()),
+        }
+
+    def _limits(self, call: Call) -> Response:
+        target = call.one("tenant_id") or call.project_id
+        if target != call.project_id:
+            policy(call, "limits:other_project")
+        quota, used = self.quota_of(target), self.used_by(target)
+        absolute: list[tuple[str, int, int]] = [
+            ("maxTotalCores", quota["cores"], 9999),
+            ("maxPersonality", quota["injected_files"], 56),
+            ("maxPersonalitySize", quota["injected_file_content_bytes"], 56),
+            ("maxTotalInstances", quota["instances"], 9999),
+            ("maxTotalKeypairs", quota["key_pairs"], 9999),
+            ("maxServerMeta", quota["metadata_items"], 9999),
+            ("maxImageMeta", quota["metadata_items"], 38),
+            ("maxTotalRAMSize", quota["ram"], 9999),
+            ("maxServerGroups", quota["server_groups"], 9999),
+            ("maxServerGroupMembers", quota["server_group_members"], 9999),
+            ("maxTotalFloatingIps", quota["floating_ips"], 35),
+            ("maxSecurityGroups", quota["security_groups"], 35),
+            ("maxSecurityGroupRules", quota["security_group_rules"], 35),
+            ("totalRAMUsed", used["ram"], 9999),
+            ("totalCoresUsed", used["cores"], 9999),
+            ("totalInstancesUsed", used["instances"], 9999),
+            ("totalFloatingIpsUsed", 0, 35),
+            ("totalSecurityGroupsUsed", 0, 35),
+            ("totalServerGroupsUsed", used["server_groups"], 9999),
+        ]
+        shown = {name: value for name, value, until in absolute if call.minor <= until}
+        return self.compute.json({"limits": {"rate": [], "absolute": shown}})
+
+    def _target(self, call: Call, rule: str) -> str:
+        target = call.params["target"]
+        if target != call.project_id:
+            policy(call, f"os-quota-sets:{rule}")
+        return target
+
+    def _shown(self, call: Call, values: Json) -> Json:
+        return {name: value for name, value in values.items() if call.minor <= _UNTIL.get(name, 9999)}
+
+    def _show_quota(self, call: Call) -> Response:
+        target = self._target(call, "show")
+        return self.compute.json({"quota_set": {"id": target, **self._shown(call, self.quota_of(target))}})
+
+    def _show_defaults(self, call: Call) -> Response:
+        return self.compute.json({"quota_set": {"id": call.params["target"], **self._shown(call, DEFAULTS)}})
+
+    def _show_quota_detail(self, call: Call) -> Response:
+        target = self._target(call, "detail")
+        used = self.used_by(target)
+        quota = {
+            name: {"limit": limit, "in_use": used.get(name, 0), "reserved": 0}
+            for name, limit in self.quota_of(target).items()
+        }
+        return self.compute.json({"quota_set": {"id": target, **self._shown(call, quota)}})
+
+    def _update_quota(self, call: Call) -> Response:
+        policy(call, "os-quota-sets:update")
+        given = (call.body or {}).get("quota_set")
+        if not isinstance(given, dict):
+            raise Fault(400, "'quota_set' is a required property")
+        values = {name: int(value) for name, value in given.items() if name in DEFAULTS}
+        self.compute.quota.setdefault(call.params["target"], {}).update(values)
+        return self.compute.json({"quota_set": self._shown(call, self.quota_of(call.params["target"]))})
+
+    def _delete_quota(self, call: Call) -> Response:
+        policy(call, "os-quota-sets:delete")
+        self.compute.quota.pop(call.params["target"], None)
+        return self.compute.empty(202)
+
+    # usage
+    def _report(self, call: Call, project_id: str, *, detailed: bool) -> Json:
+        now = self.compute.site.clock()
+        start, stop = _time(call, "start", 0.0), _time(call, "end", now)
+        lines = [
+            self._line(i, start, min(stop, now))
+            for i in self.compute.instances.sorted(project_id, [("created_at", "asc")])
+            if i.created <= stop and (i.gone is None or i.gone >= start)
+        ]
+        if not lines:
+            return {}
+        report: Json = {
+            "total_hours": sum(line["hours"] for line in lines),
+            "total_memory_mb_usage": sum(line["hours"] * line["memory_mb"] for line in lines),
+            "total_vcpus_usage": sum(line["hours"] * line["vcpus"] for line in lines),
+            "total_local_gb_usage": sum(line["hours"] * line["local_gb"] for line in lines),
+            "tenant_id": project_id,
+            "start": datetime.fromtimestamp(start, UTC).strftime("%Y-%m-%dT%H:%M:%S.000000"),
+            "stop": datetime.fromtimestamp(stop, UTC).strftime("%Y-%m-%dT%H:%M:%S.000000"),
+        }
+        return report | ({"server_usages": lines} if detailed else {})
+
+    def _line(self, i: Instance, start: float, stop: float) -> Json:
+        hours = max(0.0, (min(i.gone or stop, stop) - max(i.created, start)) / 3600)
+        return {
+            "instance_id": i.id,
+            "name": i.name,
+            "hours": hours,
+            "tenant_id": i.project_id,
+            "flavor": i.flavor["name"],
+            "state": "terminated" if i.gone is not None else i.vm_state,
+            "memory_mb": i.flavor["ram"],
+            "local_gb": i.flavor["disk"],
+            "vcpus": i.flavor["vcpus"],
+            "started_at": micro(i.created),
+            "ended_at": micro(i.gone),
+            "uptime": int(max(0.0, (i.gone or stop) - i.created)),
+        }
+
+    def _list_usage(self, call: Call) -> Response:
+        policy(call, "os-simple-tenant-usage:list")
+        projects = list(dict.fromkeys(i.project_id for i in self.compute.instances.of(None)))
+        detailed = call.one("detailed") == "1"
+        reports = [self._report(call, project, detailed=detailed) for project in projects]
+        return self.compute.json({"tenant_usages": [report for report in reports if report]})
+
+    def _show_usage(self, call: Call) -> Response:
+        target = call.params["target"]
+        if target != call.project_id:
+            policy(call, "os-simple-tenant-usage:show")
+        return self.compute.json({"tenant_usage": self._report(call, target, detailed=True)})
+
+
+def _time(call: Call, name: str, otherwise: float) -> float:
+    value = call.one(name)
+    if value is None:
+        return otherwise
+    try:
+        return datetime.fromisoformat(value).replace(tzinfo=UTC).timestamp()
+    except ValueError as exc:
+        raise Fault(400, f"Invalid input received: Datetime is in invalid format: {value}") from exc

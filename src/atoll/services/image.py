@@ -1,0 +1,46 @@
+"""Glance: every route with its kind."""
+
+from atoll.services.table import ANY, Kind, Resource, Service, row
+
+SHARED = Kind.SHARED
+
+RESOURCES = (
+    Resource(name="image", plural="images", path="images", id_form="any",
+             sort=(("created_at", "desc"), ("id", "desc"))),
+    Resource(name="task", plural="tasks", path="tasks", sort=(("created_at", "desc"), ("id", "desc"))),
+    Resource(name="namespace", plural="namespaces", path="metadefs/namespaces", id_form="any",
+             identity="namespace", sort=(("namespace", "asc"),)),
+)  # fmt: skip
+
+ROUTES = (
+    row("images", "GET POST", SHARED, "image"),
+    row("images/{id}", "GET PATCH DELETE", SHARED, "image"),
+    row("images/{id}/file", "GET PUT PATCH", SHARED, "image", raw=True),
+    row("images/{id}/stage", "PUT", SHARED, "image", raw=True),
+    row("images/{id}/**", ANY, SHARED, "image"),
+    row("tasks", "GET POST", Kind.PLACED, "task", role="admin"),
+    row("tasks/{id}", "GET DELETE", Kind.PLACED, "task", role="admin"),
+    row("schemas/**", "GET", Kind.ANY_SITE),
+    row("metadefs/namespaces", "GET POST", SHARED, "namespace"),
+    row("metadefs/namespaces/{id}", "GET PUT DELETE", SHARED, "namespace"),
+    row("metadefs/namespaces/{id}/**", ANY, SHARED, "namespace"),
+    row("metadefs/resource_types", "GET", Kind.ANY_SITE),
+    row("info/import", "GET", Kind.ANY_SITE),
+    row("info/stores", "GET", Kind.ANY_SITE),
+    row("info/stores/detail", "GET", Kind.ANY_SITE, role="admin"),
+    row("info/usage", "GET", Kind.SUMMED, "usage"),
+    row("cache", "GET DELETE", Kind.PER_SITE, role="admin"),
+    row("cache/{id}", "PUT DELETE", Kind.PER_SITE, role="admin"),
+    row("cached_images", "GET DELETE", Kind.PER_SITE, role="admin"),
+    row("cached_images/{id}", "PUT DELETE", Kind.PER_SITE, role="admin"),
+    row("queued_images", "GET DELETE", Kind.PER_SITE, role="admin"),
+    row("queued_images/{id}", "PUT DELETE", Kind.PER_SITE, role="admin"),
+)  # fmt: skip
+
+IMAGE = Service(
+    service_type="image",
+    aliases=(),
+    versions=("v2",),
+    resources=RESOURCES,
+    rows=ROUTES,
+)

@@ -1,0 +1,229 @@
+"""The words the tables of the services are written in, and how a path is matched against them.
+
+A table must be readable at a glance: one line per route, no code. What a kind means is in `docs/` and in the
+gateway's module of that name.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Kind(Enum):
+    """How a route relates to sites; each kind is served by one module of the gateway."""
+
+    PLACED = "placed"  # lives in one site, under that site's id
+    SHARED = "shared"  # one thing in every site, under one id or name
+    SUMMED = "summed"  # a figure over sites
+    PER_SITE = "per site"  # belongs to a site and means nothing elsewhere
+    ANY_SITE = "any site"  # the same answer everywhere: schemas, extension lists
+    ZONES = "zones"  # the availability zones a user picks from
+    EVENTS = "events"  # a batch, each part for the site of its own subject
+    IDENTITY = "identity"  # Keystone's, passed on
+    CATALOG = "catalog"  # Keystone's, with a service catalogue in the answer
+
+
+class Shape(Enum):
+    """What a path addresses, from its form: decided once, when the table is read."""
+
+    LIST = "list"  # GET of a collection
+    CREATE = "create"  # POST to a collection
+    BY_ID = "by id"  # anything below one id
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A place in a body that names another resource.
+
+    `path` is written with dots, `*` for each element; `resource` is the type named. `only_if` is (key, value)
+    of a sibling that has to match (block device mappings name their type beside the id).
+    """
+
+    path: str
+    resource: str
+    only_if: tuple[str, str] | None = None
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The path in parts."""
+        return tuple(self.path.split("/"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """One type of resource of a service.
+
+    `name` is the type (`server`), `plural` the envelope of a list (`servers`), `path` its collection below the
+    version. `sort` is the order of a list that names none: (key, direction)…; `shown` maps sort keys to the
+    fields that show them where the two differ; keys in `unseen` are never shown. `identity` is the field that
+    makes two items of different sites one (shared kinds). `brief` are the fields of a brief list where the
+    detailed one has to be read for its order.
+    """
+
+    name: str
+    plural: str
+    path: str
+    singular: str = ""
+    id_form: str = "uuid"
+    identity: str = "id"
+    detail: str = ""
+    brief: tuple[str, ...] = ()
+    sort: tuple[tuple[str, str], ...] = ()
+    shown: Mapping[str, str] = field(default_factory=dict)
+    unseen: frozenset[str] = frozenset()
+    refs: tuple[Ref, ...] = ()
+    zone: str = ""  # where a create body names its availability zone
+    together: bool = True  # counts for, and follows, the site where a project's things are
+
+    @property
+    def envelope(self) -> str:
+        """The envelope of one: `server`."""
+        return self.singular or self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One line of a table, matched."""
+
+    template: str
+    methods: frozenset[str]
+    kind: Kind
+    resource: str
+    role: str
+    refs: tuple[Ref, ...]
+    shape: Shape
+    detail: bool
+    raw: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A line as written: path, methods, kind, resource, and what is out of the ordinary."""
+
+    path: str
+    methods: str
+    kind: Kind
+    resource: str = ""
+    role: str = "member"
+    refs: tuple[Ref, ...] = ()
+    raw: bool = False  # bodies are not JSON: streamed, never read
+
+
+def row(path: str, methods: str, kind: Kind, resource: str = "", **more: object) -> Row:
+    """Write a line of a table."""
+    return Row(path=path, methods=methods, kind=kind, resource=resource, **more)  # type: ignore[arg-type]
+
+
+ANY = "GET HEAD POST PUT PATCH DELETE"
+
+
+class _Node:
+    __slots__ = ("children", "param", "rest", "routes")
+
+    def __init__(self) -> None:
+        self.children: dict[bytes, _Node] = {}
+        self.param: _Node | None = None
+        self.rest: _Node | None = None
+        self.routes: dict[bytes, Route] = {}
+
+
+_NOWHERE = _Node()
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A route with what the path said: the id it is below (b"" for a collection) and the tail after it."""
+
+    route: Route | None
+    id: bytes
+    allowed: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A service: its names, its versions and its table.
+
+    `service_type` is the official one and the first part of Atoll's path; `versions` the version parts a path
+    may begin with; `project_in_path` says where a project id may follow: "optional", "required" or "never".
+    """
+
+    service_type: str
+    aliases: tuple[str, ...]
+    versions: tuple[str, ...]
+    resources: tuple[Resource, ...]
+    rows: Sequence[Row]
+    project_in_path: str = "never"
+    project_form: re.Pattern[bytes] = re.compile(rb"[0-9a-f\-]{32,36}\Z")
+    microversion_header: str = ""
+    zone_keys: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        root = _Node()
+        for line in self.rows:
+            self._add(root, line)
+        object.__setattr__(self, "_root", root)
+        object.__setattr__(self, "by_name", {one.name: one for one in self.resources})
+
+    _root: _Node = field(init=False, repr=False)
+    by_name: dict[str, Resource] = field(init=False, repr=False)
+
+    def _add(self, root: _Node, line: Row) -> None:
+        node = root
+        parts = line.path.split("/")
+        for part in parts:
+            if part == "**":
+                node.rest = node.rest or _Node()
+                node = node.rest
+            elif part.startswith("{"):
+                node.param = node.param or _Node()
+                node = node.param
+            else:
+                node = node.children.setdefault(part.encode(), _Node())
+        below = any(part.startswith("{") for part in parts)
+        for method in line.methods.split():
+            shape = Shape.BY_ID if below else Shape.CREATE if method == "POST" else Shape.LIST
+            node.routes[method.encode()] = Route(
+                template=line.path,
+                methods=frozenset(line.methods.split()),
+                kind=line.kind,
+                resource=line.resource,
+                role=line.role,
+                refs=line.refs,
+                shape=shape,
+                detail=parts[-1] == "detail",
+                raw=line.raw,
+            )
+
+    def match(self, method: bytes, parts: Sequence[bytes]) -> Match:
+        """The route of a path below version and project.
+
+        A trailing slash is the same route, as it is in the services. `route` is None where the path is in no
+        table; then `allowed` names the methods it would have had.
+        """
+        node = self._root
+        ident = b""
+        rest = node.rest  # the deepest "**" passed on the way
+        for index, part in enumerate(parts):
+            if not part and index == len(parts) - 1:
+                break
+            child = node.children.get(part)
+            if child is None:
+                child = node.param
+                if child is None:
+                    node = rest or _NOWHERE
+                    break
+                ident = ident or part
+            node = child
+            rest = node.rest or rest
+        if not node.routes and rest is not None:
+            node = rest
+        routes = node.routes
+        found = routes.get(method) or (routes.get(b"GET") if method == b"HEAD" else None)
+        if found is None:
+            return Match(None, ident, tuple(routes))
+        return Match(found, ident)
+
+    def routes(self) -> Iterator[Row]:
+        """The lines of the table."""
+        return iter(self.rows)

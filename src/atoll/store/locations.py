@@ -1,0 +1,232 @@
+"""Locations in memory, in front of the store: looked up without a wait, learnt off the request path.
+
+The store may fail at any time without a request failing: what is not on record is searched for.
+"""
+
+import asyncio
+import contextlib
+import itertools
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal, Protocol
+
+import structlog
+
+from atoll.store.database import StoreError
+from atoll.store.records import Conflict, Location, Sighting, Source
+
+_log = structlog.get_logger(__name__)
+
+CACHE_SIZE: Final = 200_000
+"""Locations kept in memory: about 60 MB when full."""
+
+QUEUE_SIZE: Final = 20_000
+"""Sightings that wait to be written; any more are dropped and learnt another time."""
+
+BATCH: Final = 1000
+"""Sightings written in one transaction."""
+
+GATHER_SECONDS: Final = 0.05
+"""How long sightings gather before they are written."""
+
+PAUSE_SECONDS: Final = 1.0
+"""How long to leave a failing database alone."""
+
+CONFLICTS_SECONDS: Final = 60.0
+"""How often to read the conflicts that other processes found."""
+
+CREATE_SECONDS: Final = 5.0
+"""How long the answer to a create waits for its record: rather late than without, but not for ever."""
+
+CLOSE_SECONDS: Final = 5.0
+"""How long closing may take to write what waits."""
+
+_LearntLater = Literal["list", "search"]
+_LEARNT_LATER: Final[tuple[_LearntLater, ...]] = ("list", "search")
+
+
+class LocationStore(Protocol):
+    """What is needed of the store; every method may raise `StoreError`."""
+
+    async def locate(self, resource_type: str, id: str) -> Location | None:  # noqa: A002 - OpenStack's word
+        """Give the location of one resource."""
+
+    async def learn(self, sightings: Sequence[Sighting], source: Source) -> list[Conflict]:
+        """Record sightings; give the conflicts."""
+
+    async def tombstone(self, resource_type: str, id: str, *, site: str | None = None) -> bool:  # noqa: A002
+        """Put down that the site has said 404."""
+
+    async def conflicts(self) -> list[Conflict]:
+        """Give every id that several sites claim."""
+
+    async def forget(self, site: str) -> int:
+        """Drop every location at a site."""
+
+
+class Locations:
+    """The locations this process knows. `run` writes what is learnt, and has to run for that."""
+
+    def __init__(
+        self, store: LocationStore, *, cache_size: int = CACHE_SIZE, queue_size: int = QUEUE_SIZE
+    ) -> None:
+        self._store = store
+        self._cache: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._cache_size, self._queue_size = cache_size, queue_size
+        self._waiting: deque[tuple[_LearntLater, Sighting]] = deque()
+        self._gone: deque[tuple[str, str, str]] = deque()
+        self._conflicts: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._wake = asyncio.Event()
+        self.dropped = 0
+        """How many sightings were dropped because too many waited."""
+
+    @property
+    def waiting(self) -> int:
+        """How many sightings and tombstones are not written yet."""
+        return len(self._waiting) + len(self._gone)
+
+    def cached(self, resource_type: str, id: str) -> str | None:  # noqa: A002
+        """Give the site of a resource if it is in memory."""
+        site = self._cache.get((resource_type, id))
+        if site is not None:
+            self._cache.move_to_end((resource_type, id))
+        return site
+
+    def conflicting(self, resource_type: str, id: str) -> tuple[str, ...]:  # noqa: A002
+        """Give the sites that claim an id, if it is more than one: writes to it are refused."""
+        return self._conflicts.get((resource_type, id), ())
+
+    async def find(self, resource_type: str, id: str) -> Location | None:  # noqa: A002
+        """Give the location on record. A failing store is logged and None: then the sites are searched."""
+        try:
+            location = await self._store.locate(resource_type, id)
+        except StoreError as exc:
+            _log.warning("location_not_read", resource_type=resource_type, id=id, error=str(exc))
+            return None
+        if location is not None:
+            self._remember((resource_type, id), location.site)
+            if location.conflicting:
+                self._conflicts[resource_type, id] = location.conflicting
+        return location
+
+    def learn(self, sightings: Iterable[Sighting], source: _LearntLater) -> None:
+        """Take in what a list or a search showed; written later, dropped if too much waits."""
+        for sighting in sightings:
+            known = self._cache.get(sighting.key)
+            if known == sighting.site:
+                continue
+            if len(self._waiting) >= self._queue_size:
+                self.dropped += 1
+                continue
+            if known is None:
+                self._remember(sighting.key, sighting.site)
+            self._waiting.append((source, sighting))
+        if self._waiting:
+            self._wake.set()
+
+    async def created(self, sighting: Sighting) -> bool:
+        """Record what was just created, before the client is told of it.
+
+        If the store fails, the resource is there all the same: it is logged as `location_not_recorded` and
+        False, the client gets its answer, this process knows the site and the others search for it.
+        """
+        self._remember(sighting.key, sighting.site)
+        try:
+            async with asyncio.timeout(CREATE_SECONDS):
+                self._note(await self._store.learn([sighting], "create"))
+        except (StoreError, TimeoutError) as exc:
+            _log.error(
+                "location_not_recorded",
+                resource_type=sighting.resource_type,
+                id=sighting.id,
+                site=sighting.site,
+                error=str(exc) or "the database did not answer in time",
+            )
+            return False
+        return True
+
+    def deleted(self, resource_type: str, id: str, site: str) -> None:  # noqa: A002
+        """Take in that the site said 404. Requests still go there: clients that poll a delete must see it."""
+        if len(self._gone) < self._queue_size:
+            self._gone.append((resource_type, id, site))
+            self._wake.set()
+
+    async def forget(self, site: str) -> int:
+        """Forget everything about a site, here and in the store; raises `StoreError`."""
+        self._cache = OrderedDict((key, at) for key, at in self._cache.items() if at != site)
+        self._waiting = deque(entry for entry in self._waiting if entry[1].site != site)
+        self._conflicts = {key: sites for key, sites in self._conflicts.items() if site not in sites}
+        return await self._store.forget(site)
+
+    async def run(self) -> None:
+        """Write what is learnt, in batches, until cancelled."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            if loop.time() >= due:
+                await self._refresh_conflicts()
+                due = loop.time() + CONFLICTS_SECONDS
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._wake.wait()
+            if self._wake.is_set():
+                self._wake.clear()
+                await asyncio.sleep(GATHER_SECONDS)
+                await self._write_all()
+
+    async def close(self) -> None:
+        """Write what waits, as far as that is quickly done. Cancel `run` first."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while self.waiting and await self.flush():
+                    pass
+        if self.waiting:
+            _log.warning("locations_not_written", count=self.waiting)
+
+    async def flush(self) -> bool:
+        """Write one batch; on a failure of the store it goes on waiting, and the answer is False."""
+        batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        gone = [self._gone.popleft() for _ in range(min(BATCH, len(self._gone)))]
+        written = False
+        try:
+            for source in _LEARNT_LATER:
+                sightings = [sighting for origin, sighting in batch if origin == source]
+                if sightings:
+                    self._note(await self._store.learn(sightings, source))
+            for resource_type, one, site in gone:
+                await self._store.tombstone(resource_type, one, site=site)
+            written = True
+        except StoreError as exc:
+            _log.warning("locations_not_written", count=len(batch) + len(gone), error=str(exc))
+        finally:
+            if not written:  # writing a part of it twice does no harm
+                self._waiting.extendleft(reversed(batch))
+                self._gone.extendleft(reversed(gone))
+        return written
+
+    async def _write_all(self) -> None:
+        while self.waiting:
+            if not await self.flush():
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _refresh_conflicts(self) -> None:
+        try:
+            conflicts = await self._store.conflicts()
+        except StoreError as exc:
+            _log.warning("conflicts_not_read", error=str(exc))
+            return
+        self._conflicts = {(one.resource_type, one.id): one.sites for one in conflicts}
+
+    def _note(self, conflicts: Iterable[Conflict]) -> None:
+        for conflict in conflicts:
+            key = (conflict.resource_type, conflict.id)
+            if self._conflicts.get(key) != conflict.sites:
+                _log.warning("location_conflict", resource_type=key[0], id=key[1], sites=conflict.sites)
+            self._conflicts[key] = conflict.sites
+            self._remember(key, conflict.sites[0])
+
+    def _remember(self, key: tuple[str, str], site: str) -> None:
+        self._cache[key] = site
+        self._cache.move_to_end(key)
+        for oldest in list(itertools.islice(self._cache, max(0, len(self._cache) - self._cache_size))):
+            del self._cache[oldest]

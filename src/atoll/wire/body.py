@@ -1,0 +1,127 @@
+"""A message body on its way through: bounded in memory, with back-pressure to whoever sends it."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+# A sender is paused above this many buffered bytes and resumed below half of it: large enough that a
+# transfer is not broken into small wake-ups, small enough that a thousand transfers fit in memory.
+HIGH_WATER = 256 * 1024
+
+
+class BodyTooLarge(Exception):
+    """More bytes came than the reader was ready to hold."""
+
+
+class Body:
+    """Bytes fed by a protocol and read by one task.
+
+    `pause` and `resume` act on the transport that feeds. `error` set by the feeder is raised to the reader
+    after the bytes that came before it.
+    """
+
+    __slots__ = (
+        "_abandoned",
+        "_chunks",
+        "_pause",
+        "_paused",
+        "_resume",
+        "_size",
+        "_waiter",
+        "complete",
+        "error",
+        "received",
+    )
+
+    def __init__(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
+        self._pause = pause
+        self._resume = resume
+        self._paused = False
+        self._abandoned = False
+        self._waiter: asyncio.Future[None] | None = None
+        self.complete = False
+        self.error: Exception | None = None
+        self.received = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the wire."""
+        if self._abandoned:
+            return
+        self._chunks.append(data)
+        size = len(data)
+        self._size += size
+        self.received += size
+        if self._size > HIGH_WATER and not self._paused:
+            self._paused = True
+            self._pause()
+        if self._waiter is not None:
+            self._wake()
+
+    def finish(self) -> None:
+        """The message ended where it should."""
+        self.complete = True
+        if self._waiter is not None:
+            self._wake()
+
+    def fail(self, error: Exception) -> None:
+        """The message ended where it should not."""
+        if not self.complete and self.error is None:
+            self.error = error
+            if self._waiter is not None:
+                self._wake()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _take(self) -> bytes:
+        data = b"".join(self._chunks) if len(self._chunks) > 1 else self._chunks[0]
+        self._chunks.clear()
+        self._size = 0
+        if self._paused:
+            self._paused = False
+            self._resume()
+        return data
+
+    async def read(self) -> bytes:
+        """Whatever has arrived, waiting for at least one byte; b"" at the end.
+
+        Raises the feeder's error when the body was cut.
+        """
+        while not self._chunks:
+            if self.complete:
+                return b""
+            if self.error is not None:
+                raise self.error
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self._take()
+
+    async def read_all(self, limit: int) -> bytes:
+        """The whole body, at most `limit` bytes; raises BodyTooLarge beyond."""
+        if self.complete and self._size <= limit:
+            return self._take() if self._chunks else b""
+        parts = []
+        total = 0
+        while data := await self.read():
+            total += len(data)
+            if total > limit:
+                raise BodyTooLarge
+            parts.append(data)
+        return b"".join(parts)
+
+    def abandon(self) -> None:
+        """Drop what is buffered and all that is still to come."""
+        self._abandoned = True
+        self.discard()
+
+    def discard(self) -> None:
+        """Drop what is buffered, so that the connection can go on."""
+        if self._chunks:
+            self._take()

@@ -1,0 +1,172 @@
+"""The site under contract: a simulated one in a thread, or a real one named by ATOLL_CONTRACT.
+
+`ATOLL_CONTRACT=<clouds.yaml>:<cloud>:<region>` runs the suite against a real site. The cloud's name must end in
+`-admin`; the same name without the ending is the plain user's. Without it every test runs against the simulation.
+"""
+
+import asyncio
+import http.client
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from atoll.sandbox.simulated import Cloud
+
+UNKNOWN = "11111111-2222-3333-4444-555555555555"
+WAIT_SECONDS = 60.0
+
+
+@dataclass
+class Answer:
+    """What a site answered."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    raw: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.raw)
+
+    @property
+    def text(self) -> str:
+        return self.raw.decode()
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+
+    def all(self, name: str) -> list[str]:
+        return [value for key, value in self.headers if key.lower() == name.lower()]
+
+
+@dataclass
+class User:
+    """Someone with a token."""
+
+    token: str
+    project_id: str
+    user_id: str
+    urls: dict[str, str]
+
+
+@dataclass
+class SiteUnderTest:
+    """One site, real or simulated, reached by plain HTTP."""
+
+    demo: User
+    admin: User
+    auth_url: str
+    real: bool
+    undo: list[Callable[[], Any]] = field(default_factory=list)
+
+    def root(self, service: str) -> str:
+        """Where the service is, without version."""
+        url = self.demo.urls[service]
+        for version in ("/v2.1", "/v3", "/v2.0", "/v2"):
+            url = url.partition(version)[0]
+        return url
+
+    def call(
+        self,
+        method: str,
+        service: str,
+        path: str,
+        body: Any = None,
+        *,
+        user: str | None = "demo",
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """One request. `path` starts with the version; `user` is demo, admin, invalid or None."""
+        tokens = {"demo": self.demo.token, "admin": self.admin.token, "invalid": "no-such-token"}
+        sent = {"X-Auth-Token": tokens[user]} if user else {}
+        sent |= headers or {}
+        if body is not None and not isinstance(body, str | bytes):
+            body = json.dumps(body)
+            sent.setdefault("Content-Type", "application/json")
+        return fetch(method, self.root(service) + path, sent, body)
+
+    def wait(self, look: Callable[[], Any]) -> Any:
+        """Wait until `look` returns something true; that thing."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < deadline:
+            found = look()
+            if found:
+                return found
+            time.sleep(0.3 if self.real else 0.01)
+        raise AssertionError("nothing happened in time")
+
+
+def fetch(method: str, url: str, headers: dict[str, str], body: Any = None) -> Answer:
+    """One request on a connection of its own."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=60)
+    try:
+        connection.request(method, parts.path + ("?" + parts.query if parts.query else ""), body, headers)
+        response = connection.getresponse()
+        return Answer(response.status, response.getheaders(), response.read())
+    finally:
+        connection.close()
+
+
+def log_in(cloud: dict[str, Any], region: str) -> User:
+    """A token and the endpoints of a region for a clouds.yaml entry."""
+    auth = cloud["auth"]
+    user = {"name": auth["username"], "domain": {"id": auth["user_domain_id"]}, "password": auth["password"]}
+    project = {"name": auth["project_name"], "domain": {"id": auth["project_domain_id"]}}
+    identity = {"methods": ["password"], "password": {"user": user}}
+    body = {"auth": {"identity": identity, "scope": {"project": project}}}
+    answer = fetch("POST", auth["auth_url"] + "/auth/tokens", {"Content-Type": "application/json"}, json.dumps(body))
+    assert answer.status == 201, answer.text
+    token = answer.json["token"]
+    urls = {
+        entry["type"]: endpoint["url"]
+        for entry in token["catalog"]
+        for endpoint in entry["endpoints"]
+        if endpoint["region_id"] == region and endpoint["interface"] == "public"
+    }
+    return User(answer.header("x-subject-token") or "", token["project"]["id"], token["user"]["id"], urls)
+
+
+def _connect(clouds: dict[str, Any], name: str, region: str, *, real: bool) -> SiteUnderTest:
+    admin, demo = clouds[name], clouds[name.removesuffix("-admin")]
+    return SiteUnderTest(log_in(demo, region), log_in(admin, region), demo["auth"]["auth_url"], real)
+
+
+@pytest.fixture(scope="session")
+def connected() -> Iterator[SiteUnderTest]:
+    """The site for the whole run."""
+    given = os.environ.get("ATOLL_CONTRACT")
+    if given:
+        path, name, region = given.split(":")
+        yield _connect(json.loads(Path(path).read_text())["clouds"], name, region, real=True)
+        return
+    loop, cloud = asyncio.new_event_loop(), Cloud(1)
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(cloud.start(), loop).result(10)
+    try:
+        clouds = cloud.clouds_yaml()["clouds"]
+        yield _connect(clouds, "simulated-admin", "site1", real=False)
+        errors = [*cloud.keystone.listener.server.errors, *cloud.sites[0].listener.server.errors]
+        assert errors == []
+    finally:
+        asyncio.run_coroutine_threadsafe(cloud.close(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+@pytest.fixture
+def site(connected: SiteUnderTest) -> Iterator[SiteUnderTest]:
+    """The site, with what a test made taken away after it."""
+    yield connected
+    while connected.undo:
+        connected.undo.pop()()

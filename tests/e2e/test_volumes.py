@@ -1,0 +1,60 @@
+"""Volumes and snapshots, somewhere or at a chosen site."""
+
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def volume(cloud, name, zone, undo):
+    made = cloud.block_storage.create_volume(
+        name=name, size=1, metadata={"a": "b"}, **({"availability_zone": zone} if zone else {})
+    )
+    undo(cloud.delete_volume, made.id)
+    return cloud.block_storage.wait_for_status(made, "available", ["error"], 0.5, 90)
+
+
+def test_the_command_creates_shows_lists_and_deletes(cli, name, zone, at, home):
+    made = cli("volume", "create", "--size", "1", *at, name)
+    try:
+        home("block-storage", f"/volumes/{made['id']}", zone)
+        shown = cli("volume", "show", name)
+        assert (shown["id"], shown["size"]) == (made["id"], 1)
+        if zone:
+            assert shown["availability_zone"] == zone
+        assert [row["ID"] for row in cli("volume", "list", "--name", name)] == [made["id"]]
+    finally:
+        cli.run("volume", "delete", made["id"])
+        wait_until_gone(cli, made["id"])
+
+
+def wait_until_gone(cli: Any, volume: str) -> None:
+    for _ in range(30):
+        if cli.run("volume", "show", volume, succeeds=False).returncode:
+            return
+    pytest.fail(f"{volume} is still there")
+
+
+def test_a_snapshot_and_a_volume_from_it_stay_at_the_volumes_site(cloud, name, zone, undo, volume, home):
+    site = home("block-storage", f"/volumes/{volume.id}", zone)
+    snapshot = cloud.block_storage.create_snapshot(volume_id=volume.id, name=name)
+    undo(cloud.delete_volume_snapshot, snapshot.id, True)
+    cloud.block_storage.wait_for_status(snapshot, "available", ["error"], 0.5, 90)
+    assert home("block-storage", f"/snapshots/{snapshot.id}", zone) == site
+    copy = cloud.block_storage.create_volume(name=f"{name}-c", size=1, snapshot_id=snapshot.id)
+    undo(cloud.delete_volume, copy.id)
+    cloud.block_storage.wait_for_status(copy, "available", ["error"], 0.5, 90)
+    assert home("block-storage", f"/volumes/{copy.id}", zone) == site
+
+
+def test_a_volume_grows_and_keeps_its_metadata(cloud, volume):
+    cloud.block_storage.extend_volume(volume, 2)
+    cloud.block_storage.wait_for_status(volume, "available", ["error", "error_extending"], 0.5, 90)
+    found = cloud.block_storage.get_volume(volume.id)
+    assert (found.size, found.metadata) == (2, {"a": "b"})
+
+
+def test_the_volume_types_are_listed_once_each(cloud):
+    names = [kind.name for kind in cloud.block_storage.types()]
+    assert sorted(names) == sorted(set(names))
+    assert {"fake", "multiattach"} <= set(names)

@@ -1,0 +1,73 @@
+"""What is made of tempest's results."""
+
+import re
+
+import pytest
+
+from atoll.sandbox.real.errors import SandboxError
+from atoll.sandbox.real.layout import Layout
+from atoll.sandbox.real.model import Credentials
+from atoll.sandbox.real.tempest import (
+    SERVICES,
+    Outcome,
+    Target,
+    baseline,
+    include_list,
+    judge,
+    reason,
+    run_tempest,
+)
+
+TRACEBACK = """\
+Traceback (most recent call last):
+  File "a.py", line 1, in test
+    raise Gone()
+  File "b.py", line 2, in call
+    self._raise(
+    ~~~~~~~~~~~^
+tempest.lib.exceptions.NotFound: Object not found
+Details: {'code': 404}
+"""
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_baseline_is_names_only_sorted_each_once(service):
+    names = baseline(service)
+    assert names == sorted(set(names))
+    assert all(re.fullmatch(r"tempest(\.\w+)+", name) for name in names)
+
+
+def test_an_entry_selects_one_test_also_where_its_name_begins_anothers():
+    lines = include_list(["t.C.test_a"]).split()
+    wanted = ["t.C.test_a[id-1,smoke]", "t.C.test_a"]
+    others = ["t.C.test_a_b[id-2]", "t.CxTest_a[id-3]", "x.t.C.test_a[id-4]"]
+    assert [name for name in [*wanted, *others] if any(re.search(line, name) for line in lines)] == wanted
+
+
+def test_every_name_gets_an_outcome_and_a_broken_class_gives_its_own():
+    results = [
+        ("t.A.test_good[id-1,smoke]", "success", ""),
+        ("t.A.test_bad[id-2]", "fail", TRACEBACK),
+        ("t.A.test_off[id-3]", "skip", "no such feature"),
+        ("setUpClass (t.B)", "fail", TRACEBACK),
+    ]
+    names = ["t.A.test_bad", "t.A.test_good", "t.A.test_lost", "t.A.test_off", "t.B.test_x"]
+    said = "tempest.lib.exceptions.NotFound: Object not found Details: {'code': 404}"
+    assert judge(names, results) == [
+        Outcome("t.A.test_bad", "fail", said),
+        Outcome("t.A.test_good", "success", ""),
+        Outcome("t.A.test_lost", "not run", ""),
+        Outcome("t.A.test_off", "skip", "no such feature"),
+        Outcome("t.B.test_x", "fail", said),
+    ]
+
+
+def test_the_reason_is_what_was_raised():
+    assert reason(TRACEBACK).startswith("tempest.lib.exceptions.NotFound: Object not found")
+    assert reason("") == ""
+
+
+def test_a_service_without_a_baseline_is_refused_before_anything_is_done(tmp_path):
+    target = Target(Credentials("http://127.0.0.1:1/v3", "u", "p", "x"), "R", "i", "j", "n")
+    with pytest.raises(SandboxError, match="no baseline for swift"):
+        run_tempest(["swift"], target, Layout(tmp_path), work_dir=tmp_path)

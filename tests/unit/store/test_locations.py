@@ -1,0 +1,193 @@
+"""Locations in memory: what is written when, and what happens while the store fails."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from structlog.testing import capture_logs
+
+from atoll.store import Conflict, Location, Locations, Sighting, Source, StoreError
+
+
+class MemoryStore:
+    """A store in memory that can fail."""
+
+    def __init__(self) -> None:
+        self.sites: dict[tuple[str, str], str] = {}
+        self.learnt: list[tuple[str, list[str]]] = []
+        self.tombstones: list[tuple[str, str, str | None]] = []
+        self.found: list[Conflict] = []
+        self.failing = False
+        self.written = asyncio.Event()
+
+    def _check(self) -> None:
+        if self.failing:
+            raise StoreError("the database failed: gone")
+
+    async def locate(self, resource_type: str, id: str) -> Location | None:  # noqa: A002
+        self._check()
+        site = self.sites.get((resource_type, id))
+        return None if site is None else Location(resource_type=resource_type, id=id, site=site)
+
+    async def learn(self, sightings: Sequence[Sighting], source: Source) -> list[Conflict]:
+        self._check()
+        self.written.set()
+        self.learnt.append((source, [sighting.id for sighting in sightings]))
+        conflicts = []
+        for sighting in sightings:
+            recorded = self.sites.setdefault(sighting.key, sighting.site)
+            if recorded != sighting.site:
+                sites = (recorded, sighting.site)
+                conflicts.append(Conflict(resource_type=sighting.resource_type, id=sighting.id, sites=sites))
+        return conflicts
+
+    async def tombstone(self, resource_type: str, id: str, *, site: str | None = None) -> bool:  # noqa: A002
+        self._check()
+        self.tombstones.append((resource_type, id, site))
+        return True
+
+    async def conflicts(self) -> list[Conflict]:
+        self._check()
+        return self.found
+
+    async def forget(self, site: str) -> int:
+        self._check()
+        before = len(self.sites)
+        self.sites = {key: at for key, at in self.sites.items() if at != site}
+        return before - len(self.sites)
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def locations(store: MemoryStore) -> Locations:
+    return Locations(store)
+
+
+def server(name: str, site: str = "paris") -> Sighting:
+    return Sighting(resource_type="server", id=name, site=site)
+
+
+async def test_what_is_created_is_written_before_the_answer(store, locations):
+    assert await locations.created(server("a"))
+    assert store.learnt == [("create", ["a"])]
+    assert locations.cached("server", "a") == "paris"
+
+
+async def test_a_create_survives_a_failing_store(store, locations):
+    store.failing = True
+    with capture_logs() as logs:
+        assert not await locations.created(server("a"))
+    assert [(log["event"], log["id"], log["site"]) for log in logs] == [
+        ("location_not_recorded", "a", "paris")
+    ]
+    assert locations.cached("server", "a") == "paris"
+
+
+async def test_what_a_list_shows_is_known_at_once_and_written_later(store, locations):
+    locations.learn([server("a"), server("b", "tokyo")], "list")
+    locations.learn([server("c")], "search")
+    assert locations.cached("server", "b") == "tokyo"
+    assert store.learnt == []
+    assert await locations.flush()
+    assert store.learnt == [("list", ["a", "b"]), ("search", ["c"])]
+    assert locations.waiting == 0
+
+
+async def test_what_is_known_is_not_written_again(locations):
+    locations.learn([server("a")], "list")
+    locations.learn([server("a")], "list")
+    assert locations.waiting == 1
+
+
+async def test_what_does_not_fit_is_dropped_and_learnt_another_time(store):
+    locations = Locations(store, queue_size=2)
+    locations.learn([server("a"), server("b"), server("c")], "list")
+    assert (locations.waiting, locations.dropped) == (2, 1)
+    assert locations.cached("server", "c") is None
+    await locations.flush()
+    locations.learn([server("c")], "list")
+    assert locations.waiting == 1
+
+
+async def test_the_least_used_falls_out_of_memory(store):
+    locations = Locations(store, cache_size=2)
+    locations.learn([server("a"), server("b")], "list")
+    assert locations.cached("server", "a") == "paris"
+    locations.learn([server("c")], "list")
+    assert locations.cached("server", "b") is None
+    assert locations.cached("server", "a") == "paris"
+
+
+async def test_what_is_not_in_memory_is_looked_up(store, locations):
+    store.sites["server", "a"] = "tokyo"
+    assert locations.cached("server", "a") is None
+    assert (await locations.find("server", "a")).site == "tokyo"
+    assert locations.cached("server", "a") == "tokyo"
+    assert await locations.find("server", "b") is None
+
+
+async def test_a_failing_store_finds_nothing_and_says_so_in_the_log(store, locations):
+    store.failing = True
+    with capture_logs() as logs:
+        assert await locations.find("server", "a") is None
+    assert [log["event"] for log in logs] == ["location_not_read"]
+
+
+async def test_what_could_not_be_written_waits(store, locations):
+    locations.learn([server("a"), server("b")], "list")
+    locations.deleted("server", "c", "paris")
+    store.failing = True
+    with capture_logs() as logs:
+        assert not await locations.flush()
+    assert [(log["event"], log["count"]) for log in logs] == [("locations_not_written", 3)]
+    store.failing = False
+    assert await locations.flush()
+    assert store.learnt == [("list", ["a", "b"])]
+    assert store.tombstones == [("server", "c", "paris")]
+
+
+async def test_two_sites_with_one_id_are_a_conflict(locations):
+    await locations.created(server("a", "paris"))
+    with capture_logs() as logs:
+        locations.learn([server("a", "tokyo")], "list")
+        await locations.flush()
+        locations.learn([server("a", "tokyo")], "list")
+        await locations.flush()
+    assert [log["event"] for log in logs] == ["location_conflict"]
+    assert locations.conflicting("server", "a") == ("paris", "tokyo")
+    assert locations.conflicting("server", "b") == ()
+    assert locations.cached("server", "a") == "paris"
+
+
+async def test_a_site_can_be_forgotten(locations):
+    await locations.created(server("a", "paris"))
+    locations.learn([server("a", "tokyo"), server("b", "tokyo")], "list")
+    assert await locations.forget("paris") == 1
+    assert locations.cached("server", "a") is None
+    assert locations.cached("server", "b") == "tokyo"
+
+
+async def test_it_writes_by_itself_and_reads_the_conflicts_of_others(store, locations):
+    store.found = [Conflict(resource_type="server", id="x", sites=("paris", "tokyo"))]
+    running = asyncio.create_task(locations.run())
+    locations.learn([server("a")], "list")
+    async with asyncio.timeout(5):
+        await store.written.wait()
+    assert locations.conflicting("server", "x") == ("paris", "tokyo")
+    running.cancel()
+    await asyncio.wait([running])
+    locations.learn([server("b")], "list")
+    await locations.close()
+    assert store.learnt == [("list", ["a"]), ("list", ["b"])]
+
+
+async def test_closing_does_not_wait_for_a_failing_store(store, locations):
+    locations.learn([server("a")], "list")
+    store.failing = True
+    with capture_logs() as logs:
+        await locations.close()
+    assert [log["event"] for log in logs] == ["locations_not_written", "locations_not_written"]

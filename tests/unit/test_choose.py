@@ -1,0 +1,141 @@
+"""Where a create goes, and why; what cannot be served together."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atoll.core.choose import Candidate, Choice, Thing, Want, choose
+from atoll.core.errors import BadRequest, Conflict, SiteUnavailable
+
+SITES = [Candidate(site="paris"), Candidate(site="tokyo"), Candidate(site="rome")]
+ZONES = {"paris": "paris", "asia": "tokyo", "rome": "rome"}
+
+
+def thing(resource: str, name: str, *sites: str) -> Thing:
+    return Thing(resource=resource, id=name, sites=frozenset(sites))
+
+
+def want(*named: Thing, zone: str | None = None, service: str = "compute") -> Want:
+    return Want(resource="server", service=service, zone=zone, zones=ZONES, named=named)
+
+
+def texts(choice: Choice, site: str) -> list[str]:
+    return [f"{reason.rule}: {reason.text}" for reason in choice.reasons if reason.site == site]
+
+
+def test_without_any_facts_the_first_site_is_chosen():
+    assert choose(want(), SITES).site == "paris"
+
+
+def test_the_zone_decides():
+    choice = choose(want(zone="asia"), SITES)
+    assert choice.site == "tokyo"
+    assert texts(choice, "paris") == ["availability_zone: availability zone asia is not there"]
+
+
+@pytest.mark.parametrize(
+    ("service", "message"),
+    [
+        ("compute", "The requested availability zone is not available"),
+        ("block-storage", "Availability zone 'mars' is invalid."),
+    ],
+)
+def test_an_unknown_zone_is_refused_in_the_words_of_the_service(service, message):
+    with pytest.raises(BadRequest) as caught:
+        choose(want(zone="mars", service=service), SITES)
+    assert str(caught.value) == message
+
+
+def test_it_goes_where_everything_named_is():
+    named = [thing("image", "cirros", "paris", "tokyo"), thing("network", "n1", "tokyo", "rome")]
+    assert choose(want(*named), SITES).site == "tokyo"
+
+
+def test_what_is_in_different_sites_is_a_conflict_that_names_all_of_it():
+    with pytest.raises(Conflict) as caught:
+        choose(
+            want(thing("volume", "v1", "paris"), thing("network", "n1", "rome", "tokyo"), zone="asia"), SITES
+        )
+    assert str(caught.value) == (
+        "No site can take the server: availability zone asia is in tokyo; volume v1 is in paris; "
+        "network n1 is in rome and tokyo. "
+        "Name only what one site has, or copy or move the rest there first."
+    )
+
+
+def test_what_no_site_has_is_a_bad_request():
+    with pytest.raises(BadRequest, match=r"^Security group ABC could not be found\.$"):
+        choose(want(thing("security_group", "ABC")), SITES)
+
+
+def test_sites_that_are_away_or_take_nothing_are_passed_over():
+    sites = [
+        Candidate(site="paris", state="draining"),
+        Candidate(site="tokyo", healthy=False, away="connection refused"),
+        Candidate(site="rome"),
+    ]
+    choice = choose(want(), sites)
+    assert choice.site == "rome"
+    assert texts(choice, "paris") == ["state: is draining and takes nothing new"]
+    assert texts(choice, "tokyo") == ["state: is away (connection refused)"]
+
+
+def test_when_all_that_could_are_away_each_is_named():
+    sites = [
+        Candidate(site="paris", state="maintenance"),
+        Candidate(site="tokyo", healthy=False, away="timeout"),
+        Candidate(site="rome"),
+    ]
+    with pytest.raises(SiteUnavailable) as caught:
+        choose(want(thing("network", "n1", "paris", "tokyo")), sites)
+    assert str(caught.value) == (
+        "No site can take the server now: site paris is in maintenance; site tokyo is away (timeout). "
+        "Nothing was created."
+    )
+
+
+def test_a_project_stays_together():
+    sites = [Candidate(site="paris"), Candidate(site="tokyo", placed_of_project=1, placed_of_type=500)]
+    assert choose(want(), sites).site == "tokyo"
+
+
+def test_together_saturates_so_that_fewer_of_the_type_decide():
+    sites = [
+        Candidate(site="paris", placed_of_project=100, placed_of_type=9),
+        Candidate(site="tokyo", placed_of_project=1, placed_of_type=8),
+    ]
+    choice = choose(want(), sites)
+    assert choice.site == "tokyo"
+    assert texts(choice, "paris") == [
+        "together: the project has 100 resources there",
+        "spread: has 9 of server in all",
+    ]
+
+
+def test_a_tie_goes_to_the_one_chosen_longest_ago_then_to_site_order():
+    sites = [
+        Candidate(site="paris", last_chosen=5),
+        Candidate(site="tokyo", last_chosen=3),
+        Candidate(site="rome", last_chosen=3),
+    ]
+    assert choose(want(), sites).site == "tokyo"
+
+
+FACTS = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([0.0, 1.0, 2.0]), st.booleans())
+
+
+@given(st.lists(FACTS, min_size=1, max_size=6))
+def test_the_same_facts_give_the_same_site_and_it_is_open(facts):
+    sites = [
+        Candidate(site=f"s{n}", placed_of_project=a, placed_of_type=b, last_chosen=c, healthy=d)
+        for n, (a, b, c, d) in enumerate(facts)
+    ]
+    healthy = {site.site for site in sites if site.healthy}
+    if not healthy:
+        with pytest.raises(SiteUnavailable):
+            choose(want(), sites)
+        return
+    first = choose(want(), sites)
+    assert first == choose(want(), sites)
+    assert first.site in healthy
+    assert {reason.site for reason in first.reasons} == {site.site for site in sites}

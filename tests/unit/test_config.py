@@ -1,0 +1,282 @@
+"""Every fault of a configuration is named with its place; what is not said has its default."""
+
+import msgspec
+import pytest
+
+from atoll.core.config import Config, ConfigError, file_references, load
+from atoll.core.config_reference import reference
+
+MINIMAL = """
+[identity]
+auth_url = "http://127.0.0.1:5000/v3/"
+[sites.paris]
+region = "RegionOne"
+[sites.paris.endpoints]
+compute = "http://127.0.0.1:8001/v2.1/"
+[sites.tokyo]
+region = "RegionTwo"
+[sites.tokyo.endpoints]
+compute = "http://127.0.0.1:8002/v2.1"
+"""
+
+KINDS = ["network", "subnet", "volume_type", "image", "flavor", "security_group"]
+TWICE = "is the endpoint of site paris too: everything there would be listed twice"
+ENV = {"HOME": "/home/operator"}
+
+
+def read(text: str | bytes, env: dict[str, str] | None = None) -> Config:
+    return load(text, source="atoll.toml", env=ENV if env is None else env)
+
+
+def faults(text: str | bytes, env: dict[str, str] | None = None) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        read(text, env)
+    assert str(caught.value).startswith("atoll.toml: ")
+    return [str(fault) for fault in caught.value.faults]
+
+
+def test_what_is_not_said_has_its_default():
+    config = read(MINIMAL)
+    assert config.gateway.public_url == "http://127.0.0.1:8774"
+    assert config.identity.auth_url == "http://127.0.0.1:5000/v3"
+    assert config.store.url == "sqlite:////home/operator/.local/state/atoll/atoll.db"
+    assert config.placement.default_site == "paris"
+    assert [(site.name, site.number) for site in config.sites.values()] == [("paris", 0), ("tokyo", 1)]
+    assert config.sites["paris"].endpoints == {"compute": "http://127.0.0.1:8001/v2.1"}
+    assert config.zone_sites() == {"paris": "paris", "tokyo": "tokyo"}
+    assert config.limits.deadline_seconds == 60
+    assert file_references(config) == []
+
+
+def test_everything_can_be_said():
+    config = read(
+        MINIMAL
+        + """
+[gateway]
+listen = ["10.0.0.1:443", "[::1]:443"]
+public_url = "https://cloud.example.org/"
+region = "Ring"
+workers = 4
+partial = "strict"
+access_log = "none"
+log_format = "json"
+drain_seconds = 5
+admin_roles = ["admin", "operator"]
+tls = {cert_file = "cert.pem", key_file = "key.pem"}
+[store]
+url = "env:DB"
+[placement]
+default_site = "tokyo"
+[zones.left]
+site = "paris"
+zone = "nova"
+[zones.right]
+site = "paris"
+zone = "ssd"
+[[equivalents]]
+resource = "network"
+name = "public"
+ids = {paris = "1", tokyo = "2"}
+""",
+        {"DB": "postgresql://atoll:sesame@db/atoll"},
+    )
+    assert config.gateway.public_url == "https://cloud.example.org"
+    assert config.store.url == "postgresql://atoll:sesame@db/atoll"
+    assert "sesame" not in repr(config)
+    assert config.zone_sites() == {"left": "paris", "right": "paris", "tokyo": "tokyo"}
+    assert config.equivalents[0].ids == {"paris": "1", "tokyo": "2"}
+    assert [(file.path, file.secret) for file in file_references(config)] == [
+        ("cert.pem", False),
+        ("key.pem", True),
+    ]
+
+
+def test_it_cannot_be_changed():
+    config = read(MINIMAL)
+    with pytest.raises(AttributeError):
+        config.gateway.region = "x"  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        config.sites["x"] = config.sites["paris"]  # type: ignore[index]
+
+
+def test_numbers_and_state_directories():
+    config = read(MINIMAL.replace('"RegionTwo"', '"RegionTwo"\nnumber = 7'), {"XDG_STATE_HOME": "/state"})
+    assert config.sites["tokyo"].number == 7
+    assert config.store.url == "sqlite:////state/atoll/atoll.db"
+
+
+def test_no_toml_is_told_with_line_and_column():
+    assert faults("[gateway]\nlisten 1") == [
+        "line 2, column 8: is no TOML: Expected '=' after a key in a key/value pair"
+    ]
+    assert faults(b"[gateway]\n\xff") == ["line 2: is not UTF-8 text"]
+
+
+def test_all_faults_are_told_at_once():
+    assert faults("""
+gatway = 1
+[gateway]
+listen = 8774
+worker = 3
+workers = 0
+partial = "never"
+tls = {cert_file = "x"}
+[identity]
+auth_url = "http://127.0.0.1:5000"
+[sites.paris]
+region = "RegionOne"
+colour = "blue"
+[sites.paris.endpoints]
+compute = "http://x/v2.1"
+[sites.tokyo]
+region = "RegionTwo"
+endpoints = {nova = "http://y/v2.1", compute = "ftp://y/v2.1", image = "http://a:b@y", network = "http://y?x"}
+[zones.z]
+site = "london"
+[placement]
+default_site = "paris"
+together = "much"
+[[equivalents]]
+resource = "server"
+name = "x"
+ids = {tokyo = 1}
+""") == [
+        "gateway.worker: is not known: did you mean workers?",
+        "gateway.listen: expected a list, not 8774",
+        "gateway.workers: expected a whole number >= 1, not 0",
+        "gateway.partial: expected allow or strict, not 'never'",
+        "gateway.tls.key_file: is missing",
+        "placement.together: expected a number, not 'much'",
+        "sites.paris.colour: is not known: there are region, number, state, endpoints",
+        f"equivalents[0].resource: expected {' or '.join(KINDS)}, not 'server'",
+        "equivalents[0].ids: expected text (in [...]), not {'tokyo': 1}",
+        "gatway: is not known: did you mean gateway?",
+        "identity.auth_url: has no version: did you mean http://127.0.0.1:5000/v3?",
+        "sites.tokyo.endpoints.nova: is not known: did you mean compute?",
+        "sites.tokyo.endpoints.compute: is not an http or https URL: 'ftp://y/v2.1'",
+        "sites.tokyo.endpoints.image: has a user or password in it, which does not belong there",
+        "sites.tokyo.endpoints.network: has a query or fragment: give the part up to the version only",
+        "zones.z.site: there is no site london: there are paris, tokyo",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        ('[gateway]\nlisten = "8774"', "gateway.listen: 8774 is not address:port, such as 127.0.0.1:8774"),
+        (
+            '[gateway]\nlisten = "::1:80"',
+            "gateway.listen: ::1:80 is not address:port, such as 127.0.0.1:8774",
+        ),
+        (
+            '[gateway]\nlisten = "1.2.3.4:99999"',
+            "gateway.listen: 1.2.3.4:99999 is not address:port, such as 127.0.0.1:8774",
+        ),
+        ("[gateway]\nlisten = []", "gateway.listen: is empty: nobody could reach Atoll"),
+        ('[gateway]\nlisten = ["127.0.0.1:1", "127.0.0.1:1"]', "gateway.listen: has an address twice"),
+        (
+            '[gateway]\nlisten = "0.0.0.0:80"',
+            "gateway.public_url: is needed, since clients cannot connect to 0.0.0.0:80",
+        ),
+        (
+            '[gateway]\nlisten = "10.0.0.1:80"\npublic_url = "http://127.0.0.1:80"',
+            "gateway.public_url: is a loopback address, but Atoll listens at 10.0.0.1:80 only",
+        ),
+        (
+            '[gateway]\npublic_url = "http://x"\ntls = {cert_file = "c", key_file = "k"}',
+            "gateway.public_url: is http, but with gateway.tls Atoll serves https only",
+        ),
+        ('[gateway]\npublic_url = "cloud"', "gateway.public_url: is not an http or https URL: 'cloud'"),
+        (
+            '[placement]\ndefault_site = "rome"',
+            "placement.default_site: there is no site rome: there are paris, tokyo",
+        ),
+        (
+            '[store]\nurl = "oracle://x:sesame@y"',
+            "store.url: is not a database URL of sqlite, postgresql, mysql: write sqlite:///PATH",
+        ),
+        ('[store]\nurl = "env:NOWHERE"', "store.url: the environment variable NOWHERE is not set"),
+        (
+            '[zones.a]\nsite = "paris"\n[zones.b]\nsite = "paris"',
+            "zones.b: is the same as zones.a: a zone has one name",
+        ),
+        (
+            '[zones.tokyo]\nsite = "paris"',
+            "zones.tokyo: is in paris, but is the name of a site that has no other zone: give that one too",
+        ),
+        (
+            '[zones."a:b"]\nsite = "paris"',
+            "zones.\"a:b\": is not a zone name: 1 to 255 characters without ':'",
+        ),
+        (
+            '[sites.rome]\nregion = "R"\nnumber = 1\nendpoints = {image = "http://r"}',
+            "sites.rome.number: is 1, as that of tokyo: give each its own",
+        ),
+        (
+            '[sites.rome]\nregion = "R"\nendpoints = {compute = "http://127.0.0.1:8001/v2.1"}',
+            f"sites.rome.endpoints.compute: {TWICE}",
+        ),
+        (
+            '[sites.rome]\nregion = "R"\nendpoints = {}',
+            "sites.rome.endpoints: is empty: name at least one, such as compute",
+        ),
+        (
+            '[sites."a@b"]\nregion = "R"\nendpoints = {image = "http://r"}',
+            "sites.\"a@b\": is not a name of letters, digits, '.', '_' and '-' (at most 63)",
+        ),
+        (
+            '[[equivalents]]\nresource = "network"\nname = "n"\nids = {paris = "1", rome = "2"}',
+            "equivalents[0].ids.rome: there is no site rome: there are paris, tokyo",
+        ),
+        (
+            '[[equivalents]]\nresource = "network"\nname = "n"\nids = {paris = "1"}',
+            "equivalents[0].ids: names fewer than two sites: there is nothing to be the same",
+        ),
+        (
+            """
+            [[equivalents]]
+            resource = "network"
+            name = "n"
+            ids = {paris = "1", tokyo = "2"}
+            [[equivalents]]
+            resource = "network"
+            name = "m"
+            ids = {paris = "3", tokyo = "2"}
+            """,
+            "equivalents[1].ids.tokyo: 2 is n already",
+        ),
+    ],
+)
+def test_a_fault_between_tables_is_told(more, fault):
+    assert faults(MINIMAL + more) == [fault]
+
+
+def test_no_site_and_no_home_are_told():
+    assert faults("", {}) == [
+        "identity.auth_url: is missing",
+        "sites: is missing: name at least one site, as [sites.NAME]",
+        "store.url: is needed, since neither XDG_STATE_HOME nor HOME is set",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["sites = 1", "[[sites]]", "equivalents = 1", "gateway = 1", "zones = []", "sites.a = 1"]
+)
+def test_tables_that_are_none_are_told(text):
+    place = text.strip("[]").split(" ", maxsplit=1)[0]
+    assert any(fault.startswith(f"{place}: is a") for fault in faults(text))
+
+
+def test_the_reference_has_every_setting_with_its_text():
+    options = {option.path: option for option in reference()}
+    assert options["gateway.listen"].default == '["127.0.0.1:8774"]'
+    assert options["gateway.workers"].type == "whole number (at least 1, at most 256)"
+    assert options["identity.auth_url"].default == "required"
+    assert "sites.NAME.endpoints" in options
+    assert "gateway.tls.key_file" in options
+    assert all(option.doc.endswith(".") for option in options.values())
+    assert all(
+        msgspec.json.decode(option.default) is not None
+        for option in options.values()
+        if option.default not in ("", "required")
+    )
