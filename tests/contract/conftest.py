@@ -123,7 +123,9 @@ def log_in(cloud: dict[str, Any], region: str) -> User:
     project = {"name": auth["project_name"], "domain": {"id": auth["project_domain_id"]}}
     identity = {"methods": ["password"], "password": {"user": user}}
     body = {"auth": {"identity": identity, "scope": {"project": project}}}
-    answer = fetch("POST", auth["auth_url"] + "/auth/tokens", {"Content-Type": "application/json"}, json.dumps(body))
+    answer = fetch(
+        "POST", auth["auth_url"] + "/auth/tokens", {"Content-Type": "application/json"}, json.dumps(body)
+    )
     assert answer.status == 201, answer.text
     token = answer.json["token"]
     urls = {

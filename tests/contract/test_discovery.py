@@ -84,7 +84,12 @@ def test_401_is_keystonemiddlewares(site: SiteUnderTest, service: str, path: str
     assert answer.status == 401
     assert answer.json == {"error": {"code": 401, "title": "Unauthorized", "message": REQUIRES}}
     assert (answer.header("www-authenticate") or "").startswith('Keystone uri="http')
-    assert answer.header("x-openstack-request-id", ) is not None
+    assert (
+        answer.header(
+            "x-openstack-request-id",
+        )
+        is not None
+    )
 
 
 @pytest.mark.parametrize("user", [None, "invalid"])
@@ -117,7 +122,10 @@ def test_network_takes_a_trailing_slash_and_json_suffix(site: SiteUnderTest) -> 
     assert site.call("GET", "network", "/v2.0/networks/").json == plain.json
     assert site.call("GET", "network", "/v2.0/networks.json").json == plain.json
     unknown = site.call("GET", "network", "/v2.0/nope")
-    assert (unknown.status, unknown.json["NeutronError"]["message"]) == (404, "The resource could not be found.")
+    assert (unknown.status, unknown.json["NeutronError"]["message"]) == (
+        404,
+        "The resource could not be found.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,7 +158,9 @@ def test_compute_collapses_double_slashes(site: SiteUnderTest) -> None:
         ("block-storage", "/v3/{other}/volumes", "Malformed request url"),
     ],
 )
-def test_another_project_in_the_path_is_400(site: SiteUnderTest, service: str, path: str, message: str) -> None:
+def test_another_project_in_the_path_is_400(
+    site: SiteUnderTest, service: str, path: str, message: str
+) -> None:
     names = {"other": site.admin.project_id, "mine": site.demo.project_id}
     answer = site.call("GET", service, path.format(**names))
     assert (answer.status, answer.json["badRequest"]["message"]) == (400, message.format(**names))

@@ -44,7 +44,9 @@ def test_compute_malformed_is_400(site: SiteUnderTest, version: str) -> None:
     assert answer.header(NEW) is None
 
 
-@pytest.mark.parametrize(("asked", "version"), [(None, "3.0"), ("volume 3.5", "3.5"), ("volume latest", "3.71")])
+@pytest.mark.parametrize(
+    ("asked", "version"), [(None, "3.0"), ("volume 3.5", "3.5"), ("volume latest", "3.71")]
+)
 def test_volume_microversion(site: SiteUnderTest, asked: str | None, version: str) -> None:
     answer = site.call("GET", "block-storage", "/v3/volumes", headers={NEW: asked} if asked else {})
     assert (answer.status, answer.header(NEW)) == (200, f"volume {version}")

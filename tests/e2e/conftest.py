@@ -100,8 +100,9 @@ def name() -> Iterator[str]:
 
 
 @pytest.fixture
-def undo() -> Iterator[Callable[..., None]]:
-    """Remember what takes a resource away again, in case the test does not come to that; last first."""
+def undo(name: str) -> Iterator[Callable[..., None]]:
+    """Remember what takes a resource away again; it is done before `name` looks for what is left, last first."""
+    assert name
     steps: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
 
     def remember(step: Callable[..., Any], *arguments: Any) -> None:

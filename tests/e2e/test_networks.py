@@ -37,7 +37,7 @@ def test_a_port_gets_an_address_a_router_and_a_floating_ip(cloud, name, zone, un
         name=name, external_gateway_info={"network_id": site.public_network_id}
     )
     undo(cloud.network.delete_router, router.id)
-    cloud.network.add_interface_to_router(router, subnet_id=subnet.id)
+    cloud.network.add_interface_to_router(router, subnet=subnet.id)
     undo(remove_interface, cloud, router.id, subnet.id)
     port = cloud.network.create_port(network_id=network.id, name=name)
     undo(cloud.network.delete_port, port.id)
@@ -53,7 +53,7 @@ def test_a_port_gets_an_address_a_router_and_a_floating_ip(cloud, name, zone, un
 
 
 def remove_interface(cloud, router, subnet):
-    cloud.network.remove_interface_from_router(router, subnet_id=subnet)
+    cloud.network.remove_interface_from_router(router, subnet=subnet)
 
 
 def test_one_list_has_the_networks_of_every_request(cloud, name, network, subnet):

@@ -1,5 +1,6 @@
 """Servers: created somewhere or at a chosen site, seen in one list, acted on, deleted."""
 
+import contextlib
 from typing import Any
 
 import openstack
@@ -29,17 +30,8 @@ def create(cloud: Any, undo: Any, name: str, networks: Any, zone: str | None = N
 
 def gone(cloud: Any, server: str) -> None:
     cloud.compute.delete_server(server, ignore_missing=True)
-    cloud.compute.wait_for_delete(cloud.compute.get_server(server), wait=90) if exists(
-        cloud, server
-    ) else None
-
-
-def exists(cloud, server):
-    try:
-        cloud.compute.get_server(server)
-    except openstack.exceptions.NotFoundException:
-        return False
-    return True
+    with contextlib.suppress(openstack.exceptions.NotFoundException):
+        cloud.compute.wait_for_delete(cloud.compute.get_server(server), wait=90)
 
 
 def test_the_command_creates_shows_lists_and_deletes(cli, name, zone, at, home, networks):
@@ -82,7 +74,7 @@ def test_a_volume_of_the_same_site_is_attached_and_detached(cloud, name, zone, u
     cloud.block_storage.wait_for_status(volume, "available", ["error"], 0.5, 90)
     if home("block-storage", f"/volumes/{volume.id}", zone) != site:
         pytest.skip("placed at different sites, as nothing said otherwise")
-    cloud.compute.create_volume_attachment(server, volume_id=volume.id)
+    cloud.compute.create_volume_attachment(server, volume=volume.id)
     cloud.block_storage.wait_for_status(volume, "in-use", ["error"], 0.5, 90)
     cloud.compute.delete_volume_attachment(server, volume.id)
     cloud.block_storage.wait_for_status(volume, "available", ["error"], 0.5, 90)

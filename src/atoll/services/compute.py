@@ -180,5 +180,5 @@ COMPUTE = Service(
     project_in_path="optional",
     project_form=re.compile(rb"[0-9a-f\-]{32,36}\Z"),
     microversion_header="compute",
-    zone_keys=("OS-EXT-AZ:availability_zone", "availability_zone"),
+    zone_keys=("OS-EXT-AZ:availability_zone", "availability_zone", "pinned_availability_zone"),
 )

@@ -3,25 +3,39 @@
 import contextlib
 import http.client
 import socket
+import time
 from pathlib import Path
 
 from atoll.sandbox.real.errors import SandboxError
 
+ENDING = 5  # seconds
 LISTENING = "0A"  # state column of /proc/net/tcp
 
 
 def require_free(port: int, service: str) -> None:
-    """Raise `SandboxError` naming the port, and its owner where we may see it, when it cannot be bound."""
+    """Raise `SandboxError` naming the port, and its owner where we may see it, when it cannot be bound.
+
+    A port without an owner to be seen may be of a process that is just ending: it gets `ENDING` seconds.
+    """
+    deadline = time.monotonic() + ENDING
+    while not _is_free(port):
+        owner = holder(port)
+        if owner is not None or time.monotonic() > deadline:
+            raise SandboxError(
+                f"port {port} of 127.0.0.1, wanted by {service}, is taken by {owner or 'another process'}: "
+                "stop that, or give another --port-base (ATOLL_SANDBOX_PORT_BASE)"
+            )
+        time.sleep(0.1)
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # TIME_WAIT is no owner
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError as taken:
-            owner = holder(port)
-            raise SandboxError(
-                f"port {port} of 127.0.0.1, wanted by {service}, is taken by {owner or 'another process'}: "
-                "stop that, or give another --port-base (ATOLL_SANDBOX_PORT_BASE)"
-            ) from taken
+        except OSError:
+            return False
+    return True
 
 
 def holder(port: int) -> str | None:
