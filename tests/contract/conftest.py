@@ -1,7 +1,8 @@
 """The site under contract: a simulated one in a thread, or a real one named by ATOLL_CONTRACT.
 
-`ATOLL_CONTRACT=<clouds.yaml>:<cloud>:<region>` runs the suite against a real site. The cloud's name must end in
-`-admin`; the same name without the ending is the plain user's. Without it every test runs against the simulation.
+`ATOLL_CONTRACT=<clouds.yaml>:<cloud>:<region>` runs the suite against a real site. The cloud's name must
+end in `-admin`; the same name without the ending is the plain user's. Without it every test runs against the
+simulation.
 """
 
 import asyncio
@@ -88,8 +89,8 @@ class SiteUnderTest:
         tokens = {"demo": self.demo.token, "admin": self.admin.token, "invalid": "no-such-token"}
         sent = {"X-Auth-Token": tokens[user]} if user else {}
         sent |= headers or {}
-        if body is not None and not isinstance(body, str | bytes):
-            body = json.dumps(body)
+        if body is not None and not isinstance(body, bytes):
+            body = body if isinstance(body, str) else json.dumps(body)
             sent.setdefault("Content-Type", "application/json")
         return fetch(method, self.root(service) + path, sent, body)
 

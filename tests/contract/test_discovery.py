@@ -1,7 +1,6 @@
 """Version documents and what an unauthenticated, unknown or odd path gets, per service."""
 
 import pytest
-
 from tests.contract.conftest import SiteUnderTest
 
 MISSING = "404 Not Found\n\nThe resource could not be found.\n\n   "

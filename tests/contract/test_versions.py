@@ -1,7 +1,6 @@
 """Microversions of compute and block storage: forms, ranges, precedence, answers' headers."""
 
 import pytest
-
 from tests.contract.conftest import SiteUnderTest
 
 SERVERS = "/v2.1/servers?limit=1"

@@ -101,7 +101,7 @@ def name() -> Iterator[str]:
 
 @pytest.fixture
 def undo(name: str) -> Iterator[Callable[..., None]]:
-    """Remember what takes a resource away again; it is done before `name` looks for what is left, last first."""
+    """Remember what takes a resource away again; it is done, last first, before `name` looks for remains."""
     assert name
     steps: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
 

@@ -95,20 +95,20 @@ def test_when_all_that_could_are_away_each_is_named():
 
 
 def test_a_project_stays_together():
-    sites = [Candidate(site="paris"), Candidate(site="tokyo", placed_of_project=1, placed_of_type=500)]
+    sites = [Candidate(site="paris"), Candidate(site="tokyo", placed_of_project=1, load=500)]
     assert choose(want(), sites).site == "tokyo"
 
 
 def test_together_saturates_so_that_fewer_of_the_type_decide():
     sites = [
-        Candidate(site="paris", placed_of_project=100, placed_of_type=9),
-        Candidate(site="tokyo", placed_of_project=1, placed_of_type=8),
+        Candidate(site="paris", placed_of_project=100, load=9),
+        Candidate(site="tokyo", placed_of_project=1, load=8),
     ]
     choice = choose(want(), sites)
     assert choice.site == "tokyo"
     assert texts(choice, "paris") == [
         "together: the project has 100 resources there",
-        "spread: has 9 of server in all",
+        "spread: carries 9 of all projects",
     ]
 
 
@@ -127,7 +127,7 @@ FACTS = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([0.0, 1.
 @given(st.lists(FACTS, min_size=1, max_size=6))
 def test_the_same_facts_give_the_same_site_and_it_is_open(facts):
     sites = [
-        Candidate(site=f"s{n}", placed_of_project=a, placed_of_type=b, last_chosen=c, healthy=d)
+        Candidate(site=f"s{n}", placed_of_project=a, load=b, last_chosen=c, healthy=d)
         for n, (a, b, c, d) in enumerate(facts)
     ]
     healthy = {site.site for site in sites if site.healthy}

@@ -53,5 +53,5 @@ def configure(form: Literal["auto", "json", "console"] = "auto", level: int = lo
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,
     )

@@ -1,43 +1,31 @@
 """The `atoll` command. Thin: each command reads its arguments, calls, and prints."""
 
-import os
-import sys
-from pathlib import Path
+import logging
 
 import click
+import msgspec
 
+from atoll.cli.config_commands import config
+from atoll.cli.demo import demo
+from atoll.cli.files import config_option, read_config
+from atoll.cli.keystone_commands import keystone
 from atoll.cli.logs import configure
-from atoll.core.config import load
-from atoll.core.settings import Config, ConfigError
-
-DEFAULT_CONFIG = "atoll.toml"
-
-
-def read_config(path: str) -> Config:
-    """The configuration in a file; every fault on standard error and exit status 2 where it has any."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        click.echo(f"{path}: {error.strerror}. Write one with `atoll config new`, or name it with --config.", err=True)
-        sys.exit(2)
-    try:
-        return load(text, source=path, env=os.environ)
-    except ConfigError as error:
-        for fault in error.faults:
-            click.echo(f"{path}: {fault}", err=True)
-        sys.exit(2)
-
-
-config_option = click.option(
-    "-c", "--config", "config_path", default=DEFAULT_CONFIG, envvar="ATOLL_CONFIG", show_default=True,
-    help="The configuration file (or ATOLL_CONFIG).",
-)  # fmt: skip
+from atoll.cli.sandbox_commands import sandbox
+from atoll.cli.site_commands import site, where, zone
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="atoll")
 def main() -> None:
-    """One OpenStack cloud made of many."""
+    r"""One OpenStack cloud made of many.
+
+    \b
+    Try it:           atoll demo
+    Set it up:        atoll config new --cloud mycloud > atoll.toml
+                      atoll keystone register --cloud mycloud-admin
+    Run it:           atoll serve
+    """
+    configure("console", logging.WARNING)
 
 
 @main.command()
@@ -50,19 +38,31 @@ def serve(config_path: str, workers: int | None) -> None:
     """
     from atoll.gateway.serve import run  # noqa: PLC0415 - only this command needs the gateway
 
-    config = read_config(config_path)
+    settings = read_config(config_path)
     if workers is not None:
-        import msgspec  # noqa: PLC0415
-
-        config = msgspec.structs.replace(
-            config, gateway=msgspec.structs.replace(config.gateway, workers=workers)
-        )
-    configure(config.gateway.log_format)
+        gateway = msgspec.structs.replace(settings.gateway, workers=workers)
+        settings = msgspec.structs.replace(settings, gateway=gateway)
+    configure(settings.gateway.log_format)
     try:
-        run(config)
+        run(settings)
     except OSError as error:
-        click.echo(f"Cannot listen at {', '.join(config.gateway.listen)}: {error.strerror or error}.", err=True)
-        sys.exit(1)
+        listen = ", ".join(settings.gateway.listen)
+        raise click.ClickException(f"cannot listen at {listen}: {error.strerror or error}") from error
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes SHELL complete atoll's commands: eval "$(atoll completion bash)"."""
+    from click.shell_completion import get_completion_class  # noqa: PLC0415 - rarely wanted
+
+    made = get_completion_class(shell)
+    if made is not None:
+        click.echo(made(main, {}, "atoll", "_ATOLL_COMPLETE").source())
+
+
+for command in (config, demo, keystone, sandbox, site, where, zone):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """Why it is not healthy, for the message."""
     placed_of_project: int = 0
     """How many placed resources of any type the project has there."""
-    placed_of_type: int = 0
-    """How many resources of the wanted type are there, of all projects."""
+    load: int = 0
+    """How much the site carries of all projects: what is of the wanted type, and the servers made lately."""
     last_chosen: float = 0.0
     """When it was last chosen, in seconds of any clock; 0 means never."""
 
@@ -55,7 +55,7 @@ class Want(msgspec.Struct, frozen=True, kw_only=True):
     together: float = 10.0
     """Weight of having the resources of a project in one site."""
     spread: float = 1.0
-    """Weight of the site with the fewest resources of the type."""
+    """Weight of the site that carries least."""
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +145,7 @@ def _closed(candidate: Candidate) -> str:
 
 
 def _scores(want: Want, candidates: Sequence[Candidate]) -> list[Reason]:
-    most = max(candidate.placed_of_type for candidate in candidates)
+    most = max(candidate.load for candidate in candidates)
     scored = []
     for candidate in candidates:
         here = candidate.placed_of_project
@@ -158,8 +158,8 @@ def _scores(want: Want, candidates: Sequence[Candidate]) -> list[Reason]:
                 text=f"the project has {here} resources there",
             )
         )
-        share = 1 - candidate.placed_of_type / most if most else 1.0
-        text = f"has {candidate.placed_of_type} of {_words(want.resource)} in all"
+        share = 1 - candidate.load / most if most else 1.0
+        text = f"carries {candidate.load} of all projects"
         scored.append(Reason(site=candidate.site, rule="spread", points=want.spread * share, text=text))
     return scored
 

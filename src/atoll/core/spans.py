@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _SCALAR = re.compile(rb"[^\s,\]}]+")
+_BLANK = re.compile(rb"\s*")
 _SPACE = re.compile(rb"[\s,:]*")
 # The next byte that matters when a whole object or array is skipped.
 _NEXT = re.compile(rb'["\[\]{}]')
@@ -92,6 +93,24 @@ def find(text: bytes, path: Path, at: int | None = None) -> Iterator[Span]:
                 yield from find(text, rest, start)
             else:
                 yield start, end
+
+
+def member(text: bytes, path: Path) -> Span | None:
+    """Where the member of an object at `path` stands with its key and one comma: what to cut to take it out."""
+    for start, _ in find(text, path[:-1]):
+        if text[start : start + 1] != b"{":
+            continue
+        before = start + 1
+        for key, at, end in _members(text, start):
+            if key == path[-1]:
+                after = _end_of(_BLANK, text, end)
+                if text[after : after + 1] == b",":
+                    first = _end_of(_SPACE, text, before)
+                    return first, _end_of(_BLANK, text, after + 1)
+                return before, end
+            before = end
+            del at
+    return None
 
 
 def splice(text: bytes, changes: Iterable[tuple[Span, bytes]]) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from atoll.core.spans import find, splice
+from atoll.core.spans import find, member, splice
 from atoll.gateway.equivalents import Equivalents
 from atoll.services.table import Ref
 
@@ -62,7 +62,7 @@ def zone_named(body: Mapping[str, Any], place: str) -> str | None:
 
 
 def with_zone(text: bytes, place: str, zone: str | None) -> bytes:
-    """The body with its zone in the site's words; None takes the name out (null), for the site to decide."""
+    """The body with its zone in the site's words; None takes the member out, for the site to decide."""
     changes = []
     for start, end in find(text, tuple(place.split("/"))):
         asked = msgspec.json.decode(text[start:end])
@@ -70,7 +70,8 @@ def with_zone(text: bytes, place: str, zone: str | None) -> bytes:
             continue
         _, colon, host = asked.partition(":")
         if zone is None and not colon:
-            changes.append(((start, end), b"null"))
+            whole = member(text, tuple(place.split("/")))
+            changes.append((whole or (start, end), b""))
         elif zone is not None:
             changes.append(((start, end), msgspec.json.encode(f"{zone}{colon}{host}")))
     return splice(text, changes)

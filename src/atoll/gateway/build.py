@@ -28,13 +28,8 @@ def build(config: Config, store: Store) -> tuple[App, Parts, Watch]:
     """A gateway for a configuration; needs a running event loop."""
     watch = Watch()
     locations = Locations(store)
-    equivalents = Equivalents(
-        [
-            Group(one.resource, one.ids[min(one.ids, key=list(config.sites).index)], one.ids)
-            for one in config.equivalents
-        ]
-    )
-    sites = _sites(config, watch, equivalents)
+    equivalents = _equivalents(config)
+    sites = build_sites(config, watch)
     telemetry = Telemetry(config.gateway.access_log, sites=sites)
     forward = Forward(telemetry)
     limiter = Limiter(config.limits.fan_out_per_second, config.limits.fan_out_burst)
@@ -66,7 +61,17 @@ def build(config: Config, store: Store) -> tuple[App, Parts, Watch]:
     return App(parts, served, deadline_seconds=config.limits.deadline_seconds), parts, watch
 
 
-def _sites(config: Config, watch: Watch, equivalents: Equivalents) -> Sites:
+def _equivalents(config: Config) -> Equivalents:
+    """The declared groups; the id clients see is the one at the first of its sites."""
+    order = list(config.sites)
+    return Equivalents(
+        [Group(one.resource, one.ids[min(one.ids, key=order.index)], one.ids) for one in config.equivalents]
+    )
+
+
+def build_sites(config: Config, watch: Watch) -> Sites:
+    """The sites of a configuration with their endpoints; needs a running event loop."""
+    equivalents = _equivalents(config)
     by_name = {name: _site(config, watch, name, one) for name, one in config.sites.items()}
     for name, site in by_name.items():
         ids = equivalents.of_site(name)

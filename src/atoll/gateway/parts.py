@@ -1,5 +1,6 @@
 """What every family of routes needs of the gateway, built once at the start and passed down."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import structlog
@@ -65,15 +66,17 @@ class Parts:
         return endpoint
 
     async def counts(self, project: str, resource: str) -> tuple[dict[str, int], dict[str, int]]:
-        """How many things a project has at each site, and how many of one type there are of all projects.
+        """How many things a project has at each site, and how much each site carries of all projects.
 
-        Counts only weigh in a choice: without a store the choice goes on without them.
+        The load is what there is of the type, and the servers made lately: projects begin with a network and
+        go on with servers beside it, so it is the servers that have to be spread. Counts only weigh in a choice: without a store the choice goes on without them.
         """
         try:
-            return (
-                await self.store.count_by_site_of_project(project, PLACED_TYPES),
-                await self.store.count_by_site(resource),
-            )
+            of_project = await self.store.count_by_site_of_project(project, PLACED_TYPES)
+            load = Counter(await self.store.count_lately("server"))
+            if resource != "server":
+                load.update(await self.store.count_by_site(resource))
+            return of_project, load
         except StoreError as error:
             log.warning("counts_not_read", reason=str(error)[:256])
             return {}, {}

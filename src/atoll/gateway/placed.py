@@ -197,7 +197,7 @@ class Placed:
         self, call: Call, resource: Resource, sites: Sequence[Site], project: str
     ) -> list[Candidate]:
         parts = self._parts
-        of_project, of_type = await parts.counts(project, resource.name)
+        of_project, load = await parts.counts(project, resource.name)
         home = parts.homes.get(project)
         if home is not None and not any(of_project.values()):
             of_project = {home: 1}
@@ -208,7 +208,7 @@ class Placed:
                 healthy=site.healthy(call.service_type),
                 away=site.endpoints[call.service_type].origin.breaker.reason,
                 placed_of_project=of_project.get(site.name, 0),
-                placed_of_type=of_type.get(site.name, 0),
+                load=load.get(site.name, 0),
                 last_chosen=self._last_chosen.get((resource.name, site.name), 0.0),
             )
             for site in sites

@@ -197,19 +197,27 @@ class Store:
 
     async def count_by_site(self, resource_type: str) -> dict[str, int]:
         """Count the resources of a type that each site has, as far as is known."""
+        return await self._counts([LOCATIONS.c.resource_type == resource_type, LOCATIONS.c.deleted_at.is_(None)])
+
+    async def count_lately(self, resource_type: str) -> dict[str, int]:
+        """Count the resources of a type on record at each site, those deleted lately included."""
         return await self._counts([LOCATIONS.c.resource_type == resource_type])
 
     async def count_by_site_of_project(
         self, project_id: str, resource_types: Sequence[str]
     ) -> dict[str, int]:
         """Count what a project has in each site, of the given types together."""
-        where = [LOCATIONS.c.project_id == project_id, LOCATIONS.c.resource_type.in_(resource_types)]
+        where = [
+            LOCATIONS.c.project_id == project_id,
+            LOCATIONS.c.resource_type.in_(resource_types),
+            LOCATIONS.c.deleted_at.is_(None),
+        ]
         return await self._counts(where)
 
     async def _counts(self, where: Sequence[Any]) -> dict[str, int]:
         query = (
             select(LOCATIONS.c.site, func.count())
-            .where(*where, LOCATIONS.c.deleted_at.is_(None))
+            .where(*where)
             .group_by(LOCATIONS.c.site)
         )
         async with self._database.read() as connection:

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.core.spans import EACH, find, splice
+from atoll.core.spans import EACH, find, member, splice
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -53,3 +53,13 @@ def test_a_path_goes_through_objects_and_arrays():
 @given(st.binary(max_size=80))
 def test_text_that_is_not_json_ends_all_the_same(text):
     list(find(text, ("a", "*", "b")))
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=5), VALUES, min_size=1, max_size=6), FORMATS, st.data())
+def test_a_member_cut_out_leaves_the_others(document, form, data):
+    key = data.draw(st.sampled_from(sorted(document)))
+    text = json.dumps({"server": document}, **form).encode("utf-8", "surrogatepass")
+    span = member(text, ("server", key))
+    assert span is not None
+    left = {name: value for name, value in document.items() if name != key}
+    assert json.loads(splice(text, [(span, b"")])) == {"server": left}

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from atoll.sandbox.simulated.site import Site
 
 Json = dict[str, Any]
-_FAULTS = {400: "badRequest", 403: "forbidden", 404: "itemNotFound", 409: "conflictingRequest", 413: "overLimit",
-           429: "overLimit", 415: "badMediaType", 501: "notImplemented", 503: "serviceUnavailable"}  # fmt: skip
+_FAULTS = {400: "badRequest", 403: "forbidden", 404: "itemNotFound", 409: "conflictingRequest",
+           413: "overLimit",
+           429: "overLimit", 415: "badMediaType", 501: "notImplemented",
+           503: "serviceUnavailable"}  # fmt: skip
 _VERSION = re.compile(r"^([1-9]\d*)\.([1-9]\d*|0|latest)$")
 _MALFORMED = (
     "The server could not comply with the request since it is either malformed or otherwise incorrect."
@@ -88,6 +90,10 @@ class BlockStorage:
         call.token = self.site.validate(request)
         if call.token is None:
             return self.unauthorized(call)
+        return await self._authorized(call, path)
+
+    async def _authorized(self, call: Call, path: str) -> Response:
+        request = call.request
         if path == "/v3":
             headers = [("Content-Type", "text/plain; charset=utf8"), ("Location", f"{call.root}/")]
             return self._ids(call, Response(302, headers))
@@ -101,16 +107,19 @@ class BlockStorage:
         call.raw = await request.read() if request.method in ("POST", "PUT", "DELETE") else b""
         try:
             self._negotiate(call)
-            if call.params.get("project_id", call.project_id) != call.project_id:
-                raise Fault(400, "Malformed request url")
+            self._check_project(call)
             call.body = _body(call)
             answer = handle(call)
             return self._finish(call, answer if isinstance(answer, Response) else await answer)
         except Fault as fault:
             return self.fault(call, fault.status, fault.message, fault.headers)
 
+    def _check_project(self, call: Call) -> None:
+        if call.params.get("project_id", call.project_id) != call.project_id:
+            raise Fault(400, "Malformed request url")
+
     def _negotiate(self, call: Call) -> None:
-        """Set the microversion. Another service's version, or none named, is malformed here (unlike in Nova)."""
+        """Set the microversion. A version of another service is malformed here (unlike in Nova)."""
         header = call.request.header("openstack-api-version")
         if header is None:
             call.minor = self.min_minor
@@ -218,7 +227,7 @@ class BlockStorage:
         ]
 
     def owned(self, call: Call, records: dict[str, Json]) -> list[Json]:
-        """The caller's records, or with all_tenants (which others than admins may give in vain) everyone's."""
+        """The caller's records, or everyone's for an admin who gives all_tenants."""
         every = call.admin and (call.one("all_tenants") or "0").lower() in ("1", "true")
         return [r for r in records.values() if every or r["project_id"] == call.project_id]
 
@@ -248,24 +257,30 @@ class BlockStorage:
     def listed(
         self, call: Call, collection: str, shown: list[Json], total: int, key: str = "", links_key: str = ""
     ) -> Response:
-        """The body of a list: items, a next link if the page is full, a count if asked for."""
+        """The body of a list: items, a next link if the page is full, a count if asked for.
+
+        With a count Cinder compares the limit with that, so that even the last page has a next link.
+        """
         key = key or collection.partition("/")[0]
         body: Json = {key: shown}
+        counted = self._counted(call)
         limit = min(_number(call, "limit", self.max_limit), self.max_limit)
-        if shown and len(shown) == limit:
+        if shown and limit <= (total if counted else len(shown)):
             params = [(name, value) for name, value in call.query if name != "marker"]
             query = urlencode([*params, ("marker", shown[-1]["id"])])
             project = f"/{call.project_id}" if "project_id" in call.params else ""
-            body[links_key or f"{key}_links"] = [
-                {"rel": "next", "href": f"{call.root}{project}/{collection}?{query}"}
-            ]
+            link = {"rel": "next", "href": f"{call.root}{project}/{collection}?{query}"}
+            body[links_key or f"{key}_links"] = [link]
+        return self.json(body | ({"count": total} if counted else {}))
+
+    def _counted(self, call: Call) -> bool:
+        """Whether the total is wanted. Raises Fault 400."""
         count = call.one("with_count")
-        if count is not None and call.minor >= 45:
-            if count.lower() not in ("true", "false", "1", "0"):
-                raise Fault(400, f"Value '{count}' for 'with_count' is not a boolean.")
-            if count.lower() in ("true", "1"):
-                body["count"] = total
-        return self.json(body)
+        if count is None or call.minor < 45:
+            return False
+        if count.lower() not in ("true", "false", "1", "0"):
+            raise Fault(400, f"Value '{count}' for 'with_count' is not a boolean.")
+        return count.lower() in ("true", "1")
 
     # in-process, for Nova
     def find(self, who: Token, volume_id: str) -> Json | None:
@@ -281,11 +296,11 @@ class BlockStorage:
         if volume is None:
             return None
         at = self.now()
-        attachment = {"id": volume_id, "attachment_id": str(uuid.uuid4()), "volume_id": volume_id}
+        attachment: Json = {"id": volume_id, "attachment_id": str(uuid.uuid4()), "volume_id": volume_id}
         attachment |= {"server_id": server_id, "host_name": None, "device": "/dev/sdb", "attached_at": at}
         volume["attachments"].append(attachment)
         volume |= {"status": "in-use", "updated_at": at}
-        return attachment["attachment_id"]
+        return str(attachment["attachment_id"])
 
     def detach(self, volume_id: str, server_id: str) -> None:
         """Detach a volume from a server, if it is attached."""

@@ -21,8 +21,8 @@ HOT_SHARE = 0.9  # of all servers, at the first site, in the `hot` layout
 class Cloud:
     """Sites that share one Keystone, or (`shared=False`) have one each.
 
-    `sites` is how many (named site1, site2, ...) or their names; a site's region is its name. `interfaces` are
-    the catalogue's: `("public",)` keeps tokens small with very many sites.
+    `sites` is how many (named site1, site2, ...) or their names; a site's region is its name. `interfaces`
+    are the catalogue's: `("public",)` keeps tokens small with very many sites.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Cloud:
         await self.close()
 
     async def start(self, port: int = 0) -> None:
-        """Listen: the first Keystone at `port`, the other Keystones and then the sites at the next ones (0: any)."""
+        """Listen: the Keystones from `port` on, then the sites (0: any free ports)."""
         raise_file_limit()
         listeners: list[Keystone | Site] = [*self.keystones, *self.sites]
         for offset, listener in enumerate(listeners):
@@ -66,7 +66,8 @@ class Cloud:
 
     async def close(self) -> None:
         """Stop listening."""
-        for listener in [*self.sites, *self.keystones]:
+        listeners: list[Keystone | Site] = [*self.sites, *self.keystones]
+        for listener in listeners:
             await listener.close()
 
     def site(self, name: str) -> Site:
@@ -79,14 +80,15 @@ class Cloud:
     def bulk(self, servers: int, layout: Layout = "uniform", project: str = "demo") -> None:
         """Preload `servers` active servers over all sites, one per second of the past.
 
-        `uniform` interleaves the sites, `hot` puts 90 % at the first, `sorted` gives each site a time of its own.
+        `uniform` interleaves the sites, `hot` puts 90 % at the first, `sorted` gives each site a time of its
+        own.
         """
         start = int(self.clock()) - servers
         for number, site in enumerate(self.sites):
             site.bulk(_times(layout, servers, number, len(self.sites), start), project)
 
     def clouds_yaml(self) -> dict[str, Any]:
-        """A clouds.yaml: `simulated`, `simulated-alt` and `simulated-admin`, and per extra Keystone `<site>` likewise."""
+        """A clouds.yaml: `simulated`, `-alt` and `-admin`; per extra Keystone `<site>` likewise."""
         clouds: dict[str, Any] = {}
         for keystone in self.keystones:
             regions = [site.region for site in self.sites if site.keystone is keystone]
@@ -139,8 +141,8 @@ def _times(layout: Layout, servers: int, number: int, sites: int, start: int) ->
 def run_simulated(sites: int, port: int, state_dir: Path, password: str = PASSWORD) -> None:
     """Serve `sites` simulated sites until SIGTERM or SIGINT.
 
-    The Keystone listens at `port`, the sites at the next ones (0: any free ones). `state_dir` gets `clouds.yaml`
-    (mode 0600) and `sites.json`. Raises OSError if a port is taken.
+    The Keystone listens at `port`, the sites at the next ones (0: any free ones). `state_dir` gets
+    `clouds.yaml` (mode 0600) and `sites.json`. Raises OSError if a port is taken.
     """
     asyncio.run(_run(Cloud(sites, password=password), port, state_dir))
 

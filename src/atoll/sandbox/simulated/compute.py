@@ -1,4 +1,4 @@
-"""A simulated Nova (compute v2.1): versions, faults and the way of a request; the resources are in other modules.
+"""A simulated Nova (compute v2.1): versions, faults, the way of a request; resources are in other modules.
 
 Served by a site below `/compute`. Behaviour, messages and headers follow release 2026.2 (microversion 2.104).
 """
@@ -53,8 +53,9 @@ _UPDATED = {"v2.0": "2025-07-04T12:00:00Z", "v2.1": "2013-07-23T11:33:21Z"}
 class Compute:
     """The compute service of one site.
 
-    Knobs: `min_minor`/`max_minor` (microversions 2.x served), `build_seconds` and `delete_seconds` (how long a
-    server stays in BUILD, or visible after DELETE), `action_seconds`, `max_limit` (the largest page), `zones`,
+    Knobs: `min_minor`/`max_minor` (microversions 2.x served), `build_seconds` and `delete_seconds` (how long
+    a server stays in BUILD, or visible after DELETE), `action_seconds`, `max_limit` (the largest page),
+    `zones`,
     `quota`. `received` keeps the raw body of every `POST /servers`, newest last.
     """
 
@@ -90,7 +91,7 @@ class Compute:
             part.add_routes(self)
 
     def route(self, method: str, template: str, handle: Handle, since: int = 1, until: int = 9999) -> None:
-        """Register a resource's handler with and without the project in the path, for microversions 2.since-until."""
+        """Register a handler with and without the project in the path, for microversions 2.since-until."""
 
         def versioned(call: Call) -> Any:
             if not since <= call.minor <= until:
@@ -127,12 +128,7 @@ class Compute:
     async def _answer(self, call: Call, handle: Handle, *, versioned: bool) -> Response:
         try:
             self._negotiate(call, versioned=versioned)
-            project_id = call.params.get("project_id")
-            if project_id is not None and project_id != call.project_id:
-                message = (
-                    f"URL's project_id '{project_id}' doesn't match Context's project_id '{call.project_id}'"
-                )
-                raise Fault(400, f"Malformed request URL: {message}")
+            self._check_project(call)
             if call.raw:
                 call.body = self._body(call.raw)
             response = handle(call)
@@ -140,6 +136,12 @@ class Compute:
         except Fault as fault:
             return self.fault(call, fault.status, fault.message, fault.headers)
         return self._finish(call, answer)
+
+    def _check_project(self, call: Call) -> None:
+        given = call.params.get("project_id", call.project_id)
+        if given != call.project_id:
+            message = f"URL's project_id '{given}' doesn't match Context's project_id '{call.project_id}'"
+            raise Fault(400, f"Malformed request URL: {message}")
 
     def _negotiate(self, call: Call, *, versioned: bool) -> None:
         """Set the microversion of the call. Raises Fault 400 (malformed) or 406 (out of range)."""
@@ -188,7 +190,7 @@ class Compute:
         """The `<collection>_links` of a list: a next link when the page is full."""
         if not limit or len(items) != limit:
             return []
-        params = {name: value for name, value in sorted(call.query)}
+        params = dict(sorted(call.query))
         params["marker"] = items[-1][key]
         project = f"/{call.params['project_id']}" if "project_id" in call.params else ""
         return [{"rel": "next", "href": f"{call.root}{project}/{collection}?{urlencode(params)}"}]

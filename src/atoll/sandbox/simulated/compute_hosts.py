@@ -115,7 +115,8 @@ class Hosts:
 
     def _statistics(self, call: Call) -> Response:
         policy(call, "os-hypervisors:statistics")
-        names = ("vcpus", "memory_mb", "local_gb", "vcpus_used", "memory_mb_used", "local_gb_used", "free_ram_mb",
+        names = ("vcpus", "memory_mb", "local_gb", "vcpus_used", "memory_mb_used", "local_gb_used",
+                 "free_ram_mb",
                  "free_disk_gb", "current_workload", "running_vms", "disk_available_least")  # fmt: skip
         one = self._hypervisor(call, full=True)
         return self.compute.json(
@@ -131,7 +132,7 @@ class Hosts:
         services = []
         for number, (binary, host, zone) in enumerate(rows, 1):
             if wanted[0] in (None, binary) and wanted[1] in (None, host):
-                shown = {
+                shown: Json = {
                     "binary": binary,
                     "host": host,
                     "id": self._id(call, number),

@@ -1,4 +1,4 @@
-"""What a simulated Nova passes on for old microversions (images, networks, security groups), and `extensions`."""
+"""What a simulated Nova passes on for old microversions (images, networks), and `extensions`."""
 
 from typing import TYPE_CHECKING
 

@@ -32,12 +32,12 @@ Kind = Literal[
 class Fault(msgspec.Struct, kw_only=False, omit_defaults=True, forbid_unknown_fields=True):
     """One fault and what it applies to.
 
-    `service` is a service type's prefix (`compute`, `volume`, `image`, `network`, `identity`), `method` an HTTP
-    method, `path` a regular expression searched in the path with query; None means any. `count` is how many
-    requests it hits before it is spent (None: all until cleared).
+    `service` is a service type's prefix (`compute`, `volume`, `image`, `network`, `identity`), `method` an
+    HTTP method, `path` a regular expression searched in the path with query; None means any. `count` is how
+    many requests it hits before it is spent (None: all until cleared).
 
-    `latency` draws from `distribution`: `fixed` is `seconds`; `uniform` is between `low` and `high`; `normal` has
-    mean `seconds` and standard deviation `deviation`, never below 0. All in seconds.
+    `latency` draws from `distribution`: `fixed` is `seconds`; `uniform` is between `low` and `high`;
+    `normal` has mean `seconds` and standard deviation `deviation`, never below 0. All in seconds.
     """
 
     kind: Kind
@@ -90,7 +90,7 @@ class Faults:
         return bool(self._faults)
 
     def add(self, *faults: Fault) -> None:
-        """Set faults; the first added that matches a request wins, except that `latency` adds to any other."""
+        """Set faults; the first that matches a request wins, except that `latency` adds to any other."""
         self._faults.extend(faults)
         self.on_change()
 

@@ -88,7 +88,8 @@ class Flavors:
             requested = ", ".join(str(used[n][1]) for n in over)
             has = ", ".join(str(used[n][0]) for n in over)
             allowed = ", ".join(str(limits[n]) for n in over)
-            message = f"Quota exceeded for {names}: Requested {requested}, but already used {has} of {allowed} {names}"
+            usage = f"Requested {requested}, but already used {has} of {allowed} {names}"
+            message = f"Quota exceeded for {names}: {usage}"
             raise Fault(403, message)
 
     def _find(self, call: Call) -> Json:
@@ -172,10 +173,10 @@ class Flavors:
                 why = f"'{name}' is a required property"
                 raise Fault(400, f"Invalid input for field/attribute flavor. Value: {given}. {why}")
         flavor_id = str(given.get("id") or uuid.uuid4())
-        if any(flavor["name"] == given["name"] for flavor in self.compute.flavors.values()):
-            raise Fault(409, f"Flavor with name {given['name']} already exists.")
         if flavor_id in self.compute.flavors:
             raise Fault(409, f"Flavor with ID {flavor_id} already exists.")
+        if any(flavor["name"] == given["name"] for flavor in self.compute.flavors.values()):
+            raise Fault(409, f"Flavor with name {given['name']} already exists.")
         flavor = self.seed(
             flavor_id, given["name"], int(given["ram"]), int(given["disk"]), int(given["vcpus"])
         )

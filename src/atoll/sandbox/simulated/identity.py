@@ -1,4 +1,4 @@
-"""A simulated Keystone (identity v3): tokens, catalogue, projects, users, roles, regions, services, endpoints.
+"""A simulated Keystone (identity v3): tokens, catalogue, projects, users, roles, regions, endpoints.
 
 Served below `/identity` as well as at the root of its own port. It also answers in-process for the
 simulated services, which check tokens as keystonemiddleware does.
@@ -33,8 +33,8 @@ class Keystone:
     """One identity service, shared by the sites that are given it.
 
     Seeded: domain `default`, projects admin, demo, alt_demo, service, users admin (admin), demo and alt_demo
-    (member, reader), all with `password`. `interfaces` names the catalogue's interfaces: with a thousand sites
-    `("public",)` keeps tokens small. `clock` gives seconds since the epoch.
+    (member, reader), all with `password`. `interfaces` names the catalogue's interfaces: with a thousand
+    sites `("public",)` keeps tokens small. `clock` gives seconds since the epoch.
     """
 
     fault_name = "identity"
@@ -142,9 +142,7 @@ class Keystone:
         call.params = dict(zip(names, values, strict=True))
         try:
             if request.method not in _PUBLIC.get(path, ()):
-                call.token = self.validate(request.header("x-auth-token"))
-                if call.token is None:
-                    raise Fault(401, _REQUIRES)
+                call.token = self._authorize(request)
             call.body = await _body(call)
             answer = handle(call)
             return answer if isinstance(answer, Response) else await answer
@@ -236,8 +234,8 @@ class Keystone:
 
     def _domain(self, given: Json | None) -> str:
         if given and "name" in given:
-            return (self.store.named("domains", given["name"]) or {"id": ""})["id"]
-        return (given or {}).get("id", "default")
+            return str((self.store.named("domains", given["name"]) or {"id": ""})["id"])
+        return str((given or {}).get("id", "default"))
 
     def _scope(self, scope: Any, identity: Json) -> str | None:
         if scope == "unscoped" or not isinstance(scope, dict) or "project" not in scope:

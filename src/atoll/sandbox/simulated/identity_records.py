@@ -29,7 +29,7 @@ _DEFAULTS: dict[str, Json] = {
 
 
 class IdentityRecords:
-    """The plain resources of identity v3. Reading needs admin, except regions and one's own user and project."""
+    """The plain resources of identity v3. Reading needs admin, except regions and what is one's own."""
 
     def __init__(self, store: IdentityStore) -> None:
         self.store = store
@@ -37,11 +37,7 @@ class IdentityRecords:
     def add_routes(self, routes: Routes) -> None:
         """Register every route of the records."""
         for kind in SINGULAR:
-            routes.add("GET", f"/v3/{kind}", lambda call, kind=kind: self._list(call, kind))
-            routes.add("POST", f"/v3/{kind}", lambda call, kind=kind: self._create(call, kind))
-            routes.add("GET", f"/v3/{kind}/{{id}}", lambda call, kind=kind: self._show(call, kind))
-            routes.add("PATCH", f"/v3/{kind}/{{id}}", lambda call, kind=kind: self._update(call, kind))
-            routes.add("DELETE", f"/v3/{kind}/{{id}}", lambda call, kind=kind: self._delete(call, kind))
+            self._add_kind(routes, kind)
         routes.add("PUT", "/v3/regions/{id}", self._put_region)
         routes.add("GET", "/v3/role_assignments", self._role_assignments)
         assignment = "/v3/projects/{project}/users/{user}/roles"
@@ -55,6 +51,13 @@ class IdentityRecords:
         routes.add("POST", credentials, self._create_credential)
         routes.add("GET", credentials + "/{id}", self._show_credential)
         routes.add("DELETE", credentials + "/{id}", self._delete_credential)
+
+    def _add_kind(self, routes: Routes, kind: str) -> None:
+        routes.add("GET", f"/v3/{kind}", lambda call: self._list(call, kind))
+        routes.add("POST", f"/v3/{kind}", lambda call: self._create(call, kind))
+        routes.add("GET", f"/v3/{kind}/{{id}}", lambda call: self._show(call, kind))
+        routes.add("PATCH", f"/v3/{kind}/{{id}}", lambda call: self._update(call, kind))
+        routes.add("DELETE", f"/v3/{kind}/{{id}}", lambda call: self._delete(call, kind))
 
     def _show_record(self, call: Call, kind: str, record: Json) -> Json:
         return {**record, "links": {"self": f"{call.root}/v3/{kind}/{record['id']}"}}
@@ -107,7 +110,8 @@ class IdentityRecords:
         if kind in ("projects", "users"):
             domain_id = given.get("domain_id", "default")
             if self.store.named(kind, given["name"], domain_id) is not None:
-                what = f"{SINGULAR[kind]} - it is not permitted to have two {kind} with the same name in the same domain"
+                rule = f"it is not permitted to have two {kind} with the same name in the same domain"
+                what = f"{SINGULAR[kind]} - {rule}"
                 raise Fault(409, f"Conflict occurred attempting to store {what}: {given['name']}.")
         if kind == "endpoints":
             if given.get("service_id") not in records["services"]:

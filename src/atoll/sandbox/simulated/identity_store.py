@@ -1,4 +1,4 @@
-"""What a simulated Keystone knows: domains, projects, users, roles, the catalogue and the tokens it issued."""
+"""What a simulated Keystone knows: domains, projects, users, roles, the catalogue, tokens."""
 
 import time
 import uuid
@@ -56,7 +56,7 @@ class IdentityStore:
             )
 
     def id_of(self, kind: str, name: str) -> str:
-        """A stable id (32 hex digits) for a seeded record: the same in each run for the same Keystone name."""
+        """A stable id (32 hex digits) for a seeded record: the same for the same Keystone name."""
         return uuid.uuid5(uuid.NAMESPACE_URL, f"{self.name}/{kind}/{name}").hex
 
     def add(self, kind: str, record_id: str, **fields: Any) -> Json:
@@ -98,7 +98,7 @@ class IdentityStore:
         return frozenset(direct | {implied for role in direct for implied in IMPLIED.get(role, ())})
 
     def register(self, region: str, urls: dict[str, str]) -> None:
-        """Put a region into the catalogue: `urls` maps service types to endpoint URLs (with `$(project_id)s`)."""
+        """Put a region into the catalogue: `urls` maps service types to URLs (with `$(project_id)s`)."""
         if region not in self.records["regions"]:
             self.add("regions", region, description="", parent_region_id=None)
         for service_type, url in urls.items():

@@ -1,4 +1,4 @@
-"""A simulated Glance (image v2): the way of a request, discovery, schemas, and what others ask of it in-process.
+"""A simulated Glance (image v2): the way of a request, discovery, schemas, and what others ask in-process.
 
 Served by a site below `/image`. Faults are plain text, as Glance's are.
 """
@@ -40,9 +40,9 @@ _TITLES = {
     416: "Request Range Not Satisfiable", 500: "Internal Server Error", 503: "Service Unavailable",
 }  # fmt: skip
 _EXPLAINED = {
-    401: "This server could not verify that you are authorized to access the document you requested. Either you "
-    "supplied the wrong credentials (e.g., bad password), or your browser does not understand how to supply the "
-    "credentials required.",
+    401: "This server could not verify that you are authorized to access the document you requested. Either "
+    "you supplied the wrong credentials (e.g., bad password), or your browser does not understand how to "
+    "supply the credentials required.",
     404: "The resource could not be found.",
 }
 _TEXT = ("Content-Type", "text/plain; charset=UTF-8")
@@ -51,8 +51,8 @@ _TEXT = ("Content-Type", "text/plain; charset=UTF-8")
 class Image:
     """The image service of one site.
 
-    `keep_bytes` is how much of an image's data is kept in memory; of larger ones only size and digests are, and
-    a download answers 503. `max_limit` caps pages, `default_limit` is Glance's page size.
+    `keep_bytes` is how much of an image's data is kept in memory; of larger ones only size and digests are,
+    and a download answers 503. `max_limit` caps pages, `default_limit` is Glance's page size.
     """
 
     prefix = "/image"
@@ -84,8 +84,10 @@ class Image:
         if path != "/v2" and not path.startswith("/v2/"):
             return self.json(self._versions(call), 300)
         call.token = self.site.validate(request)
-        if call.token is None:
-            return self.unauthorized(call)
+        return self.unauthorized(call) if call.token is None else await self._authorized(call, path)
+
+    async def _authorized(self, call: Call, path: str) -> Response:
+        request = call.request
         found = self._routes.find(path)
         if found is None:
             return self.fault(call, 404, _EXPLAINED[404])
@@ -165,7 +167,7 @@ class Image:
         return image
 
     def add_synthetic(self, name: str, size: int, *, owner: str, **more: Any) -> Json:
-        """An active public image of `size` bytes that takes no memory: a block repeated. Hashing takes ~2 s per GiB."""
+        """An active public image of `size` bytes of a repeated block. Hashing is ~2 s per GiB."""
         image = self.add(
             name, owner=owner, visibility="public", disk_format="raw", container_format="bare", **more
         )
@@ -220,7 +222,8 @@ class Image:
 
 _FIXED: Json = {
     "name": None, "disk_format": None, "container_format": None, "visibility": "shared", "size": None,
-    "virtual_size": None, "status": "queued", "checksum": None, "protected": False, "min_ram": 0, "min_disk": 0,
+    "virtual_size": None, "status": "queued", "checksum": None, "protected": False, "min_ram": 0,
+    "min_disk": 0,
     "owner": None, "os_hidden": False, "os_hash_algo": None, "os_hash_value": None,
 }  # fmt: skip
 _STRING, _NULLABLE = {"type": "string"}, {"type": ["null", "string"]}
@@ -243,9 +246,9 @@ _IMAGE_SCHEMA: Json = {
 }  # fmt: skip
 _MEMBER_SCHEMA: Json = {
     "name": "member",
-    "properties": {
-        name: _STRING for name in ("member_id", "image_id", "created_at", "updated_at", "status", "schema")
-    },
+    "properties": dict.fromkeys(
+        ("member_id", "image_id", "created_at", "updated_at", "status", "schema"), _STRING
+    ),
 }
 
 

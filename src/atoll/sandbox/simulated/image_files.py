@@ -90,7 +90,7 @@ class ImageFiles:
         if image["owner"] != call.project_id and not call.admin:
             raise Fault(403, "You are not authorized to complete upload_image action.")
         staged = call.request.path.endswith("/stage")
-        if image["status"] not in ("queued",) and not (staged and image["status"] == "uploading"):
+        if image["status"] != "queued" and not (staged and image["status"] == "uploading"):
             raise Fault(409, f"Image status transition from {image['status']} to saving is not allowed")
         stored = Stored(self.image.keep_bytes)
         image["status"] = "saving"
@@ -154,6 +154,7 @@ def _range(call: Call, size: int) -> tuple[int, int]:
         return max(0, size - int(match[2])), size
     start = int(match[1])
     if start >= size:
-        message = f"Invalid start position in Range header. Start position MUST be in the inclusive range [0, {size - 1}]."
+        allowed = f"Start position MUST be in the inclusive range [0, {size - 1}]."
+        message = f"Invalid start position in Range header. {allowed}"
         raise Fault(416, "The Range requested is not available.", message)
     return start, min(int(match[2]) + 1, size) if match[2] else size

@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 _SORT_KEYS = ("name", "status", "container_format", "disk_format", "size", "id", "created_at", "updated_at")
-_READ_ONLY = ("id", "created_at", "updated_at", "status", "checksum", "size", "virtual_size", "direct_url", "self",
+_READ_ONLY = ("id", "created_at", "updated_at", "status", "checksum", "size", "virtual_size", "direct_url",
+              "self",
               "file", "schema", "stores", "os_hash_algo", "os_hash_value", "locations")  # fmt: skip
-_SETTABLE = ("name", "visibility", "tags", "container_format", "disk_format", "min_disk", "min_ram", "protected",
+_SETTABLE = ("name", "visibility", "tags", "container_format", "disk_format", "min_disk", "min_ram",
+             "protected",
              "owner", "os_hidden")  # fmt: skip
 _DISK_FORMATS = [None, "ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop"]
-_ORDER = ("name", "disk_format", "container_format", "visibility", "size", "virtual_size", "status", "checksum",
+_ORDER = ("name", "disk_format", "container_format", "visibility", "size", "virtual_size", "status",
+          "checksum",
           "protected", "min_ram", "min_disk", "owner", "os_hidden", "os_hash_algo", "os_hash_value", "id",
           "created_at", "updated_at", "tags")  # fmt: skip
 _PATCH = ("application/openstack-images-v2.0-json-patch", "application/openstack-images-v2.1-json-patch")
@@ -142,7 +145,7 @@ class Images:
         image_id = given.pop("id", None) or str(uuid.uuid4())
         if image_id in self.image.images or image_id in self.image.burned:
             raise Fault(409, f"Image ID {image_id} already exists!")
-        fields = {"owner": call.project_id, "name": None} | given
+        fields: Json = {"owner": call.project_id, "name": None} | given
         image = self.image.add(fields.pop("name"), owner=fields.pop("owner"), image_id=image_id, **fields)
         image["tags"] = sorted(set(image["tags"]))
         response = self.image.json(view(image), 201)
@@ -344,7 +347,8 @@ def _order(call: Call) -> list[tuple[str, str]]:
 
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "gt": lambda a, b: a > b, "gte": lambda a, b: a >= b, "lt": lambda a, b: a < b, "lte": lambda a, b: a <= b,
+    "gt": lambda a, b: a > b, "gte": lambda a, b: a >= b, "lt": lambda a, b: a < b, "lte": lambda a,
+    b: a <= b,
     "eq": lambda a, b: a == b, "neq": lambda a, b: a != b,
 }  # fmt: skip
 

@@ -55,7 +55,7 @@ class Seen:
 
 
 class Listener:
-    """A `Server` with faults. `seen` keeps the last requests, `closing` names services that never keep alive."""
+    """A `Server` with faults. `seen` has the last requests, `closing` services that never keep alive."""
 
     def __init__(self, handle: Callable[[Request], Awaitable[Response]], seed: int = 0) -> None:
         self.server = Server(handle)

@@ -1,4 +1,4 @@
-"""A simulated Neutron (network v2.0): the way of a request, and create, list, show, update, delete of any kind.
+"""A simulated Neutron (network v2.0): the way of a request, and the operations of any kind of resource.
 
 What a kind does beyond that (addresses, gateways, rules) is in `network_records`; the kinds are a table in
 `network_kinds`. Served by a site below `/network`.
@@ -32,7 +32,8 @@ _NOT_FOUND = "The resource could not be found."
 _MALFORMED = (
     "The server could not comply with the request since it is either malformed or otherwise incorrect."
 )
-_RESERVED = {"limit", "marker", "page_reverse", "sort_key", "sort_dir", "fields", "tags", "tags-any", "not-tags",
+_RESERVED = {"limit", "marker", "page_reverse", "sort_key", "sort_dir", "fields", "tags", "tags-any",
+             "not-tags",
              "not-tags-any", "changed_since"}  # fmt: skip
 _READ_ONLY = (
     "id",
@@ -71,8 +72,8 @@ class Network(NovaSide):
         add, path = self._routes.add, f"/v2.0/{kind.plural}"
         add("GET", path, lambda call: self._list(call, kind))
         add("POST", path, lambda call: self._create(call, kind))
-        add("PUT", path, lambda call: self._missing(kind))
-        add("DELETE", path, lambda call: self._missing(kind))
+        add("PUT", path, lambda _: self._missing(kind))
+        add("DELETE", path, lambda _: self._missing(kind))
         add("GET", path + "/{id}", lambda call: self._show(call, kind))
         add("PUT", path + "/{id}", lambda call: self._update(call, kind))
         add("DELETE", path + "/{id}", lambda call: self._delete(call, kind))
@@ -201,7 +202,7 @@ class Network(NovaSide):
         if not limit:
             return found
         if reverse:
-            found = found[::-1]
+            found.reverse()
         marker = call.one("marker")
         if marker:
             self.find(call, kind, marker)
@@ -222,11 +223,12 @@ class Network(NovaSide):
         given = many if isinstance(many, list) else [body.get(kind.singular)]
         if not given or not all(isinstance(item, dict) for item in given):
             raise Fault(400, f"Unable to find '{kind.singular}' in request body")
-        for item in given:
+        items: list[Json] = [item for item in given if isinstance(item, dict)]
+        for item in items:
             _check_create(kind, item)
         made: list[Json] = []
         try:
-            made.extend(self.records.create(call.who, kind, item) for item in given)
+            made.extend(self.records.create(call.who, kind, item) for item in items)
         except Fault:
             for record in made:  # a bulk create is all or nothing
                 self.records.of(kind.plural).pop(record["id"], None)
@@ -339,9 +341,9 @@ def _filter(call: Call, kind: Kind, found: list[Json]) -> list[Json]:
                     )
         found = [record for record in found if _matches(record, name, values)]
     for name, accepts in _TAGS.items():
-        value = call.one(name)
-        if value is not None:
-            tags = set(value.split(","))
+        wanted_tags = call.one(name)
+        if wanted_tags is not None:
+            tags = set(wanted_tags.split(","))
             found = [record for record in found if accepts(tags, set(record.get("tags", [])))]
     return found
 

@@ -1,4 +1,4 @@
-"""Routes of a simulated Neutron beside the plain kinds: router interfaces, tags, quotas, extensions, zones."""
+"""Routes of a simulated Neutron beside the plain kinds: router interfaces, tags, quotas, extensions."""
 
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from atoll.sandbox.simulated.network import Network
 
 _COUNTED = {
-    "network": "networks", "subnet": "subnets", "subnetpool": "subnetpools", "port": "ports", "router": "routers",
-    "floatingip": "floatingips", "security_group": "security-groups", "security_group_rule": "security-group-rules",
+    "network": "networks", "subnet": "subnets", "subnetpool": "subnetpools", "port": "ports",
+    "router": "routers",
+    "floatingip": "floatingips", "security_group": "security-groups",
+    "security_group_rule": "security-group-rules",
 }  # fmt: skip
 
 

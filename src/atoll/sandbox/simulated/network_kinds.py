@@ -65,7 +65,8 @@ KINDS: dict[str, Kind] = {
                 "ipv6_address_scope": None, "l2_adjacency": True,
             },
             admin={
-                "provider:network_type": "vxlan", "provider:physical_network": None, "provider:segmentation_id": 1000,
+                "provider:network_type": "vxlan", "provider:physical_network": None,
+                "provider:segmentation_id": 1000,
             },
             booleans=("admin_state_up", "shared", "router:external", "is_default", "port_security_enabled"),
             compact=True,
@@ -76,7 +77,8 @@ KINDS: dict[str, Kind] = {
             ("SubnetNotFound", "Subnet {} could not be found."),
             attributes={
                 "network_id": REQUIRED, "name": "", "ip_version": 4, "cidr": None, "subnetpool_id": None,
-                "prefixlen": None, "enable_dhcp": True, "gateway_ip": None, "allocation_pools": [], "host_routes": [],
+                "prefixlen": None, "enable_dhcp": True, "gateway_ip": None, "allocation_pools": [],
+                "host_routes": [],
                 "dns_nameservers": [], "ipv6_ra_mode": None, "ipv6_address_mode": None, "service_types": [],
                 "use_default_subnetpool": False, "segment_id": None,
             },
@@ -90,13 +92,16 @@ KINDS: dict[str, Kind] = {
             ("PortNotFound", "Port {} could not be found."),
             attributes=_NAMED
             | {
-                "network_id": REQUIRED, "mac_address": None, "device_id": "", "device_owner": "", "fixed_ips": None,
-                "security_groups": None, "allowed_address_pairs": [], "extra_dhcp_opts": [], "binding:vnic_type": "normal",
+                "network_id": REQUIRED, "mac_address": None, "device_id": "", "device_owner": "",
+                "fixed_ips": None,
+                "security_groups": None, "allowed_address_pairs": [], "extra_dhcp_opts": [],
+                "binding:vnic_type": "normal",
                 "port_security_enabled": True, "qos_policy_id": None, "dns_name": "",
             },
             shown={"status": "DOWN", "qos_network_policy_id": None, "ip_allocation": "immediate"},
             admin={
-                "binding:host_id": "", "binding:profile": {}, "binding:vif_type": "unbound", "binding:vif_details": {},
+                "binding:host_id": "", "binding:profile": {}, "binding:vif_type": "unbound",
+                "binding:vif_details": {},
                 "resource_request": None,
             },
             compact=True,
@@ -115,7 +120,8 @@ KINDS: dict[str, Kind] = {
             "floatingip",
             ("FloatingIPNotFound", "Floating IP {} could not be found"),
             attributes={
-                "floating_network_id": REQUIRED, "floating_ip_address": None, "port_id": None, "fixed_ip_address": None,
+                "floating_network_id": REQUIRED, "floating_ip_address": None, "port_id": None,
+                "fixed_ip_address": None,
                 "subnet_id": None, "qos_policy_id": None, "dns_name": "", "dns_domain": "",
             },
             shown={"router_id": None, "status": "DOWN", "port_details": None, "port_forwardings": []},
@@ -133,7 +139,8 @@ KINDS: dict[str, Kind] = {
             ("SecurityGroupRuleNotFound", "Security group rule {} does not exist"),
             attributes={
                 "security_group_id": REQUIRED, "direction": REQUIRED, "ethertype": "IPv4", "protocol": None,
-                "port_range_min": None, "port_range_max": None, "remote_ip_prefix": None, "remote_group_id": None,
+                "port_range_min": None, "port_range_max": None, "remote_ip_prefix": None,
+                "remote_group_id": None,
                 "remote_address_group_id": None,
             },
             shown={"normalized_cidr": None, "belongs_to_default_sg": False},
@@ -143,7 +150,8 @@ KINDS: dict[str, Kind] = {
             "subnetpool",
             ("SubnetPoolNotFound", "Subnet pool {} could not be found."),
             attributes={
-                "name": "", "prefixes": REQUIRED, "default_prefixlen": "8", "min_prefixlen": "8", "max_prefixlen": "32",
+                "name": "", "prefixes": REQUIRED, "default_prefixlen": "8", "min_prefixlen": "8",
+                "max_prefixlen": "32",
                 "is_default": False, "shared": False, "default_quota": None, "address_scope_id": None,
             },
             shown={"ip_version": 4},
@@ -167,18 +175,21 @@ KINDS: dict[str, Kind] = {
             "agent",
             ("AgentNotFound", "Agent {} could not be found."),
             attributes={"admin_state_up": True},
-            shown={"agent_type": "", "binary": "", "host": "", "alive": True, "availability_zone": None, "topic": ""},
+            shown={"agent_type": "", "binary": "", "host": "", "alive": True, "availability_zone": None,
+            "topic": ""},
         ),
     )
 }  # fmt: skip
 
 EXTENSIONS = (
-    "address-scope", "agent", "allowed-address-pairs", "auto-allocated-topology", "availability_zone", "binding",
+    "address-scope", "agent", "allowed-address-pairs", "auto-allocated-topology", "availability_zone",
+    "binding",
     "default-subnetpools", "dns-integration", "external-net", "ext-gw-mode", "extraroute", "extra_dhcp_opt",
     "filter-validation", "floatingip-pools", "fip-port-details", "net-mtu", "network-ip-availability",
     "network_availability_zone", "pagination", "port-security", "project-id", "provider", "qos", "quotas",
     "quota_details", "revision-if-match", "router", "router_availability_zone", "security-group",
-    "rbac-security-groups", "sorting", "standard-attr-description", "standard-attr-revisions", "standard-attr-tag",
+    "rbac-security-groups", "sorting", "standard-attr-description", "standard-attr-revisions",
+    "standard-attr-tag",
     "standard-attr-timestamp", "stateful-security-group", "subnet_allocation", "subnet-service-types",
 )  # fmt: skip
 

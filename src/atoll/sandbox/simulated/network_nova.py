@@ -1,4 +1,4 @@
-"""What a simulated Nova asks of the Neutron of its site: plug and release ports, find groups and addresses."""
+"""What a simulated Nova asks of its site's Neutron: plug and release ports, groups, addresses."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -79,7 +79,7 @@ class NovaSide:
         return [ports[port_id] for port_id in port_ids if port_id in ports]
 
     def addresses_of(self, port_ids: list[str]) -> Iterator[tuple[str, list[Json]]]:
-        """Per port: the network's name and its addresses (version, addr, type, mac), floating ones included."""
+        """Per port: the network's name and its addresses (version, addr, type, mac), floating too."""
         for port in self.ports_of(port_ids):
             network = self.records.of("networks").get(port["network_id"])
             found = [

@@ -1,4 +1,4 @@
-"""The records of a simulated Neutron and what happens to them: addresses, gateways, groups, what is in use."""
+"""The records of a simulated Neutron and what happens to them: addresses, gateways, groups, use."""
 
 import ipaddress
 import secrets
@@ -59,7 +59,7 @@ class Records:
         if project_id != who.project_id and "admin" not in who.roles:
             raise Fault(403, f"(rule:create_{kind.singular}) is disallowed by policy", "PolicyNotAuthorized")
         make = getattr(self, f"_create_{kind.singular}", None)
-        return make(who, project_id, given) if make else self.store(kind, project_id, given)  # type: ignore[no-any-return]
+        return make(who, project_id, given) if make else self.store(kind, project_id, given)
 
     def update(self, who: Token, kind: Kind, record: Json, given: Json) -> None:
         """Change a record. Raises Fault as Neutron does."""
@@ -110,12 +110,13 @@ class Records:
         for subnet_id in network["subnets"]:
             self.of("subnets").pop(subnet_id, None)
 
-    def _create_subnet(self, who: Token, project_id: str, given: Json) -> Json:  # noqa: ARG002 - one shape for all
+    def _create_subnet(self, who: Token, project_id: str, given: Json) -> Json:  # noqa: ARG002
         network = self.get("networks", given["network_id"])
         cidr = self._cidr(given)
         for subnet_id in network["subnets"]:
             if ipaddress.ip_network(self.get("subnets", subnet_id)["cidr"]).overlaps(cidr):
-                what = f"Requested subnet with cidr: {cidr} for network: {network['id']} overlaps with another subnet."
+                asked = f"Requested subnet with cidr: {cidr} for network: {network['id']}"
+                what = f"{asked} overlaps with another subnet."
                 raise Fault(400, f"Invalid input for operation: {what}", "InvalidInput")
         gateway = given.get("gateway_ip", str(cidr[1]))
         pool = {"start": str(cidr[2]), "end": str(cidr[-2])}
@@ -133,8 +134,8 @@ class Records:
         if text is None:
             pool = next(iter(self.of("subnetpools").values()), None)
             if pool is None or not (given.get("subnetpool_id") or given.get("use_default_subnetpool")):
-                raise Fault(400, "Bad subnets request: a subnetpool must be specified in the absence of a cidr.",
-                            "BadRequest")  # fmt: skip
+                message = "Bad subnets request: a subnetpool must be specified in the absence of a cidr."
+                raise Fault(400, message, "BadRequest")
             size = int(given.get("prefixlen") or pool["default_prefixlen"])
             used = {subnet["cidr"] for subnet in self.of("subnets").values()}
             parts = ipaddress.ip_network(pool["prefixes"][0]).subnets(new_prefix=size)
@@ -158,7 +159,7 @@ class Records:
             network["subnets"].remove(subnet["id"])
 
     # ports
-    def _create_port(self, who: Token, project_id: str, given: Json) -> Json:  # noqa: ARG002 - one shape for all
+    def _create_port(self, who: Token, project_id: str, given: Json) -> Json:  # noqa: ARG002
         self.get("networks", given["network_id"])
         groups = given.get("security_groups")
         for group_id in groups or []:
@@ -204,7 +205,8 @@ class Records:
         for subnet in subnets:
             if ipaddress.ip_address(wanted["ip_address"]) in ipaddress.ip_network(subnet["cidr"]):
                 return subnet
-        message = f"IP address {wanted['ip_address']} is not a valid IP for any of the subnets on the specified network."
+        address = wanted["ip_address"]
+        message = f"IP address {address} is not a valid IP for any of the subnets on the specified network."
         raise Fault(400, message, "InvalidIpForNetwork")
 
     def _allocate(self, subnet: Json, address: str | None = None) -> Json:
@@ -221,7 +223,7 @@ class Records:
         return {"subnet_id": subnet["id"], "ip_address": address}
 
     # routers and floating IPs
-    def _create_router(self, who: Token, project_id: str, given: Json) -> Json:  # noqa: ARG002 - one shape for all
+    def _create_router(self, who: Token, project_id: str, given: Json) -> Json:  # noqa: ARG002
         router = self.store(KINDS["routers"], project_id, {**given, "external_gateway_info": None})
         router["external_gateway_info"] = self._gateway(router, given.get("external_gateway_info"))
         return router
@@ -293,10 +295,12 @@ class Records:
                     "device_owner",
                 )
                 return {
-                    "port_id": port_id, "fixed_ip_address": port["fixed_ips"][0]["ip_address"], "status": "ACTIVE",
+                    "port_id": port_id, "fixed_ip_address": port["fixed_ips"][0]["ip_address"],
+                    "status": "ACTIVE",
                     "router_id": other["device_id"], "port_details": {name: port[name] for name in names},
                 }  # fmt: skip
-        what = f"External network is not reachable from subnet {next(iter(subnets), None)}.  Therefore, cannot associate "
+        subnet_id = next(iter(subnets), None)
+        what = f"External network is not reachable from subnet {subnet_id}.  Therefore, cannot associate "
         raise Fault(404, what + f"Port {port_id} with a Floating IP.", "ExternalGatewayForFloatingIPNotFound")
 
     # security groups
@@ -320,7 +324,7 @@ class Records:
         rule["description"] = None
         return rule
 
-    def _create_security_group(self, who: Token, project_id: str, given: Json) -> Json:  # noqa: ARG002 - one shape
+    def _create_security_group(self, who: Token, project_id: str, given: Json) -> Json:  # noqa: ARG002
         self.default_group(project_id)
         if given.get("name") == "default":
             raise Fault(409, "Default security group already exists.", "SecurityGroupDefaultAlreadyExists")

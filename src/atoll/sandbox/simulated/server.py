@@ -21,7 +21,7 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _REASONS |= {207: "Multi Status", 413: "Request Entity Too Large", 416: "Request Range Not Satisfiable"}
 
 
-class Drop(Exception):  # noqa: N818 - an instruction to the connection, not an error
+class Drop(Exception):
     """Raised by a handler to close the connection unanswered; `reset` sends RST instead of FIN."""
 
     def __init__(self, *, reset: bool = False) -> None:
@@ -30,7 +30,7 @@ class Drop(Exception):  # noqa: N818 - an instruction to the connection, not an 
 
 
 class Response:
-    """An answer: `body` is bytes, or an async iterator with `length` known (Content-Length) or None (chunked).
+    """An answer: `body` is bytes, or an async iterator with `length` known, or None for chunked.
 
     `cut` closes the connection after that many body bytes, Content-Length untouched. `close` ends keep-alive.
     """
@@ -96,7 +96,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class _Body:
-    """The body of one request: filled by the parser, drained by the handler, bounded by pausing the socket."""
+    """The body of one request: filled by the parser, drained by the handler, bounded by pausing."""
 
     __slots__ = ("_chunks", "_connection", "_size", "_waiter", "complete", "expects")
 
@@ -244,8 +244,8 @@ class _Connection(asyncio.Protocol):
         if response.cut is None and not response.close and keep_alive and body.complete:
             self._wait_idle()
             self._next()
-        elif body.complete or response.cut is not None:
-            self.close()
+        elif body.complete or body.expects or response.cut is not None:
+            self.close()  # a client still waiting for 100 has no body on its way
         else:  # an early answer: read the rest away for a moment, else its arrival resets the answer
             self._draining = body
             body.discard()
@@ -256,7 +256,7 @@ class _Connection(asyncio.Protocol):
             loop = asyncio.get_running_loop()
             self._idle = loop.call_later(self._server.idle_seconds, self.close)
 
-    async def _answer(self, request: Request, response: Response, keep_alive: bool) -> None:  # noqa: FBT001
+    async def _answer(self, request: Request, response: Response, keep_alive: bool) -> None:
         length, bare = response.length, request.method == "HEAD" or response.status in (204, 304)
         head = [f"HTTP/1.1 {response.status} {_REASONS.get(response.status, 'Unknown')}"]
         head += [f"{name}: {value}" for name, value in response.headers]

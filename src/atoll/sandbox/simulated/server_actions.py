@@ -42,7 +42,8 @@ _ADMIN = {
     "injectNetworkInfo": "os-admin-actions:inject_network_info",
     "resetNetwork": "os-admin-actions:reset_network",
 }
-_ACCEPTED = ("evacuate", "injectNetworkInfo", "resetNetwork", "trigger_crash_dump", "addFixedIp", "removeFixedIp",
+_ACCEPTED = ("evacuate", "injectNetworkInfo", "resetNetwork", "trigger_crash_dump", "addFixedIp",
+             "removeFixedIp",
              "addFloatingIp", "removeFloatingIp")  # fmt: skip
 
 
@@ -116,7 +117,7 @@ class ServerActions:
         instance.become(state, compute.site.clock(), task=task, after=compute.action_seconds)
         compute.instances.touch(instance)
 
-    def _reboot(self, call: Call, instance: Instance, value: Any) -> Response:  # noqa: ARG002 - one shape for all
+    def _reboot(self, call: Call, instance: Instance, value: Any) -> Response:  # noqa: ARG002
         allowed = (
             ("active", "stopped", "paused", "suspended", "error") if value["type"] == "HARD" else _RUNNING
         )
@@ -124,7 +125,7 @@ class ServerActions:
         self._become(instance, "active", "rebooting_hard" if value["type"] == "HARD" else "rebooting")
         return self.compute.empty(202)
 
-    def _resize(self, call: Call, instance: Instance, value: Any) -> Response:  # noqa: ARG002 - one shape for all
+    def _resize(self, call: Call, instance: Instance, value: Any) -> Response:  # noqa: ARG002
         flavor = self.compute.flavors.get(str(value["flavorRef"]))
         if flavor is None:
             raise Fault(400, f"Flavor {value['flavorRef']} could not be found.")
@@ -160,7 +161,7 @@ class ServerActions:
         self.compute.instances.touch(instance)
         return self.compute.empty(202)
 
-    def _unlock(self, call: Call, instance: Instance, value: Any) -> Response:  # noqa: ARG002 - one shape for all
+    def _unlock(self, call: Call, instance: Instance, value: Any) -> Response:  # noqa: ARG002
         if instance.locked_by == "admin" and not call.admin:
             raise Fault(
                 403,
@@ -170,7 +171,7 @@ class ServerActions:
         self.compute.instances.touch(instance)
         return self.compute.empty(202)
 
-    def _reset_state(self, call: Call, instance: Instance, value: Any) -> Response:  # noqa: ARG002 - one shape
+    def _reset_state(self, call: Call, instance: Instance, value: Any) -> Response:  # noqa: ARG002
         instance.become(value["state"], self.compute.site.clock())
         self.compute.instances.touch(instance)
         return self.compute.empty(202)
@@ -192,7 +193,7 @@ class ServerActions:
         instance.security_groups.remove(name)
         return self.compute.empty(202)
 
-    def _console_output(self, call: Call, instance: Instance, value: Any) -> Response:  # noqa: ARG002 - one shape
+    def _console_output(self, call: Call, instance: Instance, value: Any) -> Response:  # noqa: ARG002
         lines = [f"[    0.{at:06d}] simulated {instance.id} line {at}" for at in range(20)]
         length = (value or {}).get("length")
         return self.compute.json({"output": "\n".join(lines[-int(length) :] if length else lines) + "\n"})
@@ -212,7 +213,7 @@ class ServerActions:
         }
         return self.compute.json({"remote_console": shown})
 
-    def _force_delete(self, call: Call, instance: Instance, value: Any) -> Response:  # noqa: ARG002 - one shape
+    def _force_delete(self, call: Call, instance: Instance, value: Any) -> Response:  # noqa: ARG002
         self.compute.servers.remove(instance)
         return self.compute.empty(202)
 
@@ -224,7 +225,8 @@ def _console_url(call: Call, instance: Instance) -> str:
 def _check(action: str, value: Any) -> None:
     """The members an action's value must have."""
     needed = {
-        "reboot": "type", "resize": "flavorRef", "rebuild": "imageRef", "createImage": "name", "createBackup": "name",
+        "reboot": "type", "resize": "flavorRef", "rebuild": "imageRef", "createImage": "name",
+        "createBackup": "name",
         "os-resetState": "state", "addSecurityGroup": "name", "removeSecurityGroup": "name",
     }.get(action)  # fmt: skip
     if needed is not None and (not isinstance(value, dict) or needed not in value):

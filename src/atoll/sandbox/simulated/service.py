@@ -14,10 +14,11 @@ from atoll.sandbox.simulated.server import Request, Response
 from atoll.sandbox.simulated.tokens import Token
 
 Json = dict[str, Any]
+_PARAMETER = "{}"  # the trie's key for a segment of any value
 UUID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\Z")
 
 
-class Fault(Exception):  # noqa: N818 - OpenStack calls an error answer a fault
+class Fault(Exception):
     """Raised by a handler to answer with the service's own fault body.
 
     `kind` is what the dialect needs beside the status (Neutron's exception type); `detail` goes with it.
@@ -86,7 +87,7 @@ class Routes:
     """A trie of path templates like `/servers/{id}/action`; literal segments win over parameters."""
 
     def __init__(self) -> None:
-        self._root: dict[str | None, Any] = {}
+        self._root: Json = {}
 
     def add(self, method: str, template: str, handle: Handle) -> None:
         """Register a handler. `template` starts with `/`; `{name}` is one segment."""
@@ -95,22 +96,22 @@ class Routes:
         for part in template.strip("/").split("/"):
             if part.startswith("{"):
                 names.append(part[1:-1])
-                node = node.setdefault(None, {})
+                node = node.setdefault(_PARAMETER, {})
             else:
                 node = node.setdefault(part, {})
         node.setdefault("/", {})[method] = (handle, names)
 
     def find(self, path: str) -> tuple[dict[str, tuple[Handle, list[str]]], list[str]] | None:
-        """The handlers by method of a path and its parameters' values, or None. A trailing slash is no match."""
+        """A path's handlers by method and its parameters' values, or None. A trailing slash is no match."""
         return self._walk(self._root, path.strip("/").split("/"), 0) if not path.endswith("/") else None
 
     def _walk(self, node: Json, parts: list[str], at: int) -> Any:
         if at == len(parts):
             return (node["/"], []) if "/" in node else None
         part = unquote(parts[at])
-        found = self._walk(node[part], parts, at + 1) if part in node and part != "/" else None
-        if found is None and None in node:
-            found = self._walk(node[None], parts, at + 1)  # type: ignore[index]
+        found = self._walk(node[part], parts, at + 1) if part in node and part not in ("/", _PARAMETER) else None
+        if found is None and _PARAMETER in node:
+            found = self._walk(node[_PARAMETER], parts, at + 1)
             if found is not None:
                 found[1].insert(0, part)
         return found

@@ -74,7 +74,7 @@ class Site:
         await self.close()
 
     async def start(self, port: int = 0) -> None:
-        """Listen on 127.0.0.1 at `port` (0: any free one) and register the region in the Keystone's catalogue."""
+        """Listen on 127.0.0.1 at `port` (0: any free one) and register in the Keystone's catalogue."""
         await self.listener.start(port)
         self.keystone.store.register(self.region, self.endpoints)
 
@@ -150,7 +150,7 @@ class Site:
     @cached_property
     def network(self) -> Network:
         """The network service, with the external network `public` and demo's `private` behind `router1`."""
-        network, records = Network(self), None
+        network = Network(self)
         records = network.records
         admin, demo = self.keystone.project_id("admin"), self.keystone.project_id("demo")
         external: dict[str, Any] = {"router:external": True, "is_default": True, "mtu": 1500}
@@ -165,14 +165,14 @@ class Site:
         cidr = f"10.{self.number % 200 + 1}.0.0/20"
         given = {"network_id": private["id"], "cidr": cidr, "name": "private-subnet"}
         subnet = records.create(user, KINDS["subnets"], given)
-        gateway = {"name": "router1", "external_gateway_info": {"network_id": public["id"]}}
+        gateway: dict[str, Any] = {"name": "router1", "external_gateway_info": {"network_id": public["id"]}}
         router = records.create(user, KINDS["routers"], gateway)
         fixed = [{"subnet_id": subnet["id"], "ip_address": subnet["gateway_ip"]}]
         port = records.create(
             user, KINDS["ports"], {"network_id": private["id"], "fixed_ips": fixed, "security_groups": []}
         )
         port |= {"device_id": router["id"], "device_owner": "network:router_interface", "status": "ACTIVE"}
-        pool = {"name": "shared-default-subnetpool-v4", "prefixes": [f"10.{self.number % 50 + 201}.0.0/16"]}
+        pool: dict[str, Any] = {"name": "shared-default-subnetpool-v4", "prefixes": [f"10.{self.number % 50 + 201}.0.0/16"]}
         pool |= {"default_prefixlen": "26", "is_default": True, "shared": True}
         records.create(owner, KINDS["subnetpools"], pool)
         return network
@@ -185,7 +185,7 @@ class Site:
         )
 
     def bulk(self, created: Iterator[int], project: str = "demo") -> int:
-        """Put in place active servers, one per creation time (epoch seconds), with no HTTP; how many they are."""
+        """Put in place active servers, one per creation time (epoch seconds); how many they are."""
         compute, before = self.compute, len(self.compute.instances)
         project_id, user_id = self.keystone.project_id(project), self.keystone.store.id_of("user", project)
         compute.instances.extend(self._made(created, project_id, user_id))
@@ -207,6 +207,6 @@ class Site:
             )
             instance.hostname = name
             address = f"10.{self.number % 200 + 1}.{seq // 250 % 256}.{seq % 250 + 2}"
-            mac = "fa:16:3e:%02x:%02x:%02x" % (seq >> 16 & 255, seq >> 8 & 255, seq & 255)
+            mac = "fa:16:3e:" + (seq & 0xFFFFFF).to_bytes(3).hex(":")
             instance.fixed = {"private": [{"version": 4, "addr": address, "type": "fixed", "mac": mac}]}
             yield instance

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from atoll.sandbox.simulated.block_storage import BlockStorage
 
 Json = dict[str, Any]
-_SORT = {"id": "id", "status": "status", "size": "size", "name": "name", "display_name": "name", "created_at": "seq",
+_SORT = {"id": "id", "status": "status", "size": "size", "name": "name", "display_name": "name",
+         "created_at": "seq",
          "updated_at": "updated_at", "volume_id": "volume_id", "container": "id"}  # fmt: skip
 _FILTERS = ("name", "status", "volume_id", "availability_zone", "metadata", "project_id", "consumes_quota")
 
@@ -84,10 +85,11 @@ class Snapshots:
             raise Fault(400, f"Invalid input for field/attribute snapshot. Value: {given}. {why}")
         volume = self.storage.get(call, self.storage.volumes, "Volume", given["volume_id"])
         if volume["status"] == "in-use" and not given.get("force") and call.minor < 66:
-            message = f"Invalid volume: Volume {volume['id']} status must be available, but current status is: in-use."
-            raise Fault(400, message)
+            status = "status must be available, but current status is: in-use."
+            raise Fault(400, f"Invalid volume: Volume {volume['id']} {status}")
         snapshot = self.storage.new(
-            name=given.get("name"), description=given.get("description"), volume_id=volume["id"], status="available",
+            name=given.get("name"), description=given.get("description"), volume_id=volume["id"],
+            status="available",
             size=volume["size"], metadata=given.get("metadata") or {}, user_id=call.who.user_id,
             project_id=volume["project_id"],
         )  # fmt: skip
@@ -133,10 +135,12 @@ class Snapshots:
         given = _member(call, "backup")
         volume = self.storage.get(call, self.storage.volumes, "Volume", given.get("volume_id", ""))
         backup = self.storage.new(
-            status="available", size=volume["size"], object_count=0, availability_zone=volume["availability_zone"],
+            status="available", size=volume["size"], object_count=0,
+            availability_zone=volume["availability_zone"],
             container=given.get("container"), name=given.get("name"), description=given.get("description"),
             fail_reason=None, volume_id=volume["id"], is_incremental=bool(given.get("incremental")),
-            has_dependent_backups=False, snapshot_id=given.get("snapshot_id"), data_timestamp=self.storage.now(),
+            has_dependent_backups=False, snapshot_id=given.get("snapshot_id"),
+            data_timestamp=self.storage.now(),
             user_id=call.who.user_id, project_id=call.project_id,
         )  # fmt: skip
         self.storage.backups[backup["id"]] = backup

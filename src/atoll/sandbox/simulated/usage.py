@@ -32,7 +32,7 @@ _UNTIL |= {name: 56 for name in DEFAULTS if name.startswith("injected")}
 
 
 class Usage:
-    """What a project may use and uses. A project's own quota is in `compute.quota`; it is enforced on create."""
+    """What a project may use and uses. Its own quota is in `compute.quota`, enforced on create."""
 
     def __init__(self, compute: "Compute") -> None:
         self.compute = compute

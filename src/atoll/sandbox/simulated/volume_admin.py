@@ -15,7 +15,8 @@ _QUOTA = {
     "backup_gigabytes": 1000,
 }  # fmt: skip
 _EXTENSIONS = {
-    "os-vol-image-meta": "VolumeImageMetadata", "os-used-limits": "UsedLimits", "os-admin-actions": "AdminActions",
+    "os-vol-image-meta": "VolumeImageMetadata", "os-used-limits": "UsedLimits",
+    "os-admin-actions": "AdminActions",
     "os-types-extra-specs": "TypesExtraSpecs", "os-quota-sets": "Quotas", "os-services": "Services",
     "os-availability-zone": "AvailabilityZones", "os-volume-type-access": "VolumeTypeAccess",
     "os-extended-snapshot-attributes": "ExtendedSnapshotAttributes", "os-volume-actions": "VolumeActions",
@@ -203,7 +204,7 @@ class VolumeAdmin:
         control = f"{self.storage.site.name}-control"
         services = []
         for binary, host in (("cinder-volume", f"{control}@fake"), ("cinder-scheduler", control)):
-            service = {
+            service: Json = {
                 "binary": binary,
                 "host": host,
                 "zone": self.storage.zones[0],

@@ -11,17 +11,21 @@ if TYPE_CHECKING:
     from atoll.sandbox.simulated.block_storage import BlockStorage
 
 Json = dict[str, Any]
-_SORT = {"id": "id", "status": "status", "size": "size", "availability_zone": "availability_zone", "name": "name",
+_SORT = {"id": "id", "status": "status", "size": "size", "availability_zone": "availability_zone",
+         "name": "name",
          "display_name": "name", "bootable": "bootable", "created_at": "seq", "updated_at": "updated_at",
          "reference": "id"}  # fmt: skip
-_FILTERS = ("name", "status", "metadata", "bootable", "migration_status", "availability_zone", "group_id", "size",
-            "created_at", "updated_at", "id", "display_name", "volume_type", "project_id", "user_id", "host", "glance_metadata",
-            "replication_status", "consumes_quota", "multiattach", "volume_type_id", "name~", "status~")  # fmt: skip
+_FILTERS = ("name", "status", "metadata", "bootable", "migration_status", "availability_zone", "group_id",
+            "size",
+            "created_at", "updated_at", "id", "display_name", "volume_type", "project_id", "user_id",
+            "host", "glance_metadata",
+            "replication_status", "consumes_quota", "multiattach", "volume_type_id", "name~",
+            "status~")  # fmt: skip
 _OTHER = ("limit", "marker", "offset", "sort", "sort_key", "sort_dir", "all_tenants", "with_count")
 _UNDELETABLE = (
-    "Invalid volume: Volume status must be available or error or error_restoring or error_extending or error_managing "
-    "and must not be migrating, attached, belong to a group, have snapshots, awaiting a transfer, or be disassociated "
-    "from snapshots after volume transfer."
+    "Invalid volume: Volume status must be available or error or error_restoring or error_extending or "
+    "error_managing and must not be migrating, attached, belong to a group, have snapshots, awaiting a "
+    "transfer, or be disassociated from snapshots after volume transfer."
 )
 
 
@@ -39,12 +43,12 @@ class Volumes:
             "os-begin_detaching": lambda call, volume, _: self._expect(call, volume, "in-use", "detaching"),
             "os-roll_detaching": lambda call, volume, _: self._expect(call, volume, "detaching", "in-use"),
             "os-set_bootable": self._set_bootable,
-            "os-update_readonly_flag": lambda call, volume, _: None,
+            "os-update_readonly_flag": lambda *_: None,
             "os-reset_status": self._reset_status,
             "os-retype": self._retype,
             "os-set_image_metadata": self._set_image_metadata,
             "os-initialize_connection": self._initialize,
-            "os-terminate_connection": lambda call, volume, _: None,
+            "os-terminate_connection": lambda *_: None,
             "os-force_delete": self._force_delete,
             "os-volume_upload_image": self._upload_image,
         }
@@ -83,7 +87,8 @@ class Volumes:
             volume |= {"status": "available", "updated_at": self.storage.now()}
 
     def _view(self, call: Call, volume: Json, *, fresh: bool = False) -> Json:
-        keys = ("id", "status", "size", "availability_zone", "created_at", "updated_at", "name", "description",
+        keys: tuple[str, ...] = ("id", "status", "size", "availability_zone", "created_at", "updated_at", "name",
+                "description",
                 "volume_type", "snapshot_id", "source_volid", "metadata")  # fmt: skip
         shown = {key: volume[key] for key in keys}
         shown["links"] = self.storage.links(call, "volumes", volume["id"])
@@ -124,7 +129,7 @@ class Volumes:
     def _list(self, call: Call, collection: str) -> Response:
         if collection != "volumes":
             self._check_query(call)
-        found = [v for v in self.storage.owned(call, self.storage.volumes)]
+        found = list(self.storage.owned(call, self.storage.volumes))
         for volume in found:
             self._settle(volume)
         self._check_query(call)
@@ -167,11 +172,14 @@ class Volumes:
         image = self._image(call, given.get("imageRef"))
         zone = given.get("availability_zone") or self.storage.zones[0]
         volume = self.storage.new(
-            status="creating", size=int(size), availability_zone=zone if zone in self.storage.zones else self.storage.zones[0],
+            status="creating", size=int(size),
+            availability_zone=zone if zone in self.storage.zones else self.storage.zones[0],
             name=given.get("name", given.get("display_name")), description=given.get("description"),
-            volume_type=volume_type, snapshot_id=given.get("snapshot_id"), source_volid=given.get("source_volid"),
+            volume_type=volume_type, snapshot_id=given.get("snapshot_id"),
+            source_volid=given.get("source_volid"),
             metadata=given.get("metadata") or {}, user_id=call.who.user_id, project_id=call.project_id,
-            bootable="true" if image else "false", encrypted=False, replication_status=None, consistencygroup_id=None,
+            bootable="true" if image else "false", encrypted=False, replication_status=None,
+            consistencygroup_id=None,
             multiattach=False, attachments=[], image=image,
             ready=self.storage.site.clock() + self.storage.create_seconds,
         )  # fmt: skip
@@ -207,11 +215,13 @@ class Volumes:
         quota = self.storage.quota.get(call.project_id, {})
         mine = [v for v in self.storage.volumes.values() if v["project_id"] == call.project_id]
         if 0 <= quota.get("volumes", -1) <= len(mine):
-            message = f"VolumeLimitExceeded: Maximum number of volumes allowed ({quota['volumes']}) exceeded for quota 'volumes'."
+            what = f"Maximum number of volumes allowed ({quota['volumes']}) exceeded for quota 'volumes'."
+            message = f"VolumeLimitExceeded: {what}"
             raise Fault(413, message)
         used = sum(v["size"] for v in mine)
         if 0 <= quota.get("gigabytes", -1) < used + size:
-            message = "VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed gigabytes quota. "
+            what = "Requested volume or snapshot exceeds allowed gigabytes quota. "
+            message = f"VolumeSizeExceedsAvailableQuota: {what}"
             detail = f"Requested {size}G, quota is {quota['gigabytes']}G and {used}G has been consumed."
             raise Fault(413, message + detail)
 
@@ -224,7 +234,8 @@ class Volumes:
         volume["metadata"] = given.get("metadata", volume["metadata"])
         volume["updated_at"] = self.storage.now()
         shown = self._view(call, volume)
-        own = ("os-vol-tenant-attr:tenant_id", "os-vol-mig-status-attr:migstat", "os-vol-mig-status-attr:name_id",
+        own = ("os-vol-tenant-attr:tenant_id", "os-vol-mig-status-attr:migstat",
+               "os-vol-mig-status-attr:name_id",
                "os-vol-host-attr:host", "volume_image_metadata")  # fmt: skip
         return self.storage.json({"volume": {key: value for key, value in shown.items() if key not in own}})
 
@@ -277,26 +288,27 @@ class Volumes:
         volume["updated_at"] = self.storage.now()
         return answer if answer is not None else self.storage.empty()
 
-    def _extend(self, call: Call, volume: Json, value: Json) -> None:  # noqa: ARG002 - one shape for all
+    def _extend(self, call: Call, volume: Json, value: Json) -> None:  # noqa: ARG002
         size = int(value.get("new_size", 0))
         if size <= volume["size"]:
-            what = f"New size for extend must be greater than current size. (current: {volume['size']}, extended: {size})."
+            sizes = f"(current: {volume['size']}, extended: {size})"
+            what = f"New size for extend must be greater than current size. {sizes}."
             raise Fault(400, f"Invalid input received: {what}")
         volume["size"] = size
 
-    def _expect(self, call: Call, volume: Json, before: str, after: str) -> None:  # noqa: ARG002 - one shape for all
+    def _expect(self, call: Call, volume: Json, before: str, after: str) -> None:  # noqa: ARG002
         if volume["status"] != before:
             message = f"Invalid volume: Volume {volume['id']} status must be {before}, "
             raise Fault(400, message + f"but the current status is {volume['status']}.")
         volume["status"] = after
 
-    def _attach(self, call: Call, volume: Json, value: Json) -> None:  # noqa: ARG002 - one shape for all
+    def _attach(self, call: Call, volume: Json, value: Json) -> None:  # noqa: ARG002
         self.storage.attach(volume["id"], value.get("instance_uuid") or "")
 
-    def _detach(self, call: Call, volume: Json, value: Json) -> None:  # noqa: ARG002 - one shape for all
+    def _detach(self, call: Call, volume: Json, value: Json) -> None:  # noqa: ARG002
         volume |= {"attachments": [], "status": "available"}
 
-    def _set_bootable(self, call: Call, volume: Json, value: Json) -> Response:  # noqa: ARG002 - one shape for all
+    def _set_bootable(self, call: Call, volume: Json, value: Json) -> Response:  # noqa: ARG002
         volume["bootable"] = str(value.get("bootable", True)).lower()
         return self.storage.empty(200)
 
@@ -304,18 +316,18 @@ class Volumes:
         _policy(call, "volume_extension:volume_admin_actions:reset_status")
         volume["status"] = value.get("status", volume["status"])
 
-    def _retype(self, call: Call, volume: Json, value: Json) -> None:  # noqa: ARG002 - one shape for all
+    def _retype(self, call: Call, volume: Json, value: Json) -> None:  # noqa: ARG002
         volume["volume_type"] = self._volume_type(value.get("new_type"))
 
-    def _set_image_metadata(self, call: Call, volume: Json, value: Json) -> Response:  # noqa: ARG002 - one shape
+    def _set_image_metadata(self, call: Call, volume: Json, value: Json) -> Response:  # noqa: ARG002
         volume["image"] = volume["image"] | (value.get("metadata") or {})
         return self.storage.json({"metadata": volume["image"]})
 
-    def _initialize(self, call: Call, volume: Json, value: Json) -> Response:  # noqa: ARG002 - one shape for all
+    def _initialize(self, call: Call, volume: Json, value: Json) -> Response:  # noqa: ARG002
         info = {"driver_volume_type": "fake", "data": {"volume_id": volume["id"]}}
         return self.storage.json({"connection_info": info})
 
-    def _force_delete(self, call: Call, volume: Json, value: Json) -> None:  # noqa: ARG002 - one shape for all
+    def _force_delete(self, call: Call, volume: Json, value: Json) -> None:  # noqa: ARG002
         _policy(call, "volume_extension:volume_admin_actions:force_delete")
         self.storage.volumes.pop(volume["id"], None)
 

@@ -1,0 +1,46 @@
+# The verbs of the project. `make` alone lists them.
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+help:  ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo:  ## three simulated sites, Atoll before them, servers in each (ONCE=1 ends by itself, REAL=1 real OpenStack)
+	@tools/setup demo
+	@$(PY) -m atoll.cli demo $(if $(ONCE),--once) $(if $(REAL),--real)
+
+dev:  ## an environment to work in
+	@tools/setup dev
+	@echo "Ready: . .venv/bin/activate"
+
+test:  ## unit, wire and scenario tests
+	@tools/setup dev
+	@$(PY) -m pytest -q -n $(or $(JOBS),2) tests/unit tests/wire tests/scenarios tests/contract
+
+lint:  ## ruff, mypy --strict, import contracts, file sizes, release notes
+	@tools/setup dev
+	@ruff check -q . && ruff format -q --check .
+	@mypy
+	@lint-imports --no-logo | tail -3
+	@$(PY) tools/sizes
+	@reno -q lint
+
+e2e:  ## the stock clients through Atoll, on two real OpenStack sites
+	@tools/setup dev
+	@$(PY) -m atoll.cli sandbox e2e
+
+tempest:  ## unmodified tempest through Atoll, on two real sites (SERVICES=smoke,compute,volume,network,image)
+	@tools/setup dev
+	@$(PY) -m atoll.cli sandbox tempest --services $(or $(SERVICES),smoke)
+
+bench:  ## the figures, beside their peers; writes bench/results.json
+	@tools/setup dev
+	@tools/setup bench
+	@$(PY) -m bench
+
+docs:  ## the reference pages that are generated, and a check of every link
+	@tools/setup dev
+	@$(PY) tools/docs
+
+.PHONY: help demo dev test lint e2e tempest bench docs

@@ -1,0 +1,1 @@
+"""What Atoll costs, measured beside its peers in the same run: `python -m bench`."""

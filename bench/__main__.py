@@ -1,0 +1,91 @@
+"""Run everything, print the tables, write `results.json`."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from bench import backend, figures, packages, peers
+from bench.load import LoadFailed
+from bench.peers import Setting
+from bench.processes import Cores, NotStarted, free_ports
+from bench.report import Entry, entries_table, write
+
+SITES = 3
+
+
+def main() -> int:
+    """Measure. The exit status says whether measuring worked, not whether the goals are met."""
+    cores, why = _ready()
+    if cores is None:
+        entries = _unmeasured((*STARTING, *REQUESTS), why)
+    else:
+        with tempfile.TemporaryDirectory(prefix="atoll-bench-") as name:
+            entries = _measure(Path(name), cores)
+    print(f"\n{entries_table(entries)}")
+    write(entries)
+    print("\nWritten to bench/results.json.")
+    return int(any(entry.value is None for entry in entries))
+
+
+STARTING = (figures.HEALTHZ, figures.SERVER, figures.MEMORY)
+REQUESTS = (figures.CPU, figures.LATENCY)
+
+
+def _ready() -> tuple[Cores | None, str]:
+    missing = packages.provide()
+    if missing:
+        wanted = " ".join(packages.PROGRAMS[name] for name in missing)
+        return (
+            None,
+            f"{', '.join(missing)} missing; as root: apt-get install --no-install-recommends {wanted}",
+        )
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        return None, "one core only, and the proxy and its load need one each"
+    return Cores(measured=cores[1], rest=cores[0]), ""
+
+
+def _measure(folder: Path, cores: Cores) -> list[Entry]:
+    ports = free_ports(SITES)
+
+    def setting(name: str) -> Setting:
+        made = folder / name
+        made.mkdir()
+        return Setting(made, ports, cores.measured)
+
+    def requests(stack: ExitStack) -> list[Entry]:
+        targets = {
+            "HAProxy": stack.enter_context(peers.haproxy(setting("haproxy"))),
+            "Atoll": stack.enter_context(peers.atoll(setting("atoll"))),
+        }
+        return figures.requests(targets, ports[0], cores, setting)
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(backend.sites(ports, setting("sites").folder, core=cores.rest))
+        except NotStarted as error:
+            return _unmeasured((*REQUESTS, *STARTING), f"the site did not start: {error}")
+        starting = _attempt(lambda: figures.start(setting), STARTING)
+        return _attempt(lambda: requests(stack), REQUESTS) + starting
+
+
+def _attempt(measure: Callable[[], list[Entry]], entries: Sequence[Entry]) -> list[Entry]:
+    """What a measurement gave, or its entries with the reason why it gave nothing."""
+    try:
+        return measure()
+    except (NotStarted, LoadFailed, OSError) as error:
+        return _unmeasured(entries, str(error))
+
+
+def _unmeasured(entries: Sequence[Entry], why: str) -> list[Entry]:
+    print(f"Not measured: {why}")
+    return [replace(entry, how=why) for entry in entries]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

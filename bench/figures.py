@@ -1,0 +1,126 @@
+"""From measurements to entries: what is compared with what, and what the goal is."""
+
+from collections.abc import Callable, Mapping
+from statistics import median
+
+from msgspec.structs import replace
+
+from bench import measure, peers
+from bench.measure import Cost, ratios, spread
+from bench.peers import Setting, Target
+from bench.processes import Cores
+from bench.report import Entry, table
+
+CPU_ROUNDS = 6
+LATENCY_ROUNDS = 5
+START_ROUNDS = 3
+# Below this share a proxy's cost is that of waiting and waking, not of requests.
+BUSY = 0.95
+
+CPU = Entry(
+    name="by-id GET: CPU of a request", value=None, unit="us", goal="<= 2 x HAProxy", met=None, how=""
+)
+LATENCY = Entry(
+    name="by-id GET: added median latency", value=None, unit="us", goal="<= 3 x HAProxy", met=None, how=""
+)
+HEALTHZ = Entry(name="start to the first answer", value=None, unit="s", goal="< 1 s", met=None, how="")
+SERVER = Entry(name="start to the first server shown", value=None, unit="s", goal="< 1 s", met=None, how="")
+MEMORY = Entry(
+    name="resident memory, idle, 3 sites", value=None, unit="MB", goal="< 120 MB", met=None, how=""
+)
+
+Settings = Callable[[str], Setting]
+
+
+def filled(
+    entry: Entry,
+    value: float,
+    how: str,
+    *,
+    limit: float,
+    peer: float | None = None,
+    ratio: float | None = None,
+) -> Entry:
+    """An entry with its figure; it is met when the ratio (without one: the value) is at most `limit`."""
+    return Entry(
+        name=entry.name,
+        value=round(value, 3),
+        unit=entry.unit,
+        goal=entry.goal,
+        met=(value if ratio is None else ratio) <= limit,
+        how=how,
+        peer=None if peer is None else round(peer, 3),
+        ratio=None if ratio is None else round(ratio, 3),
+    )
+
+
+def start(settings: Settings) -> list[Entry]:
+    """How fast Atoll is there, and how large. Raises NotStarted."""
+    found = measure.start_up(settings("start"), START_ROUNDS)
+    how = f"median of {START_ROUNDS} spawns of `atoll serve`, empty state, imports from the page cache, one core"
+    return [
+        filled(HEALTHZ, median(one.healthz for one in found), f"{how}; GET /healthz", limit=1.0),
+        filled(SERVER, median(one.server for one in found), f"{how}; token, search and forward", limit=1.0),
+        filled(
+            MEMORY,
+            max(one.resident_mb for one in found),
+            f"VmRSS {measure.SETTLE_SECONDS:g} s after the first answer, largest of {START_ROUNDS}",
+            limit=120.0,
+        ),
+    ]
+
+
+def requests(targets: Mapping[str, Target], site: int, cores: Cores, settings: Settings) -> list[Entry]:
+    """What a request costs, Atoll beside its peers. Raises NotStarted and LoadFailed."""
+    costs = measure.cost(targets, cores, CPU_ROUNDS)
+    direct, added = measure.latency(targets, site, cores, LATENCY_ROUNDS)
+    rows = {name: (cost, spread(added[name], 0)) for name, cost in costs.items()}
+    for name, begin in (("aiohttp", peers.aiohttp), ("Flask + requests", peers.flask)):
+        cost, median_us = measure.once(begin, settings(name.split()[0]), cores)
+        rows[name] = (cost, f"{median_us - median(direct):.0f}")
+    print(f"\nMedian straight to the site, one connection: {spread(direct, 0)} us.\n")
+    print(_table(rows))
+    resident = targets["Atoll"].process.resident_mb()
+    print(f"\nAtoll's resident memory after the load: {resident:.0f} MB.")
+    return [_cpu_entry(costs["Atoll"], costs["HAProxy"]), _latency_entry(added["Atoll"], added["HAProxy"])]
+
+
+def _cpu_entry(ours: Cost, theirs: Cost) -> Entry:
+    each = ratios(ours.cpu_us, theirs.cpu_us)
+    busy = min(*ours.busy, *theirs.busy)
+    how = (
+        f"user+sys of the process over the requests answered, {measure.CONNECTIONS} connections, medians of "
+        f"{CPU_ROUNDS} rounds by turns; ratio {spread(each)}; the core at least {busy:.0%} busy"
+    )
+    entry = filled(CPU, median(ours.cpu_us), how, limit=2.0, peer=median(theirs.cpu_us), ratio=median(each))
+    if busy < BUSY:
+        return replace(entry, met=None, how=f"{how}: not the {BUSY:.0%} that it takes")
+    return entry
+
+
+def _latency_entry(ours: list[float], theirs: list[float]) -> Entry:
+    how = (
+        f"wrk, one connection, median through the proxy less median straight to the site, medians of "
+        f"{LATENCY_ROUNDS} rounds by turns; Atoll {spread(ours, 0)}, HAProxy {spread(theirs, 0)}"
+    )
+    peer = median(theirs)
+    return filled(LATENCY, median(ours), how, limit=3.0, peer=peer, ratio=median(ours) / peer)
+
+
+def _table(rows: Mapping[str, tuple[Cost, str]]) -> str:
+    reference = median(rows["HAProxy"][0].cpu_us)
+    return table(
+        ("proxy", "CPU us/request", "x HAProxy", "requests/s", "core busy", "by it", "added p50 us"),
+        [
+            (
+                name,
+                spread(cost.cpu_us, 1),
+                f"{median(cost.cpu_us) / reference:.2f}",
+                f"{median(cost.rate):.0f}",
+                f"{min(cost.busy):.0%}",
+                f"{median(cost.own):.0%}",
+                added,
+            )
+            for name, (cost, added) in rows.items()
+        ],
+    )

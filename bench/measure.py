@@ -1,0 +1,114 @@
+"""The measurements. Peers take turns in rounds, so that a noisy moment of the machine hits all alike."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import median
+
+from bench.backend import SERVER_PATH
+from bench.load import wrk
+from bench.peers import Setting, Start, Target, ask, atoll_cold
+from bench.processes import Cores, core_ticks, get, wait_for
+
+CONNECTIONS = 32
+# Seconds of load on one proxy in one round.
+CPU_SECONDS = 2
+LATENCY_SECONDS = 1
+SETTLE_SECONDS = 2.0
+
+
+@dataclass(slots=True)
+class Cost:
+    """What one proxy took under load, a value per round.
+
+    `cpu_us`: user and system microseconds for a request. `rate`: requests a second. `busy` and `own`: the
+    share of its core that was busy, and busy with the proxy.
+    """
+
+    cpu_us: list[float] = field(default_factory=list)
+    rate: list[float] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)
+    own: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Seconds from spawning `atoll serve` to its answers, and its resident memory (10^6 bytes) when idle."""
+
+    healthz: float
+    server: float
+    resident_mb: float
+
+
+def cost(targets: Mapping[str, Target], cores: Cores, rounds: int) -> dict[str, Cost]:
+    """Load each target in turn, `rounds` times. Raises LoadFailed."""
+    costs = {name: Cost() for name in targets}
+    for _ in range(rounds):
+        for name, target in targets.items():
+            _load(target, cores, costs[name])
+    return costs
+
+
+def _load(target: Target, cores: Cores, into: Cost) -> None:
+    cpu, core, begun = target.process.cpu_seconds(), core_ticks(cores.measured), time.perf_counter()
+    load = wrk(target.port, target.path, connections=CONNECTIONS, seconds=CPU_SECONDS, core=cores.rest)
+    took = time.perf_counter() - begun
+    spent = target.process.cpu_seconds() - cpu
+    busy, ticks = (after - before for after, before in zip(core_ticks(cores.measured), core, strict=True))
+    into.cpu_us.append(spent / load.requests * 1e6)
+    into.rate.append(load.rate)
+    into.busy.append(busy / ticks)
+    into.own.append(spent / took)
+
+
+def latency(
+    targets: Mapping[str, Target], site: int, cores: Cores, rounds: int
+) -> tuple[list[float], dict[str, list[float]]]:
+    """Median microseconds at one connection, per round: straight to the site, and what each target adds."""
+    direct: list[float] = []
+    added: dict[str, list[float]] = {name: [] for name in targets}
+    for _ in range(rounds):
+        load = wrk(site, SERVER_PATH, connections=1, seconds=LATENCY_SECONDS, core=cores.rest)
+        direct.append(load.median_us)
+        for name, target in targets.items():
+            load = wrk(target.port, target.path, connections=1, seconds=LATENCY_SECONDS, core=cores.rest)
+            added[name].append(load.median_us - direct[-1])
+    return direct, added
+
+
+def once(start: Start, setting: Setting, cores: Cores) -> tuple[Cost, float]:
+    """One round of load on a slow peer, and its median microseconds at one connection."""
+    with start(setting) as target:
+        found = cost({"": target}, cores, 1)[""]
+        load = wrk(target.port, target.path, connections=1, seconds=LATENCY_SECONDS, core=cores.rest)
+        return found, load.median_us
+
+
+def start_up(setting: Setting, rounds: int) -> list[Started]:
+    """Start Atoll afresh, with no state of an earlier round. Raises NotStarted."""
+    found = []
+    for number in range(rounds):
+        folder = setting.folder / f"start{number}"
+        folder.mkdir()
+        found.append(_start_up(Setting(folder, setting.sites, setting.core)))
+    return found
+
+
+def _start_up(setting: Setting) -> Started:
+    with atoll_cold(setting) as target:
+        healthz = wait_for(target.process, lambda: get(target.port, "/healthz"))
+        server = wait_for(target.process, lambda: ask(target))
+        time.sleep(SETTLE_SECONDS)
+        return Started(healthz, server, target.process.resident_mb())
+
+
+def ratios(ours: list[float], theirs: list[float]) -> list[float]:
+    """Ours over theirs, round by round."""
+    return [one / other for one, other in zip(ours, theirs, strict=True)]
+
+
+def spread(values: list[float], digits: int = 2) -> str:
+    """The median of some rounds with the range they had."""
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
+    return f"{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"

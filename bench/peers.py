@@ -1,0 +1,138 @@
+"""What is measured: Atoll and its peers, each a process in front of the same site."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.backend import HEADERS, SERVER_PATH
+from bench.processes import Process, free_ports, get, running, wait_for
+
+# Every proxy is asked this often before it is measured, so that pools and caches are warm.
+WARM_UP = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where a peer runs: its folder, the sites' ports (the first has the server), the core."""
+
+    folder: Path
+    sites: list[int]
+    core: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A proxy that answers: its process, and where it is asked for the server."""
+
+    process: Process
+    port: int
+    path: str
+
+
+Start = Callable[[Setting], AbstractContextManager[Target]]
+
+
+@contextmanager
+def haproxy(setting: Setting) -> Iterator[Target]:
+    """HAProxy as a plain reverse proxy: keep-alive on both sides, one thread, no log."""
+    (port,) = free_ports(1)
+    file = setting.folder / "haproxy.cfg"
+    file.write_text(f"""
+global
+    maxconn 4096
+    nbthread 1
+defaults
+    mode http
+    option http-keep-alive
+    http-reuse always
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+frontend front
+    bind 127.0.0.1:{port}
+    default_backend site
+backend site
+    server site 127.0.0.1:{setting.sites[0]}
+""")
+    command = ["haproxy", "-db", "-f", str(file)]
+    with running(command, core=setting.core, log=setting.folder / "haproxy.log") as process:
+        yield _warm(Target(process, port, SERVER_PATH))
+
+
+def atoll_configuration(folder: Path, port: int, sites: list[int]) -> Path:
+    """Write Atoll's configuration: a zone for each site, the access log in a file."""
+    file = folder / "atoll.toml"
+    text = f"""
+[gateway]
+listen = "127.0.0.1:{port}"
+access_log = "{folder / "access.log"}"
+[identity]
+auth_url = "http://127.0.0.1:{sites[0]}/v3"
+[store]
+url = "sqlite:///{folder / "atoll.db"}"
+"""
+    for number, site in enumerate(sites, 1):
+        text += f"""
+[sites.Region{number}]
+region = "Region{number}"
+endpoints = {{compute = "http://127.0.0.1:{site}/v2.1"}}
+[zones.az{number}]
+site = "Region{number}"
+zone = "nova"
+"""
+    file.write_text(text)
+    return file
+
+
+@contextmanager
+def atoll_cold(setting: Setting) -> Iterator[Target]:
+    """`atoll serve`, just spawned: it may not answer yet."""
+    (port,) = free_ports(1)
+    file = atoll_configuration(setting.folder, port, setting.sites)
+    command = [sys.executable, "-m", "atoll.cli", "serve", "-c", str(file)]
+    with running(command, core=setting.core, log=setting.folder / "atoll.log") as process:
+        yield Target(process, port, f"/compute{SERVER_PATH}")
+
+
+@contextmanager
+def atoll(setting: Setting) -> Iterator[Target]:
+    """`atoll serve`, ready."""
+    with atoll_cold(setting) as target:
+        yield _warm(target)
+
+
+@contextmanager
+def aiohttp(setting: Setting) -> Iterator[Target]:
+    """The naive proxy on aiohttp."""
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "bench.proxy_aiohttp", str(port), str(setting.sites[0])]
+    with running(command, core=setting.core, log=setting.folder / "aiohttp.log") as process:
+        yield _warm(Target(process, port, f"/compute{SERVER_PATH}"))
+
+
+@contextmanager
+def flask(setting: Setting) -> Iterator[Target]:
+    """The naive proxy on Flask and requests, as gunicorn runs it when connections are kept alive."""
+    (port,) = free_ports(1)
+    command = [
+        sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread",
+        "--workers", "1", "--threads", "8", "--keep-alive", "75", "--no-control-socket",
+        "bench.proxy_flask:app",
+    ]  # fmt: skip
+    environment = {"BENCH_PORT": str(port), "BENCH_SITE": str(setting.sites[0])}
+    with running(command, core=setting.core, log=setting.folder / "gunicorn.log", env=environment) as process:
+        yield _warm(Target(process, port, f"/compute{SERVER_PATH}"))
+
+
+def ask(target: Target) -> tuple[int, bytes]:
+    """Ask a target for the server, once."""
+    return get(target.port, target.path, HEADERS)
+
+
+def _warm(target: Target) -> Target:
+    wait_for(target.process, lambda: ask(target))
+    for _ in range(WARM_UP):
+        ask(target)
+    return target

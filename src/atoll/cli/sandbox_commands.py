@@ -1,0 +1,174 @@
+"""`atoll sandbox`: clouds to try Atoll with, simulated or real, and the tests that need real ones."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from atoll.cli.output import format_option, show
+from atoll.sandbox import fronted
+from atoll.sandbox.real import Credentials, Layout, SandboxError, Target, Wanted, count_servers, locate
+from atoll.sandbox.real import down as real_down
+from atoll.sandbox.real import run_tempest
+from atoll.sandbox.real import status as real_status
+from atoll.sandbox.real import up as real_up
+from atoll.sandbox.real.processes import Processes
+
+# Of all servers made in a tempest run, the least share of each of two sites for it to count as spread.
+LEAST_SHARE = 0.3
+
+
+def guarded(work: Callable[[], Any]) -> Any:
+    """Do it, and say what is wrong in a line where the sandbox cannot."""
+    try:
+        return work()
+    except SandboxError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def say(text: str) -> None:
+    """Progress, beside what the command prints."""
+    click.echo(text, err=True)
+
+
+port_option = click.option("--port-base", type=int, help="The first of the ports that are used.")
+
+
+@click.group()
+def sandbox() -> None:
+    """Throw-away clouds on this machine, with Atoll in front of them.
+
+    Simulated sites need nothing. Real ones are OpenStack's own services with a fake hypervisor: they need
+    root for Debian packages (MariaDB, RabbitMQ), two minutes and 2 GB for each site.
+    """
+
+
+@sandbox.command()
+@click.option("--sites", type=click.IntRange(1, 1000), default=None, help="How many [3, or 2 real].")
+@click.option("--real", is_flag=True, help="Real OpenStack instead of simulated sites.")
+@click.option("--older", is_flag=True, help="With --real: a further site of release 2024.1, its own Keystone.")
+@click.option("--computes", type=click.IntRange(1, 4), default=1, show_default=True, help="nova-computes a site.")
+@click.option("--fresh-schema", is_flag=True, help="With --real: forget the cached database schemas.")
+@port_option
+def up(sites: int | None, real: bool, older: bool, computes: int, fresh_schema: bool, port_base: int | None) -> None:
+    """Start sites and Atoll in front of them; what runs already is left alone."""
+    wanted = Wanted(sites=sites or 2, computes=computes, older=older, fresh_schema=fresh_schema)
+    layout = start(real=real, sites=sites or 3, wanted=wanted, port_base=port_base)
+    click.echo(f"source {layout.run / 'atollrc'}    # then: openstack server list")
+
+
+def start(*, real: bool, sites: int, wanted: Wanted, port_base: int | None) -> Layout:
+    """Sites with Atoll before them."""
+    layout: Layout = guarded(lambda: locate(None, port_base))
+    if real:
+        layout = guarded(lambda: real_up(wanted, port_base=port_base, say=say))
+    else:
+        layout = guarded(lambda: fronted.simulated_layout(layout))
+        guarded(lambda: fronted.up_simulated(layout, sites, say=say))
+    guarded(lambda: fronted.front(layout, say))
+    return layout
+
+
+@sandbox.command()
+@click.option("--wipe", is_flag=True, help="Remove the data of the real sites too.")
+@click.option("--older", is_flag=True, help="Stop only the older site.")
+def down(wipe: bool, older: bool) -> None:
+    """Stop what `up` started."""
+    real = guarded(locate)
+    simulated = guarded(lambda: fronted.simulated_layout(real))
+    if not older and simulated.run.exists():
+        Processes(simulated).stop([fronted.PROCESS, fronted.SITES])
+    guarded(lambda: real_down(wipe=wipe, older_only=older, say=say))
+
+
+@sandbox.command()
+@format_option
+def status(form: str) -> None:
+    """List the processes of the sandbox."""
+    real = guarded(locate)
+    simulated = guarded(lambda: fronted.simulated_layout(real))
+    found = list(guarded(real_status))
+    if simulated.pids.exists():
+        found += Processes(simulated).status()
+    rows = [
+        {
+            "name": one.name,
+            "site": one.site,
+            "pid": one.pid,
+            "port": one.port,
+            "state": "running" if one.alive else "dead",
+            "memory_mib": one.rss // 2**20,
+        }
+        for one in found
+    ]
+    show(rows, form, empty="Nothing runs. `atoll sandbox up` starts simulated sites.")
+
+
+@sandbox.command()
+@click.option("--sites", type=click.IntRange(2, 9), default=2, show_default=True)
+@click.argument("pytest_arguments", nargs=-1)
+def e2e(sites: int, pytest_arguments: tuple[str, ...]) -> None:
+    """Run tests/e2e: the stock clients through Atoll, on real sites."""
+    layout = start(real=True, sites=sites, wanted=Wanted(sites=sites), port_base=None)
+    environment = os.environ | {"ATOLL_E2E_STATE": str(layout.run)}
+    command = [sys.executable, "-m", "pytest", "-q", "tests/e2e", *pytest_arguments]
+    sys.exit(subprocess.run(command, env=environment, check=False).returncode)  # noqa: S603 - ours
+
+
+@sandbox.command()
+@click.option("--services", default="smoke", show_default=True, help="smoke,compute,volume,network,image")
+@click.option("--sites", type=click.IntRange(2, 9), default=2, show_default=True)
+@click.option("--computes", type=click.IntRange(1, 4), default=1, show_default=True)
+@click.option("--work-dir", type=click.Path(file_okay=False, path_type=Path), help="Where logs are kept.")
+def tempest(services: str, sites: int, computes: int, work_dir: Path | None) -> None:
+    """Run unmodified tempest through Atoll, and compare with what passes on a bare site.
+
+    Exit status 0 only if every test of the baseline passes and each site made its share of the servers.
+    """
+    layout = start(real=True, sites=sites, wanted=Wanted(sites=sites, computes=computes), port_base=None)
+    described = fronted.described_sites(layout)
+    clouds = json.loads((layout.run / "clouds.yaml").read_text())["clouds"]
+    target = _target(layout, clouds["atoll-admin"]["auth"], described, computes)
+    before = datetime.now(UTC)
+    work = work_dir or Path(tempfile.mkdtemp(prefix="atoll-tempest-"))
+    names = services.split(",")
+    result: int = guarded(lambda: run_tempest(names, target, layout, work_dir=work, say=click.echo))
+    made = {site["region"]: count_servers(site["region"], before, layout) for site in described[:sites]}
+    total = sum(made.values())
+    click.echo("servers made: " + ", ".join(f"{region} {count}" for region, count in made.items()))
+    if total and min(made.values()) < LEAST_SHARE * total / (sites / 2):
+        click.echo(f"a site made less than its share ({LEAST_SHARE:.0%} with two sites)")
+        result = 1
+    sys.exit(result)
+
+
+def _target(
+    layout: Layout, auth: dict[str, str], described: Any, computes: int
+) -> Target:
+    """The cloud behind Atoll, as tempest is pointed at it."""
+    from atoll.sandbox.real.seed import image_id  # noqa: PLC0415
+
+    admin = Credentials(
+        auth["auth_url"],
+        auth["username"],
+        auth["password"],
+        auth["project_name"],
+        auth["user_domain_name"],
+        auth["project_domain_name"],
+    )
+    del layout
+    return Target(
+        admin=admin,
+        region="Atoll",
+        image_id=image_id("cirros"),
+        image_alt_id=image_id("cirros-alt"),
+        public_network_id=described[0]["public_network_id"],
+        computes=computes,
+    )

@@ -1,0 +1,149 @@
+"""Atoll in front of a sandbox: its configuration, its process, and what clients need to use it."""
+
+import json
+import sys
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from atoll.sandbox.real.configuration import write
+from atoll.sandbox.real.layout import Layout
+from atoll.sandbox.real.processes import Processes, Service
+
+PROCESS = "atoll"
+SITES = "simulated-sites"
+READY_SECONDS = 30.0
+OPENRC = """\
+# source this: the openstack client then uses Atoll
+export OS_CLIENT_CONFIG_FILE={clouds}
+export OS_CLOUD=atoll
+unset OS_REGION_NAME
+"""
+
+
+def gateway_port(layout: Layout) -> int:
+    """The port of Atoll before the sites of a layout."""
+    return layout.port_base + 90
+
+
+def configuration(layout: Layout, sites: Sequence[Mapping[str, Any]]) -> str:
+    """An atoll.toml for described sites: pinned endpoints, a zone per site, `public` networks as one."""
+    lines = [
+        "# Written by the sandbox; made anew with each `atoll sandbox up`.",
+        "[gateway]",
+        f'listen = "127.0.0.1:{gateway_port(layout)}"',
+        f"access_log = {json.dumps(str(layout.logs / 'access.log'))}",
+        "",
+        "[identity]",
+        f"auth_url = {json.dumps(sites[0]['auth_url'])}",
+        "",
+        "[store]",
+        f"url = {json.dumps('sqlite:///' + str(layout.run / 'atoll.db'))}",
+    ]
+    for site in sites:
+        lines += ["", f"[sites.{site['name']}]", f"region = {json.dumps(site['region'])}"]
+        lines += [f"[sites.{site['name']}.endpoints]"]
+        lines += [
+            f"{service} = {json.dumps(url)}"
+            for service, url in site["endpoints"].items()
+            if service in {"compute", "block-storage", "image", "network"}
+        ]
+    public = {site["name"]: site["public_network_id"] for site in sites if site.get("public_network_id")}
+    if len(public) > 1:
+        ids = ", ".join(f"{json.dumps(name)} = {json.dumps(ident)}" for name, ident in public.items())
+        lines += ["", "[[equivalents]]", 'resource = "network"', 'name = "public"', f"ids = {{{ids}}}"]
+    return "\n".join(lines) + "\n"
+
+
+def clouds_yaml(layout: Layout, bare: Mapping[str, Any]) -> dict[str, Any]:
+    """The sandbox's clouds.yaml with `atoll` and `atoll-admin` added, from its first user and its admin."""
+    entries = dict(bare["clouds"])
+    own = {name: entry for name, entry in entries.items() if name in {"sandbox", "simulated"}}
+    prefix = next(iter(own))
+    url = f"http://127.0.0.1:{gateway_port(layout)}/identity/v3"
+    for suffix in ("", "-admin"):
+        theirs = {key: value for key, value in entries[prefix + suffix].items() if key != "regions"}
+        entries["atoll" + suffix] = {
+            **theirs,
+            "auth": {**theirs["auth"], "auth_url": url},
+            "region_name": "Atoll",
+        }
+    return {"clouds": entries}
+
+
+def front(layout: Layout, say: Callable[[str], None] = print) -> str:
+    """Start Atoll before the sites that `sites.json` of the layout describes; give its URL.
+
+    Idempotent: one that runs with the same configuration is left alone. Raises SandboxError.
+    """
+    sites = json.loads(layout.description.read_text())
+    # The older site has a Keystone of its own: shared identity cannot reach it.
+    sites = [site for site in sites if site["auth_url"] == sites[0]["auth_url"]]
+    text = configuration(layout, sites)
+    file = layout.run / "atoll.toml"
+    processes = Processes(layout)
+    changed = not file.exists() or file.read_text() != text
+    if changed or processes.leader(PROCESS) is None:
+        processes.stop([PROCESS])
+        write(file, text)
+        port = gateway_port(layout)
+        command = [sys.executable, "-m", "atoll.cli", "serve", "--config", str(file)]
+        processes.start(Service(PROCESS, command, port=port))
+        processes.wait(PROCESS, lambda: answers(f"http://127.0.0.1:{port}/readyz"), READY_SECONDS)
+    bare = json.loads(layout.clouds.read_text())
+    clouds = layout.run / "clouds.yaml"
+    write(clouds, json.dumps(clouds_yaml(layout, bare), indent=1))
+    clouds.chmod(0o600)
+    write(layout.run / "atollrc", OPENRC.format(clouds=clouds))
+    url = f"http://127.0.0.1:{gateway_port(layout)}"
+    say(f"Atoll answers at {url}; its log is {layout.logs / 'atoll.log'}")
+    return url
+
+
+def answers(url: str) -> bool:
+    """Whether a URL answers 200 now. Raises OSError while nothing listens."""
+    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own URL
+        return bool(answer.status == 200)
+
+
+def up_simulated(
+    layout: Layout, sites: int, *, say: Callable[[str], None] = print
+) -> Sequence[Mapping[str, Any]]:
+    """Start simulated sites in a process of their own; give their descriptions. Raises SandboxError.
+
+    Idempotent: running ones are kept when there are as many as wanted, else replaced (their state is memory).
+    """
+    for directory in (layout.pids, layout.logs):
+        directory.mkdir(parents=True, exist_ok=True)
+    processes = Processes(layout)
+    described = described_sites(layout)
+    if processes.leader(SITES) is not None and len(described) == sites:
+        return described
+    processes.stop([SITES])
+    layout.description.unlink(missing_ok=True)
+    command = [
+        sys.executable,
+        "-m",
+        "atoll.sandbox.simulated",
+        str(sites),
+        str(layout.port_base),
+        str(layout.run),
+    ]
+    processes.start(Service(SITES, command, port=layout.port_base))
+    processes.wait(SITES, lambda: len(described_sites(layout)) == sites, READY_SECONDS)
+    say(f"{sites} simulated sites are up")
+    return described_sites(layout)
+
+
+def described_sites(layout: Layout) -> Sequence[Mapping[str, Any]]:
+    """The sites of a layout, none where nothing was started."""
+    try:
+        found: Sequence[Mapping[str, Any]] = json.loads(layout.description.read_text())
+    except (FileNotFoundError, ValueError):
+        return []
+    return found
+
+
+def simulated_layout(real: Layout) -> Layout:
+    """Where the simulated sites of a user keep their files: beside the real ones."""
+    return Layout(real.state.with_name("simulated"), real.port_base + 8000)
