@@ -95,7 +95,7 @@ def test_networks_in_bulk_and_in_pages(site: SiteUnderTest) -> None:
     made = call(site, "POST", "/networks", {"networks": [{"name": name} for name in names]})
     assert made.status == 201
     ids = {network["name"]: network["id"] for network in made.json["networks"]}
-    site.undo += [lambda i=i: call(site, "DELETE", f"/networks/{i}") for i in ids.values()]
+    site.undo.append(lambda: [call(site, "DELETE", f"/networks/{i}") for i in ids.values()])
     assert list(ids) == names
     query = "name=contract-a&name=contract-b&name=contract-c&fields=id&fields=name&sort_key=name&sort_dir=asc"
     first = call(site, "GET", f"/networks?limit=2&{query}").json

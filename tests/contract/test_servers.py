@@ -240,9 +240,7 @@ def test_pages_sorting_and_filters(site: SiteUnderTest) -> None:
 
 
 def check_filters(site: SiteUnderTest, server_id: str) -> None:
-    address = call(site, "GET", f"/servers/{server_id}").json["server"]["addresses"]["private"][0][
-        "addr"
-    ]
+    address = call(site, "GET", f"/servers/{server_id}").json["server"]["addresses"]["private"][0]["addr"]
     found = call(site, "GET", f"/servers?ip={address}").json["servers"]
     assert "contract-a" in [server["name"] for server in found]
     anchored = call(site, "GET", f"/servers?ip=%5E{address}$").json["servers"]

@@ -8,8 +8,14 @@ import click
 from atoll.cli.files import read_config
 from atoll.cli.output import format_option, show
 
-SERVED = {"compute": "compute", "block-storage": "block-storage", "volumev3": "block-storage", "image": "image",
-          "network": "network"}  # fmt: skip
+# Service types of a catalogue, and which of ours they are.
+SERVED = {
+    "compute": "compute",
+    "block-storage": "block-storage",
+    "volumev3": "block-storage",
+    "image": "image",
+    "network": "network",
+}
 
 
 @click.group()
@@ -33,9 +39,11 @@ def check(file: str, form: str) -> None:
 @config.command()
 @click.option("--cloud", required=True, help="An entry of your clouds.yaml, of a cloud with several regions.")
 @click.option("--region", "regions", multiple=True, help="Only these regions become sites (repeat).")
-@click.option("--listen", default="127.0.0.1:8774", show_default=True, help="address:port of the one endpoint.")
+@click.option(
+    "--listen", default="127.0.0.1:8774", show_default=True, help="address:port of the one endpoint."
+)
 def new(cloud: str, regions: tuple[str, ...], listen: str) -> None:
-    """Print a configuration with each region of a cloud as a site, its endpoints pinned.
+    r"""Print a configuration with each region of a cloud as a site, its endpoints pinned.
 
     \b
     atoll config new --cloud mycloud > atoll.toml
@@ -54,7 +62,13 @@ def new(cloud: str, regions: tuple[str, ...], listen: str) -> None:
     sites = _sites(catalog, regions, project)
     if not sites:
         raise click.ClickException(f"{cloud} has no region with services that can be served.")
-    lines = ["[gateway]", f"listen = {json.dumps(listen)}", "", "[identity]", f"auth_url = {json.dumps(auth_url)}"]
+    lines = [
+        "[gateway]",
+        f"listen = {json.dumps(listen)}",
+        "",
+        "[identity]",
+        f"auth_url = {json.dumps(auth_url)}",
+    ]
     for name, endpoints in sites.items():
         lines += ["", f"[sites.{json.dumps(name)}]", f"region = {json.dumps(name)}"]
         lines += [f"[sites.{json.dumps(name)}.endpoints]"]

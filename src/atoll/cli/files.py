@@ -23,7 +23,9 @@ def read_config(path: str) -> Config:
     try:
         text = Path(path).read_bytes()
     except OSError as error:
-        click.echo(f"{path}: {error.strerror}. `atoll config new` writes one; --config names another.", err=True)
+        click.echo(
+            f"{path}: {error.strerror}. `atoll config new` writes one; --config names another.", err=True
+        )
         sys.exit(2)
     try:
         config = load(text, source=path, env=os.environ)

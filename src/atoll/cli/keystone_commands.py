@@ -69,7 +69,11 @@ def check(config_path: str, cloud: str, form: str) -> None:
     registration = _registration(settings, cloud)
     wrong = _asked(registration.differences)
     region = settings.gateway.region
-    show([{"wrong": one.what} for one in wrong], form, empty=f"The region {region} is registered as it should be.")
+    show(
+        [{"wrong": one.what} for one in wrong],
+        form,
+        empty=f"The region {region} is registered as it should be.",
+    )
     sys.exit(1 if wrong else 0)
 
 

@@ -10,7 +10,8 @@ import structlog
 
 # Keys whose values are secrets, whatever their case or spelling.
 SECRET = re.compile(
-    r"token|password|passwd|secret|admin_?pass|user_?data|private_?key|authorization|cookie|credential", re.IGNORECASE
+    r"token|password|passwd|secret|admin_?pass|user_?data|private_?key|authorization|cookie|credential",
+    re.IGNORECASE,
 )
 _SIGNED = re.compile(r"(?i)([?&](?:sig|signature|temp_url_sig|x-amz-signature|token)=)[^&\s]+")
 _FERNET = re.compile(r"gAAAA[\w-]{40,}={0,2}")

@@ -14,9 +14,17 @@ import click
 
 from atoll.cli.output import format_option, show
 from atoll.sandbox import fronted
-from atoll.sandbox.real import Credentials, Layout, SandboxError, Target, Wanted, count_servers, locate
+from atoll.sandbox.real import (
+    Credentials,
+    Layout,
+    SandboxError,
+    Target,
+    Wanted,
+    count_servers,
+    locate,
+    run_tempest,
+)
 from atoll.sandbox.real import down as real_down
-from atoll.sandbox.real import run_tempest
 from atoll.sandbox.real import status as real_status
 from atoll.sandbox.real import up as real_up
 from atoll.sandbox.real.processes import Processes
@@ -53,11 +61,17 @@ def sandbox() -> None:
 @sandbox.command()
 @click.option("--sites", type=click.IntRange(1, 1000), default=None, help="How many [3, or 2 real].")
 @click.option("--real", is_flag=True, help="Real OpenStack instead of simulated sites.")
-@click.option("--older", is_flag=True, help="With --real: a further site of release 2024.1, its own Keystone.")
-@click.option("--computes", type=click.IntRange(1, 4), default=1, show_default=True, help="nova-computes a site.")
+@click.option(
+    "--older", is_flag=True, help="With --real: a further site of release 2024.1, its own Keystone."
+)
+@click.option(
+    "--computes", type=click.IntRange(1, 4), default=1, show_default=True, help="nova-computes a site."
+)
 @click.option("--fresh-schema", is_flag=True, help="With --real: forget the cached database schemas.")
 @port_option
-def up(sites: int | None, real: bool, older: bool, computes: int, fresh_schema: bool, port_base: int | None) -> None:
+def up(
+    sites: int | None, real: bool, older: bool, computes: int, fresh_schema: bool, port_base: int | None
+) -> None:
     """Start sites and Atoll in front of them; what runs already is left alone."""
     wanted = Wanted(sites=sites or 2, computes=computes, older=older, fresh_schema=fresh_schema)
     layout = start(real=real, sites=sites or 3, wanted=wanted, port_base=port_base)
@@ -149,9 +163,7 @@ def tempest(services: str, sites: int, computes: int, work_dir: Path | None) -> 
     sys.exit(result)
 
 
-def _target(
-    layout: Layout, auth: dict[str, str], described: Any, computes: int
-) -> Target:
+def _target(layout: Layout, auth: dict[str, str], described: Any, computes: int) -> Target:
     """The cloud behind Atoll, as tempest is pointed at it."""
     from atoll.sandbox.real.seed import image_id  # noqa: PLC0415
 

@@ -33,7 +33,13 @@ def list_sites(config_path: str, form: str) -> None:
     for name, one in settings.sites.items():
         services = [f"{key}{'' if known['healthy'] else ' (away)'}" for key, known in probed[name].items()]
         rows.append(
-            {"number": one.number, "name": name, "region": one.region, "state": one.state, "services": services}
+            {
+                "number": one.number,
+                "name": name,
+                "region": one.region,
+                "state": one.state,
+                "services": services,
+            }
         )
     show(rows, form)
 
@@ -76,7 +82,10 @@ async def _probe(settings: Config, names: Iterable[str]) -> dict[str, dict[str, 
 def list_zones(config_path: str, form: str) -> None:
     """List the zones with the site, and the zone in it, that each stands for."""
     settings = read_config(config_path)
-    show([{"name": name, "site": one.site, "zone_of_site": one.zone} for name, one in settings.zones.items()], form)
+    show(
+        [{"name": name, "site": one.site, "zone_of_site": one.zone} for name, one in settings.zones.items()],
+        form,
+    )
 
 
 @click.command()
@@ -106,20 +115,18 @@ async def _where(settings: Config, ids: Iterable[str]) -> list[dict[str, Any]]:
     except StoreError as error:
         raise click.ClickException(str(error)) from error
     try:
-        rows = []
-        for ident in ids:
-            for resource in HOMES:
-                if (found := await store.locate(resource, ident)) is not None:
-                    rows.append(
-                        {
-                            "id": ident,
-                            "type": resource,
-                            "site": found.site,
-                            "project_id": found.project_id,
-                            "deleted": found.deleted,
-                            "also_claimed_by": [name for name in found.conflicting if name != found.site],
-                        }
-                    )
-        return rows
+        found = [await store.locate(resource, ident) for ident in ids for resource in HOMES]
+        return [
+            {
+                "id": one.id,
+                "type": one.resource_type,
+                "site": one.site,
+                "project_id": one.project_id,
+                "deleted": one.deleted,
+                "also_claimed_by": [name for name in one.conflicting if name != one.site],
+            }
+            for one in found
+            if one is not None
+        ]
     finally:
         await store.close()

@@ -96,7 +96,7 @@ def find(text: bytes, path: Path, at: int | None = None) -> Iterator[Span]:
 
 
 def member(text: bytes, path: Path) -> Span | None:
-    """Where the member of an object at `path` stands with its key and one comma: what to cut to take it out."""
+    """Where a member stands with its key and one comma: what to cut to take it out of its object."""
     for start, _ in find(text, path[:-1]):
         if text[start : start + 1] != b"{":
             continue

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
-from atoll.core.errors import AtollError, BadRequest, Forbidden, NotFound, Unauthorized
+from atoll.core.errors import AtollError, BadRequest, Forbidden, Unauthorized
 from atoll.gateway.call import Call, new_request_id
 from atoll.gateway.discovery import Discovery
 from atoll.gateway.events import Events
@@ -58,7 +58,6 @@ class App:
         summed = Summed(parts)
         zones = Zones(parts)
         keystone = Keystone(parts, list(services))
-        self._default = self._any_site
         # The whole dispatch: what a route's kind and shape lead to.
         self._handlers: dict[tuple[Kind, Shape], Handle] = {
             (Kind.PLACED, Shape.BY_ID): placed.by_id,
@@ -102,39 +101,36 @@ class App:
         call.path = request.path[len(segments[1]) + 1 :] or b"/"
         version = segments[2] if len(segments) > 2 else b""
         tail = segments[3:]
-        if service.service_type == IDENTITY:
-            call.match = service.match(request.method, tail)
-            await self._pass_identity(call)
-            return
-        if version.decode("latin-1") not in service.versions or not any(tail):
-            await self._discovery.handle(call)
-            return
-        # authenticate
-        token = request.index.get(b"x-auth-token", b"")
-        caller = self._tokens.known(token, request.started)
-        if caller is None:
-            caller = await self._tokens.caller(token)
-        call.caller = caller
-        if caller.system:
-            raise Forbidden("A system-scoped token is for Atoll's own API only.")
+        if service.service_type != IDENTITY:
+            if version.decode("latin-1") not in service.versions or not any(tail):
+                await self._discovery.handle(call)
+                return
+            # authenticate
+            caller = self._tokens.known(request.index.get(b"x-auth-token", b""), request.started)
+            if caller is None:
+                caller = await self._tokens.caller(request.index.get(b"x-auth-token"))
+            call.caller = caller
+            tail = self._own_project(call, service, tail)
         # match
-        if service.project_in_path == "optional" and service.project_form.match(tail[0]):
-            project = tail[0].decode("latin-1")
-            tail = tail[1:]
-            if project != caller.project_id:
-                raise BadRequest(_wrong_project(service.service_type, project, caller.project_id))
         call.match = service.match(request.method, tail)
         route = call.match.route
-        if route is None:
-            await self._default(call)
+        if route is None or (route.shape is Shape.LIST and request.method == b"HEAD"):
+            await self._any_site(call)
         else:
             await self._handlers[route.kind, route.shape](call)
 
-    async def _pass_identity(self, call: Call) -> None:
-        route = call.match.route
-        if route is None:  # pragma: no cover - the table of identity ends with **
-            raise NotFound("Not found.")
-        await self._handlers[route.kind, route.shape](call)
+    @staticmethod
+    def _own_project(call: Call, service: Service, tail: list[bytes]) -> list[bytes]:
+        """The path below the project it may begin with, which has to be the token's."""
+        caller = call.caller
+        if caller.system:
+            raise Forbidden("A system-scoped token is for Atoll's own API only.")
+        if service.project_in_path == "optional" and service.project_form.match(tail[0]):
+            project = tail[0].decode("latin-1")
+            if project != caller.project_id:
+                raise BadRequest(_wrong_project(service.service_type, project, caller.project_id))
+            return tail[1:]
+        return tail
 
     async def _any_site(self, call: Call) -> None:
         """What every site answers alike, and routes in no table: the first site that answers says."""
@@ -150,7 +146,8 @@ class App:
         if isinstance(error, ProtocolRefused):
             error = BadRequest(str(error))
         if not isinstance(error, AtollError | Broken):
-            log.exception("request_failed", request_id=call.id, path=call.request.path.decode("latin-1"))
+            path = call.request.path.decode("latin-1")
+            log.error("request_failed", request_id=call.id, path=path, exc_info=error)
         if call.reply.started:
             call.reply.abort()
             return

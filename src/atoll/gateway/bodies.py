@@ -25,7 +25,7 @@ def decoded(text: bytes) -> dict[str, Any] | None:
 
 def named(body: Mapping[str, Any], refs: Sequence[Ref]) -> list[tuple[str, str]]:
     """Every (type, id or name) that a body names, each once."""
-    found = {}
+    found: dict[tuple[str, str], None] = {}
     for ref in refs:
         for value in _values(body, ref.steps, ref.only_if):
             if isinstance(value, str) and value:

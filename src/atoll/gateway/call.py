@@ -42,8 +42,8 @@ def new_request_id() -> str:
 class Call:
     """One request: the wire's side, the caller, the route, and what is logged at its end.
 
-    `service` is None for Atoll's own paths. `version` is the version part of the path (`v2.1`), `tail` the path
-    below version and project, `prefix` what stands before it (both still encoded). `deadline` is loop time.
+    `service` is None for Atoll's own paths. `path` is the path below the service, still encoded. `deadline` is
+    loop time.
     """
 
     request: Request
@@ -53,9 +53,7 @@ class Call:
     service: Service | None = None
     match: Match = field(default_factory=lambda: Match(None, b""))
     caller: Caller = NOBODY
-    path: bytes = b""  # below the service: /v2.1/servers/…
-    version: bytes = b""
-    path_project: bytes = b""
+    path: bytes = b""  # /v2.1/servers/…
     sites: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     extra_lines: list[bytes] = field(default_factory=list)  # of the answer
@@ -66,7 +64,7 @@ class Call:
         return self.service.service_type if self.service is not None else "atoll"
 
     async def read_body(self, limit: int) -> bytes:
-        """The whole request body. Raises TooLarge over `limit` bytes, before reading where the length says so."""
+        """The whole request body. Raises TooLarge over `limit` bytes, unread where the length says so."""
         request = self.request
         if request.content_length is not None and request.content_length > limit:
             raise TooLarge(f"The request body is over {limit} bytes.")

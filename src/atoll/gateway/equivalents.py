@@ -1,4 +1,4 @@
-"""Things of several sites that the operator declared to be one: listed once, under one id, translated per site."""
+"""Things of several sites that the operator declared to be one: listed once, ids translated per site."""
 
 import re
 from collections.abc import Callable, Mapping

@@ -43,13 +43,13 @@ async def scatter(questions: Mapping[str, Awaitable[Answer]]) -> Gathered[Answer
     answered: dict[str, Answer] = {}
     failed: dict[str, AtollError] = {}
     for site, task in tasks.items():
-        error = task.exception()
-        if error is None:
+        went_wrong = task.exception()
+        if went_wrong is None:
             answered[site] = task.result()
-        elif isinstance(error, AtollError):
-            failed[site] = error
+        elif isinstance(went_wrong, AtollError):
+            failed[site] = went_wrong
         else:
-            raise error
+            raise went_wrong
     return Gathered(answered, failed)
 
 

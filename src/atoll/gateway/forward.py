@@ -264,7 +264,7 @@ def without(lines: Iterable[bytes], *names: bytes) -> list[bytes]:
 
 
 def numbered(value: bytes, endpoint: Endpoint) -> bytes:
-    """`latest` as a number: the newest that every enabled site has. Raises NotAcceptable when none is known."""
+    """`latest` as a number: the newest that every enabled site has. Raises NotAcceptable if unknown."""
     if endpoint.latest is None:
         raise NotAcceptable(
             f"The versions of {endpoint.service_type} at the site {endpoint.site} are not known yet.",

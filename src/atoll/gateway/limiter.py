@@ -9,7 +9,7 @@ PROJECTS = 10_000
 
 
 class Limiter:
-    """Token buckets by project. `rate` is per second, `burst` the size of the bucket; times are loop seconds."""
+    """Token buckets by project. `rate` is per second, `burst` a bucket's size; times are loop seconds."""
 
     def __init__(self, rate: float, burst: float) -> None:
         self._rate = rate

@@ -100,9 +100,8 @@ class Lists:
         shown = [(resource.shown.get(key, key), way) for key, way in query.sort]
         hidden = [key for key, _ in query.sort if key in resource.unseen]
         if hidden:
-            raise BadRequest(
-                f"Lists over several sites cannot be sorted by {', '.join(hidden)}: the answers do not show it."
-            )
+            keys = ", ".join(hidden)
+            raise BadRequest(f"Lists over several sites cannot be sorted by {keys}: no answer shows it.")
         brief = bool(resource.brief) and bool(resource.detail) and not detail
         brief = brief and any(key not in resource.brief for key, _ in shown)
         path = call.path.rstrip(b"/")
@@ -121,10 +120,10 @@ class Lists:
             path=path + b"/detail" if brief else path,
             brief=brief,
             limit=limit,
-            describe=describer(resource, [key for key, _ in shown], self._identity(call, resource)),
+            describe=describer(resource, [key for key, _ in shown], self._identity(call)),
         )
 
-    def _identity(self, call: Call, resource: Resource) -> Callable[[str], object]:
+    def _identity(self, call: Call) -> Callable[[str], object]:
         route = call.match.route
         if route is not None and route.kind is Kind.SHARED:
             return lambda ident: ident

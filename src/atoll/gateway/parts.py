@@ -20,12 +20,12 @@ from atoll.store import Locations, Store, StoreError
 PLACED_TYPES = (
     "server",
     "volume",
+    "snapshot",
     "network",
     "subnet",
     "port",
     "router",
     "security_group",
-    "snapshot",
     "floatingip",
 )
 
@@ -34,8 +34,9 @@ log = structlog.get_logger()
 
 @dataclass(slots=True, kw_only=True)
 class Parts:
-    """The gateway's parts. `together` and `spread` are weights, `body_limit` bytes, `homes` the sites that
-    projects were last placed at.
+    """The gateway's parts.
+
+    `together` and `spread` are weights, `body_limit` bytes, `homes` the site each project was last placed at.
     """
 
     sites: Sites
@@ -59,24 +60,25 @@ class Parts:
 
     @staticmethod
     def endpoint(site: Site, call: Call) -> Endpoint:
-        """The endpoint of the service called at a site. Raises NotFound where the site has no such service."""
+        """The endpoint of the service called. Raises NotFound where the site has no such service."""
         endpoint = site.endpoints.get(call.service_type)
         if endpoint is None:
             raise NotFound(f"The site {site.name} has no service {call.service_type}.", site=site.name)
         return endpoint
 
     async def counts(self, project: str, resource: str) -> tuple[dict[str, int], dict[str, int]]:
-        """How many things a project has at each site, and how much each site carries of all projects.
+        """How many things a project has at each site, and how much each site carries in all.
 
         The load is what there is of the type, and the servers made lately: projects begin with a network and
-        go on with servers beside it, so it is the servers that have to be spread. Counts only weigh in a choice: without a store the choice goes on without them.
+        go on with servers beside it, so it is the servers that have to be spread. Counts only weigh in a choice:
+        without a store the choice goes on without them.
         """
         try:
             of_project = await self.store.count_by_site_of_project(project, PLACED_TYPES)
             load = Counter(await self.store.count_lately("server"))
             if resource != "server":
                 load.update(await self.store.count_by_site(resource))
-            return of_project, load
         except StoreError as error:
             log.warning("counts_not_read", reason=str(error)[:256])
             return {}, {}
+        return of_project, load

@@ -87,9 +87,9 @@ class Placed:
             sites = await self._sites_of(call, resource, ident)
             if sites and site.name not in sites:
                 raise Conflict(
-                    f"The {resource.replace('_', ' ')} {ident} is at the site {', '.join(sorted(sites))} and the "
+                    f"The {resource.replace('_', ' ')} {ident} is at {', '.join(sorted(sites))} and the "
                     f"{call.match.route.resource.replace('_', ' ') if call.match.route else 'resource'} "
-                    f"{call.match.id.decode('latin-1')} at the site {site.name}: "
+                    f"{call.match.id.decode('latin-1')} at {site.name}: "
                     "one request cannot join two sites.",
                     resource=resource,
                     id=ident,
@@ -204,7 +204,7 @@ class Placed:
         return [
             Candidate(
                 site=site.name,
-                state=site.state,  # type: ignore[arg-type] - checked by the configuration
+                state=site.state,
                 healthy=site.healthy(call.service_type),
                 away=site.endpoints[call.service_type].origin.breaker.reason,
                 placed_of_project=of_project.get(site.name, 0),

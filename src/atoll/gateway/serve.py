@@ -14,12 +14,14 @@ import structlog
 import uvloop
 
 from atoll.core.settings import Config
+from atoll.gateway.app import App
 from atoll.gateway.build import build
 from atoll.gateway.forward import IDENTITY_HEADERS, SET_BY_US
+from atoll.gateway.parts import Parts
 from atoll.sites.health import Health
-from atoll.store import open_store
+from atoll.store import Store, StoreError, open_store
 from atoll.wire.message import Request
-from atoll.wire.server import ServerConnection, ServerSettings
+from atoll.wire.server import ServerConnection, ServerSettings, plain_refusal
 
 log = structlog.get_logger()
 
@@ -28,6 +30,7 @@ SWEEP = 1.0
 BACKLOG = 1024
 # A worker that dies is started again, but not in a tight loop (seconds).
 RESTART_WAIT = 1.0
+PRUNE_SECONDS = 3600.0
 
 
 def sockets(listen: Sequence[str], *, shared: bool) -> list[socket.socket]:
@@ -72,32 +75,18 @@ async def serve(
             loop.add_signal_handler(name, stop.set)
     store = await open_store(config.store.url)
     app, parts, watch = build(config, store)
-
-    def refusal(status: int, reason: str, request: Request | None) -> tuple[list[bytes], bytes]:
-        parts.telemetry.count("request_refused", str(status))
-        del request
-        return [b"Content-Type: text/plain; charset=UTF-8\r\n"], reason.encode() + b"\n"
-
-    settings = ServerSettings(
-        app.handle,
-        drop=IDENTITY_HEADERS | SET_BY_US,
-        header_bytes=config.limits.header_bytes,
-        refusal=refusal,
-    )
+    settings = _settings(config, app, parts)
     tls = tls_context(config)
     servers = [
         await loop.create_server(lambda: ServerConnection(settings), sock=one, ssl=tls, backlog=BACKLOG)
         for one in bound
     ]
-    health = loop.create_task(Health(parts.sites).run())
-    sweep = loop.create_task(_sweep(settings))
-    writer = loop.create_task(parts.locations.run())
-    log.info(
-        "serving",
-        public_url=config.gateway.public_url,
-        listen=[f"{one.getsockname()[0]}:{one.getsockname()[1]}" for one in bound],
-        sites=[site.name for site in parts.sites],
-    )
+    background = [
+        loop.create_task(work)
+        for work in (Health(parts.sites).run(), parts.locations.run(), _sweep(settings), _prune(store))
+    ]
+    listen = [f"{one.getsockname()[0]}:{one.getsockname()[1]}" for one in bound]
+    log.info("serving", public_url=parts.public_url, listen=listen, sites=list(parts.sites.by_name))
     ready()
     try:
         await stop.wait()
@@ -107,10 +96,7 @@ async def serve(
             server.close()
         await _drain(settings, config.gateway.drain_seconds)
     finally:
-        for task in (health, sweep, writer):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await _end(background)
         for connection in list(settings.connections):
             connection.abort()
         watch.close()
@@ -118,6 +104,40 @@ async def serve(
         await parts.locations.close()
         await store.close()
     log.info("stopped")
+
+
+def _settings(config: Config, app: App, parts: Parts) -> ServerSettings:
+    """What every connection of clients is given."""
+
+    def refusal(status: int, reason: str, request: Request | None) -> tuple[list[bytes], bytes]:
+        parts.telemetry.count("request_refused", str(status))
+        return plain_refusal(status, reason, request)
+
+    return ServerSettings(
+        app.handle,
+        drop=IDENTITY_HEADERS | SET_BY_US,
+        header_bytes=config.limits.header_bytes,
+        refusal=refusal,
+    )
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _prune(store: Store) -> None:
+    """Drop expired cursors and old tombstones now and then."""
+    while True:
+        await asyncio.sleep(PRUNE_SECONDS)
+        try:
+            pruned = await store.prune(time.time())
+        except StoreError as error:
+            log.warning("not_pruned", reason=str(error)[:256])
+        else:
+            log.info("pruned", cursors=pruned.cursors, tombstones=pruned.tombstones)
 
 
 async def _sweep(settings: ServerSettings) -> None:

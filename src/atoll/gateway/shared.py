@@ -10,6 +10,7 @@ Lists are in `lists`.
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import msgspec
 import structlog
@@ -18,7 +19,7 @@ from atoll.core.errors import AtollError, SiteUnavailable
 from atoll.core.spans import find, splice
 from atoll.gateway import bodies
 from atoll.gateway.call import Call
-from atoll.gateway.fanout import Gathered, none_answered, scatter
+from atoll.gateway.fanout import none_answered, scatter
 from atoll.gateway.forward import SiteAnswer
 from atoll.gateway.parts import Parts
 from atoll.gateway.placed import Placed
@@ -94,7 +95,7 @@ class Shared:
             known = await parts.locator.recorded(resource, ident)
             if known is None and call.request.has_body:
                 having = await parts.locator.having(call, resource, ident)
-                known = parts.sites.by_name[sorted(having)[0]] if having else None
+                known = parts.sites.by_name[min(having)] if having else None
             if known is not None:
                 sites = [known, *(site for site in sites if site is not known)]
         return sorted(sites, key=lambda site: not site.healthy(call.service_type))
@@ -104,15 +105,15 @@ class Shared:
         parts = self._parts
         body = await call.read_body(parts.body_limit) if call.request.has_body else None
         sites = parts.sites.with_service(call.service_type)
-        gathered = await self._everywhere(call, sites, body)
+        gathered = await scatter(
+            {site.name: self._ask_one(call, site, call.request.method, body) for site in sites}
+        )
         parts.locator.gone(resource, ident)
         if gathered.failed:
             raise none_answered(f"the {resource} {ident}", gathered.failed)
         done = {name: one for name, one in gathered.answered.items() if one.status < 300}
         refused = {
-            name: one
-            for name, one in gathered.answered.items()
-            if one.status not in {404} and one.status >= 300
+            name: one for name, one in gathered.answered.items() if one.status >= 300 and one.status != 404
         }
         name, answer = next(iter((refused or done or gathered.answered).items()))
         if refused and done:
@@ -126,77 +127,83 @@ class Shared:
             )
         parts.forward.answer(call, parts.endpoint(parts.sites.by_name[name], call), answer)
 
-    async def _everywhere(
-        self, call: Call, sites: Sequence[Site], body: bytes | None
-    ) -> Gathered[SiteAnswer]:
-        parts = self._parts
-        target = call.path + (b"?" + call.request.query if call.request.query else b"")
-        return await scatter(
-            {
-                site.name: parts.forward.ask(
-                    call, parts.endpoint(site, call), call.request.method, target, body=body
-                )
-                for site in sites
-            }
-        )
-
     # -- create -----------------------------------------------------------------------------------
 
     async def create(self, call: Call) -> None:
         """Make the thing at every site, or at none."""
-        route, service = call.match.route, call.service
-        assert route is not None and service is not None  # noqa: S101, PT018 - matched before
-        parts = self._parts
-        text = await call.read_body(parts.body_limit)
+        route = call.match.route
+        assert route is not None  # noqa: S101 - matched before
+        text = await call.read_body(self._parts.body_limit)
         body = bodies.decoded(text)
-        sites = parts.sites.with_service(call.service_type)
+        sites = self._parts.sites.with_service(call.service_type)
         if route.resource in IN_ONE_SITE and len(sites) > 1:
             await self._create_in_one(call, text, body)
             return
         if body is None:
-            sites = sites[:1]
+            sites = sites[:1]  # one site says what is wrong with it
         elif route.resource == "flavor":
             text = _with_flavor_id(text)
+        self._require_all(call, route.resource, sites)
+        # The first alone: it refuses for all, or generates what the others import.
+        answer = await self._ask_one(call, sites[0], b"POST", text)
+        made = [_Made(sites[0], answer)]
+        if answer.status < 300 and len(sites) > 1:
+            if route.resource == "keypair":
+                text = _with_public_key(text, answer.text)
+            made = await self._at_the_others(call, made[0], sites[1:], text)
+        last = made[-1]
+        self._parts.forward.answer(call, self._parts.endpoint(last.site, call), last.answer)
+
+    def _require_all(self, call: Call, resource: str, sites: Sequence[Site]) -> None:
+        """Raise SiteUnavailable while a site is away: nothing is made at only some of them."""
         for site in sites:
             if not site.healthy(call.service_type):
                 raise SiteUnavailable(
-                    f"A {route.resource.replace('_', ' ')} is made at every site, and the site {site.name} is away.",
-                    resource=route.resource,
+                    f"A {resource.replace('_', ' ')} is made at every site, and {site.name} is away.",
+                    resource=resource,
                     site=site.name,
                     retry_after=5,
                 )
-        made: list[_Made] = []
-        for site in sites:
-            endpoint = parts.endpoint(site, call)
-            target = call.path + (b"?" + call.request.query if call.request.query else b"")
-            try:
-                answer = await parts.forward.ask(call, endpoint, b"POST", target, body=text)
-            except AtollError:
-                await self._undo(call, service.by_name[route.resource].identity, made)
-                raise
-            if answer.status >= 300:
-                await self._undo(call, service.by_name[route.resource].identity, made)
-                parts.forward.answer(call, endpoint, answer)
-                return
-            made.append(_Made(site, answer))
-            if route.resource == "keypair":
-                text = _with_public_key(text, answer.text)
-        first = made[0]
-        parts.forward.answer(call, parts.endpoint(first.site, call), first.answer)
 
-    async def _undo(self, call: Call, identity: str, made: Sequence[_Made]) -> None:
-        """Take back what was made at the sites before the one that refused, last first."""
+    async def _at_the_others(
+        self, call: Call, first: _Made, sites: Sequence[Site], text: bytes
+    ) -> list[_Made]:
+        """Make it at the other sites at once; undo it everywhere when one refuses or fails.
+
+        The last of the list is what the client is told: the first site's answer, or the refusal.
+        """
+        gathered = await scatter({site.name: self._ask_one(call, site, b"POST", text) for site in sites})
+        by_name = {site.name: site for site in sites}
+        answered = [_Made(by_name[name], answer) for name, answer in gathered.answered.items()]
+        refused = [one for one in answered if one.answer.status >= 300]
+        if not refused and not gathered.failed:
+            return [*answered, first]
+        await self._undo(call, [first, *(one for one in answered if one.answer.status < 300)])
+        if gathered.failed:
+            raise next(iter(gathered.failed.values()))
+        return refused
+
+    async def _ask_one(self, call: Call, site: Site, method: bytes, body: bytes | None) -> SiteAnswer:
+        target = call.path + (b"?" + call.request.query if call.request.query else b"")
+        return await self._parts.forward.ask(
+            call, self._parts.endpoint(site, call), method, target, body=body
+        )
+
+    async def _undo(self, call: Call, made: Sequence[_Made]) -> None:
+        """Take back what was made at some sites, since another refused."""
         parts = self._parts
-        for one in reversed(made):
-            ident = _identity_of(one.answer.text, "name" if identity == "keypair/name" else "id")
-            path = call.path.rstrip(b"/") + b"/" + ident.encode()
+        resource = call.match.route.resource if call.match.route is not None else ""
+        for one in made:
+            ident = _identity_of(one.answer.text, "name" if resource == "keypair" else "id")
+            path = call.path.rstrip(b"/") + b"/" + quote(ident, safe="").encode()
             try:
                 undone = await parts.forward.ask(call, parts.endpoint(one.site, call), b"DELETE", path)
-                status = undone.status
             except AtollError as error:
-                status = 0
-                log.error("undo_failed", request_id=call.id, site=one.site.name, id=ident, reason=str(error))  # noqa: TRY400
-            log.info("undone", request_id=call.id, site=one.site.name, id=ident, status=status)
+                log.error(  # noqa: TRY400 - the site's reason says it all
+                    "undo_failed", request_id=call.id, site=one.site.name, id=ident, reason=str(error)[:256]
+                )
+            else:
+                log.info("undone", request_id=call.id, site=one.site.name, id=ident, status=undone.status)
 
     async def _create_in_one(self, call: Call, text: bytes, body: dict[str, object] | None) -> None:
         """An image: chosen like a placed thing, under an id that is free at every site."""
@@ -207,7 +214,7 @@ class Shared:
             having = await self._parts.locator.having(call, "image", str(body["id"]))
             if having:
                 # One id is one image: the site that has it refuses in its own words.
-                site = self._parts.sites.by_name[sorted(having)[0]]
+                site = self._parts.sites.by_name[min(having)]
                 endpoint = self._parts.endpoint(site, call)
                 answer = await self._parts.forward.send(call, endpoint, body=text)
                 await self._parts.forward.pass_on(call, endpoint, answer)

@@ -66,7 +66,7 @@ def _away(zone: str) -> dict[str, Any]:
 
 
 def _compute(answers: list[tuple[Site, Mapping[str, Any]]]) -> dict[str, Any]:
-    """Nova's and Cinder's form: each of our zones with the state (and hosts) of the site's zones behind it."""
+    """Nova's and Cinder's form: each of our zones with the state of the site's zones behind it."""
     zones = []
     for site, content in answers:
         theirs = {one["zoneName"]: one for one in content.get("availabilityZoneInfo", [])}

@@ -81,7 +81,7 @@ class Health:
                     ranges.append(Range(Version(*low), Version(*high)))
             shared = intersection(ranges)
             for endpoint in endpoints:
-                endpoint.latest = tuple(shared.maximum) if shared is not None else None
+                endpoint.latest = (shared.maximum.major, shared.maximum.minor) if shared is not None else None
         self._changed()
 
 

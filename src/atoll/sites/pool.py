@@ -255,7 +255,8 @@ class Origin:
         """Wait for a connection to come free. Raises SiteUnavailable when too many wait already."""
         if len(self._waiters) >= self._bounds.queue:
             raise SiteUnavailable(
-                f"The site {self.site} has {self._bounds.connections} requests under way and {self._bounds.queue} waiting.",
+                f"The site {self.site} has {self._bounds.connections} requests under way "
+                f"and {self._bounds.queue} waiting.",
                 site=self.site,
                 retry_after=1,
             )

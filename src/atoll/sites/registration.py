@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 INTERFACES = ("public", "internal", "admin")
-NAMES = {"compute": "nova", "block-storage": "cinder", "image": "glance", "network": "neutron", "identity": "keystone"}
+NAMES = {
+    "compute": "nova",
+    "block-storage": "cinder",
+    "image": "glance",
+    "network": "neutron",
+    "identity": "keystone",
+}
 ALIASES = {"block-storage": ("block-storage", "volumev3")}
 
 
@@ -53,7 +59,9 @@ class Registration:
                 found.append(Difference(f"service {service_type} is missing", "POST", "/services", body))
                 continue
             found += self._of_service(service, endpoints, service_type, url)
-        known = {service["id"] for service in (_service(services, name) for name in self._endpoints) if service}
+        known = {
+            service["id"] for service in (_service(services, name) for name in self._endpoints) if service
+        }
         for one in endpoints:
             if one["service_id"] not in known:
                 what = f"endpoint {one['url']} of {self._region} is none of Atoll's"
@@ -66,7 +74,9 @@ class Registration:
         found = []
         for interface in INTERFACES:
             mine = [
-                one for one in endpoints if one["service_id"] == service["id"] and one["interface"] == interface
+                one
+                for one in endpoints
+                if one["service_id"] == service["id"] and one["interface"] == interface
             ]
             body = {
                 "endpoint": {

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from atoll.core.rewrite import Links, Names
 from atoll.sites.pool import Origin
@@ -41,6 +42,9 @@ class Endpoint:
         self.head_end = b" HTTP/1.1\r\nHost: %b\r\n" % self.origin.netloc
 
 
+State = Literal["enabled", "draining", "maintenance"]
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Site:
     """One (cloud, region) pair. `zones` maps Atoll's zone names to the site's (None: the site decides)."""
@@ -48,7 +52,7 @@ class Site:
     name: str
     number: int
     region: str
-    state: str = "enabled"
+    state: State = "enabled"
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     zones: Mapping[str, str | None] = field(default_factory=dict)
 

@@ -197,7 +197,9 @@ class Store:
 
     async def count_by_site(self, resource_type: str) -> dict[str, int]:
         """Count the resources of a type that each site has, as far as is known."""
-        return await self._counts([LOCATIONS.c.resource_type == resource_type, LOCATIONS.c.deleted_at.is_(None)])
+        return await self._counts(
+            [LOCATIONS.c.resource_type == resource_type, LOCATIONS.c.deleted_at.is_(None)]
+        )
 
     async def count_lately(self, resource_type: str) -> dict[str, int]:
         """Count the resources of a type on record at each site, those deleted lately included."""
@@ -215,11 +217,7 @@ class Store:
         return await self._counts(where)
 
     async def _counts(self, where: Sequence[Any]) -> dict[str, int]:
-        query = (
-            select(LOCATIONS.c.site, func.count())
-            .where(*where)
-            .group_by(LOCATIONS.c.site)
-        )
+        query = select(LOCATIONS.c.site, func.count()).where(*where).group_by(LOCATIONS.c.site)
         async with self._database.read() as connection:
             return {row[0]: row[1] for row in await connection.execute(query)}
 

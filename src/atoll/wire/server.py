@@ -100,7 +100,7 @@ class Reply:
         self._connection.write(b"".join((status_line(status), *lines, *length, self._end_of_head())))
 
     def start(self, status: int, lines: Iterable[bytes], content_length: int | None) -> None:
-        """Begin an answer whose body follows; without a length it is chunked (or ends with the connection)."""
+        """Begin an answer whose body follows; without a length it is chunked (HTTP/1.0: until the close)."""
         self.started = True
         self.status = status
         self._left = content_length
@@ -304,22 +304,7 @@ class ServerConnection(asyncio.Protocol):
 
     async def _serve(self) -> None:
         try:
-            while not self._gone:
-                if not self._queue:
-                    if self._refused is not None:
-                        self._answer_refusal()
-                        return
-                    if self._settings.draining:
-                        break
-                    self.busy = False
-                    self.since = self._loop.time()
-                    self._waiter = self._loop.create_future()
-                    await self._waiter
-                    continue
-                if len(self._queue) >= PIPELINE:
-                    self._resume_reading()
-                request = self._queue.popleft()
-                self.busy = True
+            while (request := await self._next()) is not None:
                 self._current = request
                 reply = Reply(self, request)
                 await self._settings.handler(request, reply)
@@ -335,6 +320,23 @@ class ServerConnection(asyncio.Protocol):
             self._settings.connections.discard(self)
             if not self._gone:
                 self._transport.close()
+
+    async def _next(self) -> Request | None:
+        """The next request; None when there will be none."""
+        while not self._queue:
+            if self._gone or self._settings.draining:
+                return None
+            if self._refused is not None:
+                self._answer_refusal(self._refused)
+                return None
+            self.busy = False
+            self.since = self._loop.time()
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        if len(self._queue) >= PIPELINE:
+            self._resume_reading()
+        self.busy = True
+        return self._queue.popleft()
 
     async def _linger(self, request: Request) -> None:
         """Let a client that is still sending read its answer: closing at once would reset it away."""
@@ -399,10 +401,7 @@ class ServerConnection(asyncio.Protocol):
             self._queue[-1].body.fail(refused)
         self._wake()
 
-    def _answer_refusal(self) -> None:
-        refused = self._refused
-        if refused is None:  # pragma: no cover - only called when there is one
-            return
+    def _answer_refusal(self, refused: ProtocolRefused) -> None:
         lines, body = self._settings.refusal(refused.status, str(refused), None)
         length = b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
         self.write(b"".join((status_line(refused.status), *lines, length, body)))

@@ -69,5 +69,5 @@ def test_lists_of_zones_and_unknown_zones():
 
 
 def test_every_other_byte_stays():
-    text = json.dumps(server(name="é\\u00e9 \"q\""), ensure_ascii=False).encode()
+    text = json.dumps(server(name='é\\u00e9 "q"'), ensure_ascii=False).encode()
     assert LINKS.rewrite(text).replace(OURS, SITE) == text

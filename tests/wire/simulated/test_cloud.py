@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ import pytest
 from atoll.sandbox.simulated import Cloud, Site
 from atoll.sandbox.simulated.cloud import Layout
 
+TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # an empty one: loading the default takes longer than a test
+
 DETAIL = "/compute/v2.1/servers/detail"
 
 
 async def get(site: Site, path: str, user: str = "demo") -> Any:
-    async with httpx.AsyncClient(headers={"X-Auth-Token": site.keystone.token(user)}) as client:
+    async with httpx.AsyncClient(verify=TLS, headers={"X-Auth-Token": site.keystone.token(user)}) as client:
         answer = await client.get(site.url + path)
         assert answer.status_code == 200, answer.text
         return answer.json()
@@ -52,7 +55,7 @@ async def test_silos_do_not_take_each_others_tokens() -> None:
         first, second = cloud.sites
         assert first.keystone is not second.keystone
         headers = {"X-Auth-Token": first.keystone.token()}
-        async with httpx.AsyncClient(headers=headers) as client:
+        async with httpx.AsyncClient(verify=TLS, headers=headers) as client:
             assert (await client.get(first.url + DETAIL)).status_code == 200
             assert (await client.get(second.url + DETAIL)).status_code == 401
         assert set(cloud.clouds_yaml()["clouds"]) >= {"simulated", "simulated-admin", "site2", "site2-admin"}
@@ -64,7 +67,9 @@ async def test_build_and_delete_take_their_time() -> None:
         site = cloud.sites[0]
         site.compute.build_seconds, site.compute.delete_seconds = 5, 5
         headers = {"X-Auth-Token": cloud.keystone.token()}
-        async with httpx.AsyncClient(base_url=site.url + "/compute/v2.1", headers=headers) as client:
+        async with httpx.AsyncClient(
+            verify=TLS, base_url=site.url + "/compute/v2.1", headers=headers
+        ) as client:
             body = {"server": {"name": "x", "flavorRef": "42", "imageRef": site.image_id("cirros")}}
             path = "/servers/" + (await client.post("/servers", json=body)).json()["server"]["id"]
             shown = (await client.get(path)).json()["server"]
@@ -82,7 +87,7 @@ async def test_a_large_image_is_digested_not_kept() -> None:
         site = cloud.sites[0]
         site.image.keep_bytes = 1000
         headers = {"X-Auth-Token": cloud.keystone.token(), "Content-Type": "application/octet-stream"}
-        async with httpx.AsyncClient(base_url=site.url + "/image/v2", headers=headers) as client:
+        async with httpx.AsyncClient(verify=TLS, base_url=site.url + "/image/v2", headers=headers) as client:
             made = await client.post(
                 "/images", content=json.dumps({"disk_format": "raw", "container_format": "bare"})
             )
@@ -98,9 +103,7 @@ async def test_a_large_image_is_digested_not_kept() -> None:
 async def test_two_hundred_sites() -> None:
     async with Cloud(200, interfaces=("public",)) as cloud:
         cloud.bulk(2000)
-        lists = await asyncio.gather(
-            *(get(site, "/compute/v2.1/servers") for site in cloud.sites[::20])
-        )
+        lists = await asyncio.gather(*(get(site, "/compute/v2.1/servers") for site in cloud.sites[::20]))
         assert [len(answer["servers"]) for answer in lists] == [10] * 10
 
 
@@ -118,7 +121,7 @@ async def test_as_a_process(tmp_path: Path) -> None:
         assert sites[0]["pid"] == process.pid
         assert (tmp_path / "clouds.yaml").stat().st_mode & 0o777 == 0o600
         clouds = json.loads((tmp_path / "clouds.yaml").read_text())["clouds"]
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(verify=TLS) as client:
             answer = await client.get(clouds["simulated"]["auth"]["auth_url"])
             assert answer.status_code == 200
     finally:

@@ -149,6 +149,13 @@ class Keystone:
         except Fault as fault:
             return self.fault(call, fault.status, fault.message, fault.headers)
 
+    def _authorize(self, request: Request) -> Token:
+        """The caller's token. Raises Fault 401."""
+        token = self.validate(request.header("x-auth-token"))
+        if token is None:
+            raise Fault(401, _REQUIRES)
+        return token
+
     def fault(
         self, call: Call, status: int, message: str, headers: list[tuple[str, str]] | None = None
     ) -> Response:

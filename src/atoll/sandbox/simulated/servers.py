@@ -25,7 +25,7 @@ _PROPERTIES = {  # what `server` may hold in a create, and since which microvers
     "trusted_image_certificates": 63, "host": 74, "hypervisor_hostname": 74, "hostname": 90,
 }  # fmt: skip
 _UNTIL = {"personality": 56}
-_PLAIN_FILTERS: dict[str, Callable[[Instance], Any]] = {  # query parameter -> the server's attribute; exact match
+_PLAIN_FILTERS: dict[str, Callable[[Instance], Any]] = {  # query parameter -> attribute, exact
     "image": lambda i: i.image_id, "flavor": lambda i: i.flavor["id"], "uuid": lambda i: i.id,
     "project_id": lambda i: i.project_id, "tenant_id": lambda i: i.project_id, "user_id": lambda i: i.user_id,
     "host": lambda i: i.host, "key_name": lambda i: i.key_name, "availability_zone": lambda i: i.zone,

@@ -109,7 +109,9 @@ class Routes:
         if at == len(parts):
             return (node["/"], []) if "/" in node else None
         part = unquote(parts[at])
-        found = self._walk(node[part], parts, at + 1) if part in node and part not in ("/", _PARAMETER) else None
+        found = (
+            self._walk(node[part], parts, at + 1) if part in node and part not in ("/", _PARAMETER) else None
+        )
         if found is None and _PARAMETER in node:
             found = self._walk(node[_PARAMETER], parts, at + 1)
             if found is not None:

@@ -172,7 +172,10 @@ class Site:
             user, KINDS["ports"], {"network_id": private["id"], "fixed_ips": fixed, "security_groups": []}
         )
         port |= {"device_id": router["id"], "device_owner": "network:router_interface", "status": "ACTIVE"}
-        pool: dict[str, Any] = {"name": "shared-default-subnetpool-v4", "prefixes": [f"10.{self.number % 50 + 201}.0.0/16"]}
+        pool: dict[str, Any] = {
+            "name": "shared-default-subnetpool-v4",
+            "prefixes": [f"10.{self.number % 50 + 201}.0.0/16"],
+        }
         pool |= {"default_prefixlen": "26", "is_default": True, "shared": True}
         records.create(owner, KINDS["subnetpools"], pool)
         return network

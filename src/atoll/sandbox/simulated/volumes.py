@@ -87,9 +87,8 @@ class Volumes:
             volume |= {"status": "available", "updated_at": self.storage.now()}
 
     def _view(self, call: Call, volume: Json, *, fresh: bool = False) -> Json:
-        keys: tuple[str, ...] = ("id", "status", "size", "availability_zone", "created_at", "updated_at", "name",
-                "description",
-                "volume_type", "snapshot_id", "source_volid", "metadata")  # fmt: skip
+        keys: tuple[str, ...] = ("id", "status", "size", "availability_zone", "created_at", "updated_at",
+                "name", "description", "volume_type", "snapshot_id", "source_volid", "metadata")  # fmt: skip
         shown = {key: volume[key] for key in keys}
         shown["links"] = self.storage.links(call, "volumes", volume["id"])
         keys = (
