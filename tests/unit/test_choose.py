@@ -99,13 +99,13 @@ def test_a_project_stays_together():
     assert choose(want(), sites).site == "tokyo"
 
 
-def test_together_saturates_so_that_fewer_of_the_type_decide():
+def test_a_project_with_things_at_several_sites_goes_on_where_most_are():
     sites = [
         Candidate(site="paris", placed_of_project=100, load=9),
         Candidate(site="tokyo", placed_of_project=1, load=8),
     ]
     choice = choose(want(), sites)
-    assert choice.site == "tokyo"
+    assert choice.site == "paris"
     assert texts(choice, "paris") == [
         "together: the project has 100 resources there",
         "spread: carries 9 of all projects",

@@ -146,15 +146,15 @@ def _closed(candidate: Candidate) -> str:
 
 def _scores(want: Want, candidates: Sequence[Candidate]) -> list[Reason]:
     most = max(candidate.load for candidate in candidates)
+    home = max(candidate.placed_of_project for candidate in candidates)
     scored = []
     for candidate in candidates:
         here = candidate.placed_of_project
-        # Saturates: the second server of a project is as good a reason to stay as the hundredth.
         scored.append(
             Reason(
                 site=candidate.site,
                 rule="together",
-                points=want.together if here else 0.0,
+                points=want.together * here / home if home else 0.0,
                 text=f"the project has {here} resources there",
             )
         )

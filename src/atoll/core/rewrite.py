@@ -79,11 +79,12 @@ class Names:
     keys: tuple[str, ...]
     names: Mapping[str, str]
     other: str | None = None
+    filled: frozenset[str] = frozenset()  # keys whose empty list becomes [other]: the site was told nothing
     _pattern: re.Pattern[bytes] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         keys = b"|".join(re.escape(key.encode()) for key in self.keys)
-        pattern = re.compile(rb'"(' + keys + rb')":\s*("[^"\\]*"|\[\s*"[^\]\\]*\])')
+        pattern = re.compile(rb'"(' + keys + rb')":\s*("[^"\\]*"|\[[^\]\\]*\])')
         object.__setattr__(self, "_pattern", pattern)
 
     def translated(self, name: str) -> str:
@@ -101,16 +102,18 @@ class Names:
         if self._pattern.search(item, found.end()) is not None:
             return self._by_position(item, envelope)
         start, end = found.span(2)
-        return item[:start] + self._value(found.group(2)) + item[end:]
+        return item[:start] + self._value(found.group(1).decode(), found.group(2)) + item[end:]
 
     def _by_position(self, item: bytes, envelope: tuple[str, ...]) -> bytes:
         changes = []
         for key in self.keys:
             for start, end in find(item, (*envelope, key)):
-                changes.append(((start, end), self._value(item[start:end])))
+                changes.append(((start, end), self._value(key, item[start:end])))
         return splice(item, changes)
 
-    def _value(self, raw: bytes) -> bytes:
+    def _value(self, key: str, raw: bytes) -> bytes:
+        if self.other is not None and key in self.filled and not raw[1:-1].strip() and raw[:1] == b"[":
+            return b'["%b"]' % self.other.encode()
         return re.sub(rb'"([^"\\]*)"', self._one, raw)
 
     def _one(self, found: re.Match[bytes]) -> bytes:

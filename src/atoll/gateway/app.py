@@ -114,10 +114,17 @@ class App:
         # match
         call.match = service.match(request.method, tail)
         route = call.match.route
-        if route is None or (route.shape is Shape.LIST and request.method == b"HEAD"):
+        if route is None or (route.shape is Shape.LIST and self._as_a_site_says(call, service, tail)):
             await self._any_site(call)
         else:
             await self._handlers[route.kind, route.shape](call)
+
+    @staticmethod
+    def _as_a_site_says(call: Call, service: Service, tail: list[bytes]) -> bool:
+        """A HEAD of a list, and a trailing slash where the service knows none: each has an answer of its own."""
+        if service.service_type == IDENTITY:
+            return False
+        return call.request.method == b"HEAD" or (not tail[-1] and service.service_type != "network")
 
     @staticmethod
     def _own_project(call: Call, service: Service, tail: list[bytes]) -> list[bytes]:
@@ -125,6 +132,9 @@ class App:
         caller = call.caller
         if caller.system:
             raise Forbidden("A system-scoped token is for Atoll's own API only.")
+        if caller.restricted:
+            # Searches and fan-outs would go beyond the rules: better none than wrongly done.
+            raise Forbidden("Tokens of application credentials with access rules are not taken here yet.")
         if service.project_in_path == "optional" and service.project_form.match(tail[0]):
             project = tail[0].decode("latin-1")
             if project != caller.project_id:

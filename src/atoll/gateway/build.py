@@ -134,12 +134,13 @@ def _endpoint(
 
 def _zone_names(service_type: str, zones: Mapping[str, str | None]) -> tuple[Names, ...]:
     """How a site's zones are named outwards: by the operator's names, the rest by the site's zone for all."""
-    keys = SERVICES[service_type].zone_keys
+    service = SERVICES[service_type]
+    keys = service.zone_keys
     if not keys or not zones:
         return ()
     named = {here: zone for zone, here in zones.items() if here is not None}
     other = next((zone for zone, here in zones.items() if here is None), None)
-    return (Names(keys, named, other),)
+    return (Names(keys, named, other, service.zones_filled),)
 
 
 def _tell(service_type: str) -> Callable[[str, bool, str], None]:

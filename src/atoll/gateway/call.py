@@ -29,6 +29,7 @@ class Caller:
         return (self.project_id, self.user_id, self.roles)
 
 
+UNMATCHED = Match(None, b"")
 NOBODY = Caller(token=b"", user_id="", project_id="", roles=frozenset(), is_admin=False, until=0.0)
 
 
@@ -42,8 +43,8 @@ def new_request_id() -> str:
 class Call:
     """One request: the wire's side, the caller, the route, and what is logged at its end.
 
-    `service` is None for Atoll's own paths. `path` is the path below the service, still encoded. `deadline` is
-    loop time.
+    `service` is None for Atoll's own paths. `path` is the path below the service, still encoded.
+    `deadline` is loop time.
     """
 
     request: Request
@@ -51,7 +52,7 @@ class Call:
     id: str
     deadline: float
     service: Service | None = None
-    match: Match = field(default_factory=lambda: Match(None, b""))
+    match: Match = UNMATCHED
     caller: Caller = NOBODY
     path: bytes = b""  # /v2.1/servers/…
     sites: list[str] = field(default_factory=list)

@@ -41,6 +41,9 @@ IDENTITY_HEADERS = frozenset(
 }  # fmt: skip
 
 
+_UNVERSIONED = frozenset({b"openstack-api-version", b"x-openstack-nova-api-version"}).isdisjoint
+
+
 @dataclass(frozen=True, slots=True)
 class SiteAnswer:
     """A site's answer to a question of the gateway's own, read whole."""
@@ -75,8 +78,7 @@ class Forward:
         parts.append(endpoint.head_end)
         parts += request.lines
         parts.append(b"X-OpenStack-Request-ID: %b\r\n" % call.id.encode())
-        index = request.index
-        if len(index) > 5:
+        if raw or not _UNVERSIONED(request.index):
             parts += self._conditional(call, endpoint, raw=raw)
         if body is None and not request.has_body:
             parts.append(b"\r\n")
@@ -218,6 +220,9 @@ class Forward:
         except Broken:
             # The head has gone out with its promise of a length: only a cut tells the client the truth.
             reply.abort()
+            raise
+        except BaseException:
+            response.close()
             raise
         reply.finish()
 

@@ -269,6 +269,10 @@ class Lists:
                     "The sites ask for patience.",
                     retry_after=max(float(wait) for wait in waits if wait.isdigit()),
                 )
+            if listing.refused and listing.brief:
+                # What was read was the detailed list: the fault has to be the brief one's.
+                await self._alone(call, listing.sites[0])
+                return
             if listing.refused:
                 name, answer = next(iter(listing.refused.items()))
                 site = self._parts.sites.by_name[name]
@@ -323,7 +327,7 @@ class Lists:
 
     def _next(self, listing: _Listing, last: str) -> bytes:
         call = listing.call
-        query = queries.next_query(call.request.query, last)
+        query = queries.next_query(call.service_type, call.request.query, last)
         path = call.path.decode("latin-1")
         if call.service_type == "image":
             return b', "next": %b' % msgspec.json.encode(f"{path}?{query}")
@@ -335,11 +339,7 @@ class Lists:
     def _image_extras(listing: _Listing, first: SiteAnswer) -> bytes:
         content = msgspec.json.decode(first.text, type=dict[str, msgspec.Raw])
         path = listing.call.path.decode("latin-1")
-        kept = b"&".join(
-            part
-            for part in listing.call.request.query.split(b"&")
-            if part and not part.startswith(b"marker=")
-        ).decode("latin-1")
+        kept = queries.first_query(listing.call.request.query)
         extras = b', "first": %b' % msgspec.json.encode(f"{path}?{kept}" if kept else path)
         if "schema" in content:
             extras += b', "schema": %b' % bytes(content["schema"])

@@ -1,6 +1,6 @@
 """What every family of routes needs of the gateway, built once at the start and passed down."""
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 
 import structlog
@@ -29,6 +29,9 @@ PLACED_TYPES = (
     "floatingip",
 )
 
+# Projects whose home is remembered; of others it is the site where most of their things are.
+HOMES = 100_000
+
 log = structlog.get_logger()
 
 
@@ -56,7 +59,14 @@ class Parts:
     strict: bool
     public_url: str
     region: str
-    homes: dict[str, str] = field(default_factory=dict)
+    homes: OrderedDict[str, str] = field(default_factory=OrderedDict)
+
+    def set_home(self, project: str, site: str) -> None:
+        """Remember where a project's things go when nothing tells where."""
+        self.homes[project] = site
+        self.homes.move_to_end(project)
+        if len(self.homes) > HOMES:
+            self.homes.popitem(last=False)
 
     @staticmethod
     def endpoint(site: Site, call: Call) -> Endpoint:
@@ -70,8 +80,8 @@ class Parts:
         """How many things a project has at each site, and how much each site carries in all.
 
         The load is what there is of the type, and the servers made lately: projects begin with a network and
-        go on with servers beside it, so it is the servers that have to be spread. Counts only weigh in a choice:
-        without a store the choice goes on without them.
+        go on with servers beside it, so it is the servers that have to be spread. Counts only weigh in a
+        choice: without a store the choice goes on without them.
         """
         try:
             of_project = await self.store.count_by_site_of_project(project, PLACED_TYPES)

@@ -189,8 +189,9 @@ class Placed:
             reasons=[f"{reason.site}: {reason.text}" for reason in choice.reasons],
         )
         self._last_chosen[(resource.name, choice.site)] = parts.forward.now()
-        # Before the answer: a project's next create must find its home even while this one is under way.
-        parts.homes[project] = choice.site
+        if zone is None and not any(len(thing.sites) == 1 for thing in things):
+            # Before the answer: the project's next create must find its home while this one is under way.
+            parts.set_home(project, choice.site)
         return parts.sites.by_name[choice.site], zone
 
     async def _candidates(
@@ -199,8 +200,9 @@ class Placed:
         parts = self._parts
         of_project, load = await parts.counts(project, resource.name)
         home = parts.homes.get(project)
-        if home is not None and not any(of_project.values()):
-            of_project = {home: 1}
+        if home is not None:
+            # Where it was put when nothing told where: what comes next may have to meet it.
+            of_project = {home: max(1, of_project.get(home, 0))}
         return [
             Candidate(
                 site=site.name,

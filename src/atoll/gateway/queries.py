@@ -8,7 +8,7 @@ a site says so in its own words.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import quote_plus, unquote_plus
+from urllib.parse import parse_qsl, quote_plus, unquote_plus, urlencode
 
 from atoll.services.table import Resource
 
@@ -19,7 +19,9 @@ LOOK_UPS = frozenset(
     {"name", "display_name", "id", "uuid", "ip", "ip6", "fixed_ips", "floating_ip_address", "hostname"}
 )
 _PLACE = frozenset({"limit", "marker", "offset", "page_reverse", "with_count"})
-_YES = frozenset({"true", "1"})
+_LEFT_OUT = frozenset({"marker", "offset"})
+_YES = frozenset({"true", "1", "t", "on", "yes", "y"})
+_NO = frozenset({"false", "0", "f", "off", "no", "n", ""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ def parse(resource: Resource, query: bytes) -> ListQuery | None:
     sort = _sort([(name, value) for name, value, _ in pairs])
     limit, offset = given.get("limit", ""), given.get("offset", "")
     if sort is None or not all(text.isdecimal() for text in (limit, offset) if text):
+        return None
+    if given.get("with_count", "false").lower() not in _YES | _NO:
         return None
     return ListQuery(
         rest=tuple(part for name, _, part in pairs if name not in _PLACE),
@@ -104,11 +108,15 @@ def with_zone(query: ListQuery, zone: str | None) -> tuple[bytes, ...]:
     return rest if zone is None else (*rest, b"availability_zone=" + quote_plus(zone).encode())
 
 
-def next_query(query: bytes, last: str) -> str:
-    """The query of the next page: the same, after the last item of this one."""
-    kept = [
-        part
-        for part in (query.split(b"&") if query else ())
-        if part.partition(b"=")[0] not in {b"marker", b"offset"}
-    ]
-    return b"&".join([*kept, b"marker=" + quote_plus(last).encode()]).decode("latin-1")
+def next_query(service_type: str, query: bytes, last: str) -> str:
+    """The query of the next page: the same, after the last item of this one, written as the service does."""
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    if service_type == "compute":
+        pairs.sort(key=lambda pair: pair[0])
+    return urlencode([*((name, value) for name, value in pairs if name not in _LEFT_OUT), ("marker", last)])
+
+
+def first_query(query: bytes) -> str:
+    """The query of the first page, as Glance links to it."""
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    return urlencode([(name, value) for name, value in pairs if name != "marker"])

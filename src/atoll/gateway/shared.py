@@ -51,7 +51,7 @@ class Shared:
         route = call.match.route
         assert route is not None  # noqa: S101 - matched before
         ident = call.match.id.decode("latin-1")
-        if call.request.method in {b"GET", b"HEAD"} or route.resource in IN_ONE_SITE:
+        if call.request.method in {b"GET", b"HEAD"} or route.raw:
             await self._at_one(call, route.resource, ident, raw=route.raw)
         else:
             await self._at_all(call, route.resource, ident)
@@ -59,7 +59,8 @@ class Shared:
     async def _at_one(self, call: Call, resource: str, ident: str, *, raw: bool) -> None:
         """Ask the sites one after the other, those that are known to have it first.
 
-        404 when every site that answers says so; 503 when one that might have it is away.
+        404 when every site that answers says so. An image is in one site: it is 503 while that may be one
+        that is away.
         """
         parts = self._parts
         away: dict[str, AtollError] = {}
@@ -76,11 +77,9 @@ class Shared:
             if response.status == 404 and position < len(order) - 1 and not call.request.has_body:
                 await response.body.read_all(1 << 20)
                 continue
-            if response.status == 404 and away:
+            if response.status == 404 and away and resource in IN_ONE_SITE:
                 response.body.abandon()
                 raise none_answered(f"the {resource} {ident}", away)
-            if response.status == 204 and call.request.method == b"DELETE":
-                parts.locator.gone(resource, ident)
             await parts.forward.pass_on(call, endpoint, response, raw=raw)
             return
         raise none_answered(f"the {resource} {ident}", away)
@@ -97,14 +96,14 @@ class Shared:
                 having = await parts.locator.having(call, resource, ident)
                 known = parts.sites.by_name[min(having)] if having else None
             if known is not None:
-                sites = [known, *(site for site in sites if site is not known)]
+                return [known]
         return sorted(sites, key=lambda site: not site.healthy(call.service_type))
 
     async def _at_all(self, call: Call, resource: str, ident: str) -> None:
         """Carry a change to every site; the first that has the thing answers for all."""
         parts = self._parts
         body = await call.read_body(parts.body_limit) if call.request.has_body else None
-        sites = parts.sites.with_service(call.service_type)
+        sites = await self._that_may_have(call, resource, ident)
         gathered = await scatter(
             {site.name: self._ask_one(call, site, call.request.method, body) for site in sites}
         )
@@ -126,6 +125,17 @@ class Shared:
                 refused=sorted(refused),
             )
         parts.forward.answer(call, parts.endpoint(parts.sites.by_name[name], call), answer)
+
+    async def _that_may_have(self, call: Call, resource: str, ident: str) -> Sequence[Site]:
+        """All sites; for an image those that have it, or one that says that nobody has it."""
+        sites = self._parts.sites.with_service(call.service_type)
+        if resource not in IN_ONE_SITE or len(sites) == 1:
+            return sites
+        known = await self._parts.locator.recorded(resource, ident)
+        if known is not None:
+            return [known]
+        having = await self._parts.locator.having(call, resource, ident)
+        return [site for site in sites if site.name in having] or sites[:1]
 
     # -- create -----------------------------------------------------------------------------------
 

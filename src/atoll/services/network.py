@@ -107,4 +107,6 @@ NETWORK = Service(
     resources=RESOURCES,
     rows=ROUTES,
     zone_keys=("availability_zones", NETWORK_ZONE, "availability_zone"),
+    zones_filled=frozenset({NETWORK_ZONE}),
+    suffix=b".json",
 )

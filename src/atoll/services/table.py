@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 
 class Kind(Enum):
@@ -54,8 +55,8 @@ class Ref:
 class Resource:
     """One type of resource of a service.
 
-    `name` is the type (`server`), `plural` the envelope of a list (`servers`), `path` the collection below the
-    version. `sort` is the order of a list that names none: (key, direction)…; `shown` maps sort keys to the
+    `name` is the type (`server`), `plural` the envelope of a list (`servers`), `path` the collection below
+    the version. `sort` is the order of a list that names none: (key, direction)…; `shown` maps sort keys to the
     fields that show them where the two differ; keys in `unseen` are never shown. `identity` is the field that
     makes two items of different sites one (shared kinds). `brief` are the fields of a brief list where the
     detailed one has to be read for its order.
@@ -131,8 +132,7 @@ class _Node:
 _NOWHERE = _Node()
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """A route with what the path said: the id it is below (b"" for a collection) and the tail after it."""
 
     route: Route | None
@@ -157,6 +157,8 @@ class Service:
     project_form: re.Pattern[bytes] = re.compile(rb"[0-9a-f\-]{32,36}\Z")
     microversion_header: str = ""
     zone_keys: tuple[str, ...] = ()
+    zones_filled: frozenset[str] = frozenset()  # keys whose empty list names the site's zone, see Names
+    suffix: bytes = b" "  # what a collection's name may end with (Neutron's .json)
 
     def __post_init__(self) -> None:
         root = _Node()
@@ -198,8 +200,8 @@ class Service:
     def match(self, method: bytes, parts: Sequence[bytes]) -> Match:
         """The route of a path below version and project.
 
-        A trailing slash is the same route, as it is in the services. `route` is None where the path is in no
-        table; then `allowed` names the methods it would have had.
+        A trailing slash is the same route; whether it has the same answer is the gateway's. `route` is None
+        where the path is in no table; then `allowed` names the methods it would have had.
         """
         node = self._root
         ident = b""
@@ -207,7 +209,7 @@ class Service:
         for index, part in enumerate(parts):
             if not part and index == len(parts) - 1:
                 break
-            child = node.children.get(part)
+            child = node.children.get(part) or node.children.get(part.removesuffix(self.suffix))
             if child is None:
                 child = node.param
                 if child is None:

@@ -144,7 +144,8 @@ class Origin:
         except SiteUnavailable as away:
             self._failed(str(away))
             raise
-        except asyncio.CancelledError:
+        except BaseException:
+            # The client went away or we have a bug: that says nothing about the site.
             self.breaker.probing = False
             raise
 

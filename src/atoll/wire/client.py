@@ -11,11 +11,11 @@ from typing import Any
 import httptools
 
 from atoll.wire.body import Body
-from atoll.wire.message import HOP_BY_HOP, Response
+from atoll.wire.message import HOP_BY_HOP, HeaderNames, Response
 
 # Answer heads over this are refused: a site's answer is not trusted more than a client's request.
 HEAD_LIMIT = 128 * 1024
-NOT_PASSED_ON = HOP_BY_HOP | {b"location"}
+NAMES = HeaderNames(HOP_BY_HOP | {b"location"})
 
 
 class Broken(Exception):
@@ -141,12 +141,13 @@ class Connection(asyncio.Protocol):
         """Index a header and keep its line; trailers are dropped."""
         if not self._in_head:
             return
-        lower = name.lower()
-        if lower in self._index:
-            self._index[lower] += b", " + value
+        lower, passed_on = NAMES[name]
+        index = self._index
+        if lower in index:
+            index[lower] += b", " + value
         else:
-            self._index[lower] = value
-        if lower not in NOT_PASSED_ON:
+            index[lower] = value
+        if passed_on:
             self._lines.append(b"%b: %b\r\n" % (name, value))
 
     def on_headers_complete(self) -> None:
@@ -164,7 +165,7 @@ class Connection(asyncio.Protocol):
             return
         self._keep_alive = self._parser.should_keep_alive()
         body = Body(self._transport.pause_reading, self._resume_reading)
-        response = Response(status, self._index, self._lines, body)
+        response = Response(status, self._index, self._lines, body, self.close)
         exchange.response = response
         exchange.deadline = self._loop.time() + exchange.stall
         self._head_bytes = 0

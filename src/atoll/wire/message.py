@@ -5,6 +5,8 @@ control bytes. What it lets through and a gateway must not is refused here: a sm
 two hops that read one message differently.
 """
 
+from collections.abc import Callable
+
 from atoll.wire.body import Body
 
 # RFC 9110 7.6.1, and what belongs to one hop by its nature. Lengths are set anew for each hop.
@@ -28,6 +30,9 @@ SINGLE = frozenset(
      b"x-subject-token", b"content-range", b"expect"}
 )  # fmt: skip
 PLAIN_CONNECTION = frozenset({b"", b"keep-alive", b"close"})
+# Header names are few and come again and again. What is beyond these bounds is not remembered (names, bytes).
+REMEMBERED = 1000
+LONGEST_REMEMBERED = 64
 
 REASONS = {
     100: b"Continue", 200: b"OK", 201: b"Created", 202: b"Accepted", 203: b"Non-Authoritative Information",
@@ -48,6 +53,30 @@ STATUS_LINES = {code: b"HTTP/1.1 %d %b\r\n" % (code, reason) for code, reason in
 def status_line(status: int) -> bytes:
     """The first line of an HTTP/1.1 response."""
     return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+class HeaderNames(dict[bytes, tuple[bytes, bool]]):
+    """A header's name as it is written -> (its lower case, whether the header is passed on).
+
+    Looked up for every header of every message, so what there is to say of a name is found out once. `drop`
+    are names in lower case; `as_wsgi` drops those too that a WSGI service takes for one of them.
+    """
+
+    def __init__(self, drop: frozenset[bytes], *, as_wsgi: bool = False) -> None:
+        super().__init__()
+        self._drop = drop
+        self._as_wsgi = as_wsgi
+
+    def __missing__(self, name: bytes) -> tuple[bytes, bool]:
+        lower = name.lower()
+        # A WSGI service reads X_Roles as X-Roles.
+        read = lower.replace(b"_", b"-") if self._as_wsgi else lower
+        known = lower, read not in self._drop
+        if len(name) <= LONGEST_REMEMBERED:
+            if len(self) >= REMEMBERED:
+                self.clear()
+            self[name] = known
+        return known
 
 
 class ProtocolRefused(Exception):
@@ -95,7 +124,7 @@ class Request:
 def check_request(request: Request, duplicates: set[bytes]) -> None:
     """Refuse what the parser accepts and a gateway must not. Raises ProtocolRefused."""
     index = request.index
-    if request.version not in {"1.1", "1.0"}:
+    if request.version != "1.1" and request.version != "1.0":
         raise ProtocolRefused(505, f"HTTP/{request.version} is not spoken here.")
     if duplicates:
         for name in sorted(duplicates & SINGLE):
@@ -109,19 +138,22 @@ def check_request(request: Request, duplicates: set[bytes]) -> None:
         if request.version == "1.0":
             raise ProtocolRefused(400, "HTTP/1.0 has no transfer codings.")
         request.content_length = None
-    else:
-        request.content_length = int(index.get(b"content-length", b"0"))
-    expect = index.get(b"expect")
-    if expect is not None:
-        if expect.lower() != b"100-continue":
-            raise ProtocolRefused(417, "The only expectation taken is 100-continue.")
-        request.expects_continue = request.version == "1.1" and request.has_body
+    elif (length := index.get(b"content-length")) is not None:
+        request.content_length = int(length)
+    if (expect := index.get(b"expect")) is not None:
+        _check_expectation(request, expect)
     _check_target(request)
+
+
+def _check_expectation(request: Request, expect: bytes) -> None:
+    if expect.lower() != b"100-continue":
+        raise ProtocolRefused(417, "The only expectation taken is 100-continue.")
+    request.expects_continue = request.version == "1.1" and request.has_body
 
 
 def _check_target(request: Request) -> None:
     path = request.path
-    if not path.startswith(b"/"):
+    if path[:1] != b"/":
         scheme, found, rest = path.partition(b"://")
         if not found or scheme.lower() not in {b"http", b"https"}:
             raise ProtocolRefused(400, "The request target is not a path.")
@@ -135,13 +167,21 @@ class Response:
     """The head of an answer that came from a site, and its body.
 
     `lines` are the header lines fit to be passed on; hop-by-hop ones, `Location` and the length are not
-    among them. `content_length` is None where the answer does not say.
+    among them. `close` cuts the answer off when nobody wants the rest. `content_length` is None where the answer does not say.
     """
 
-    __slots__ = ("body", "content_length", "index", "lines", "status")
+    __slots__ = ("body", "close", "content_length", "index", "lines", "status")
 
-    def __init__(self, status: int, index: dict[bytes, bytes], lines: list[bytes], body: Body) -> None:
+    def __init__(
+        self,
+        status: int,
+        index: dict[bytes, bytes],
+        lines: list[bytes],
+        body: Body,
+        close: Callable[[], None],
+    ) -> None:
         self.status = status
+        self.close = close
         self.index = index
         self.lines = lines
         self.body = body

@@ -15,6 +15,7 @@ from atoll.wire.body import Body
 from atoll.wire.message import (
     HOP_BY_HOP,
     PLAIN_CONNECTION,
+    HeaderNames,
     ProtocolRefused,
     Request,
     check_request,
@@ -57,6 +58,10 @@ class ServerSettings:
     refusal: Refusal = plain_refusal
     connections: "set[ServerConnection]" = field(default_factory=set)
     draining: bool = False
+    names: HeaderNames = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.names = HeaderNames(self.drop | HOP_BY_HOP, as_wsgi=True)
 
 
 class Reply:
@@ -146,7 +151,8 @@ class ServerConnection(asyncio.Protocol):
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
-        self._drop = settings.drop | HOP_BY_HOP
+        self._names = settings.names
+        self._head_limit = settings.header_bytes
         self._loop = asyncio.get_running_loop()
         self._parser: Any = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
@@ -202,7 +208,9 @@ class ServerConnection(asyncio.Protocol):
             self._parser.feed_data(data)
             if in_head and self._in_head:
                 # The parser keeps an unfinished header to itself: count what it swallows.
-                self._count_head(len(data))
+                self._head_bytes += len(data)
+                if self._head_bytes > self._head_limit:
+                    self._refuse_head()
         except httptools.HttpParserUpgrade:
             # Answered as an ordinary request; the connection then ends, for what follows is not HTTP/1.1.
             self.close_after = True
@@ -252,24 +260,21 @@ class ServerConnection(asyncio.Protocol):
         """Index a header and keep its line; trailers come here too and are dropped."""
         if not self._in_head:
             return
-        self._count_head(len(name) + len(value) + 4)
-        lower = name.lower()
-        if lower in self._index:
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > self._head_limit:
+            self._refuse_head()
+        lower, passed_on = self._names[name]
+        index = self._index
+        if lower in index:
             self._duplicates.add(lower)
-            self._index[lower] += b", " + value
+            index[lower] += b", " + value
         else:
-            self._index[lower] = value
-        # A WSGI service reads X_Roles as X-Roles.
-        if b"_" in lower:
-            lower = lower.replace(b"_", b"-")
-        if lower not in self._drop:
+            index[lower] = value
+        if passed_on:
             self._lines.append(b"%b: %b\r\n" % (name, value))
 
-    def _count_head(self, size: int) -> None:
-        self._head_bytes += size
-        limit = self._settings.header_bytes
-        if self._head_bytes > limit:
-            raise ProtocolRefused(431, f"The header section is over {limit} bytes.")
+    def _refuse_head(self) -> None:
+        raise ProtocolRefused(431, f"The header section is over {self._head_limit} bytes.")
 
     def on_headers_complete(self) -> None:
         """Hand the request over; its body follows."""
@@ -283,9 +288,9 @@ class ServerConnection(asyncio.Protocol):
         request.peer = self.peer
         request.started = self._loop.time()
         request.body = self._body = Body(self._pause_reading, self._resume_reading)
-        connection = request.index.get(b"connection", b"").lower()
-        if connection not in PLAIN_CONNECTION:
-            _drop_nominated(request, connection)
+        connection = request.index.get(b"connection")
+        if connection is not None and (nominated := connection.lower()) not in PLAIN_CONNECTION:
+            _drop_nominated(request, nominated)
         self._queue.append(request)
         if len(self._queue) >= PIPELINE:
             self._pause_reading()

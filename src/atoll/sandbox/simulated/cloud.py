@@ -105,13 +105,14 @@ class Cloud:
         return {"clouds": clouds}
 
     def describe(self) -> list[dict[str, Any]]:
-        """The sites as `sites.json` has them: name, region, endpoints by service type, auth_url, pid."""
+        """The sites as `sites.json` has them: name, region, endpoints, auth_url, external network, pid."""
         return [
             {
                 "name": site.name,
                 "region": site.region,
                 "auth_url": site.keystone.auth_url,
                 "endpoints": site.endpoints,
+                "public_network_id": site.public_network_id,
                 "pid": os.getpid(),
             }
             for site in self.sites

@@ -65,6 +65,7 @@ class Site:
         self.own_images = own_images
         self.number = 1  # which of the /16s its seeded networks use
         self.listener = Listener(self._serve)
+        self._public_network_id = ""
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -147,6 +148,13 @@ class Site:
         scope = f"{self.name}/{name}" if self.own_images else name
         return str(uuid.uuid5(uuid.NAMESPACE_URL, f"simulated/image/{scope}"))
 
+    @property
+    def public_network_id(self) -> str:
+        """The id of the external network `public`."""
+        if "network" not in vars(self):
+            self.network  # noqa: B018 - seeds it
+        return self._public_network_id
+
     @cached_property
     def network(self) -> Network:
         """The network service, with the external network `public` and demo's `private` behind `router1`."""
@@ -157,6 +165,7 @@ class Site:
         external |= {"provider:network_type": "flat", "provider:physical_network": "public"}
         owner, user = self._user("admin", admin), self._user("demo", demo)
         public = records.create(owner, KINDS["networks"], {"name": "public", **external})
+        self._public_network_id = str(public["id"])
         cidr = f"172.24.{self.number % 256}.0/24"
         records.create(
             owner, KINDS["subnets"], {"network_id": public["id"], "cidr": cidr, "name": "public-subnet"}

@@ -1,0 +1,87 @@
+"""What every test has: no network in `unit`, only 127.0.0.1 in `wire` and `scenarios`, and a gateway to talk to.
+
+A gateway with its sites takes about 20 ms to start, so each test has its own and leaves nothing behind.
+"""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from pytest_socket import disable_socket, socket_allow_hosts
+from tests.running import Atoll, Settings, atoll_before, sites_of
+
+from atoll.sandbox.simulated import Cloud
+from atoll.store import open_store
+
+HERE = Path(__file__).parent
+
+StartAtoll = Callable[..., Awaitable[Atoll]]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Sockets as far as the kind of test may have them; pytest-socket lifts this after each test."""
+    kind = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
+    if kind == "unit":
+        disable_socket(allow_unix_socket=True)  # the event loop wakes itself through a pair of those
+    elif kind in {"wire", "scenarios"}:
+        socket_allow_hosts(["127.0.0.1"], allow_unix_socket=True)
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with its tables made, to be copied: migrating takes longer than most tests."""
+    path = tmp_path_factory.mktemp("database") / "empty.db"
+
+    async def make() -> None:
+        await (await open_store(f"sqlite:///{path}")).close()
+
+    asyncio.run(make())
+    return path
+
+
+@pytest.fixture
+def database(empty_database: Path, tmp_path: Path) -> Path:
+    """A database of the test's own."""
+    return Path(shutil.copy(empty_database, tmp_path / "atoll.db"))
+
+
+@pytest.fixture
+def log_lines() -> Iterator[list[Any]]:
+    """The events that are logged in the test, in order."""
+    with structlog.testing.capture_logs() as lines:
+        yield lines
+
+
+@pytest.fixture
+async def cloud() -> AsyncIterator[Cloud]:
+    """Three sites that share a Keystone: site1, site2, site3."""
+    async with Cloud(3) as running:
+        yield running
+        listeners = [running.keystone.listener, *(site.listener for site in running.sites)]
+        assert [error for one in listeners for error in one.server.errors] == []
+
+
+@pytest.fixture
+async def start_atoll(database: Path, log_lines: list[Any]) -> AsyncIterator[StartAtoll]:
+    """Starts a gateway: `await start_atoll(auth_url, sites, limits={...}, ...)`, ended with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start(auth_url: str, sites: Settings, **tables: Settings) -> Atoll:
+            return await stack.enter_async_context(atoll_before(auth_url, sites, database, tables))
+
+        yield start
+    failed = [line for line in log_lines if line["event"] == "request_failed"]
+    assert failed == [], "a bug of the gateway's: an error that is no AtollError"
+
+
+@pytest.fixture
+async def atoll(start_atoll: StartAtoll, cloud: Cloud) -> Atoll:
+    """A gateway in front of the three sites, whose versions are known to it."""
+    running = await start_atoll(cloud.keystone.auth_url, sites_of(cloud))
+    await running.settled()
+    return running

@@ -1,0 +1,137 @@
+"""A site's service written by hand: keeps every byte that arrives, and answers as the test says."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Self
+
+from tests.raw import Cut, Message, read_body, read_head
+
+Script = Callable[["Exchange"], Awaitable[None]]
+
+# What the gateway's look-out asks for by itself: answered here, so that tests count only what they sent.
+PROBES = frozenset({b"/compute/v2.1/", b"/image/versions"})
+
+
+class Exchange:
+    """One request on a connection of the origin: its head is read, its body is the script's to read."""
+
+    def __init__(
+        self, head: Message, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nth: int
+    ) -> None:
+        self.head = head
+        self.reader = reader
+        self.writer = writer
+        self.nth = nth  # on this connection, from 0
+
+    async def body(self) -> bytes:
+        """The whole request body."""
+        self.head.body = await read_body(self.reader, self.head, until_close=False)
+        return self.head.body
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def answer(self, status: int, body: bytes = b"", *lines: bytes) -> None:
+        """A whole answer; JSON unless a line says otherwise."""
+        given = b"".join(line + b"\r\n" for line in lines)
+        if b"content-type:" not in given.lower():
+            given += b"Content-Type: application/json\r\n"
+        length = b"" if status in {204, 304} else b"Content-Length: %d\r\n" % len(body)
+        await self.send(b"HTTP/1.1 %d X\r\n%b%b\r\n%b" % (status, given, length, body))
+
+    def drop(self, *, reset: bool = False) -> None:
+        """End the connection here and now."""
+        if reset:
+            self.writer.transport.abort()
+        else:
+            self.writer.close()
+
+
+async def ok(exchange: Exchange) -> None:
+    """Read everything and answer `{}`."""
+    await exchange.body()
+    await exchange.answer(200, b"{}")
+
+
+class Origin:
+    """Listens on 127.0.0.1. `seen` has the heads (with bodies, where read) of all requests, in order."""
+
+    def __init__(self, script: Script = ok) -> None:
+        self.script = script
+        self.seen: list[Message] = []
+        self.accepted = 0
+        self.gone = asyncio.Event()  # whether a connection was closed under a script
+        self.errors: list[BaseException] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._server: asyncio.Server
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        assert self.errors == []
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.sockets[0].getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        """Its root."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def site(self, region: str = "one") -> dict[str, Any]:
+        """The settings of a site whose compute and image services this is."""
+        endpoints = {"compute": f"{self.url}/compute/v2.1", "image": f"{self.url}/image"}
+        return {"region": region, "endpoints": endpoints}
+
+    def close_connections(self) -> None:
+        """End every connection, as a site that is restarted does."""
+        for task in list(self._tasks):
+            task.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.accepted += 1
+        try:
+            await self._requests(reader, writer)
+        except asyncio.CancelledError:
+            pass  # the end of the test, or of the site; asyncio.streams would report it as an error
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+            with suppress(ConnectionError, asyncio.CancelledError):
+                await writer.wait_closed()
+
+    async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nth = 0
+        while not writer.is_closing():
+            try:
+                head = await read_head(reader)
+            except Cut:
+                return
+            exchange = Exchange(head, reader, writer, nth)
+            if head.method == b"GET" and head.target in PROBES:
+                await exchange.answer(404)
+                continue
+            nth += 1
+            self.seen.append(head)
+            try:
+                await self.script(exchange)
+            except (Cut, ConnectionError):
+                self.gone.set()
+                return
+            except Exception as error:  # noqa: BLE001 - told at the end of the test
+                self.errors.append(error)
+                return
