@@ -1,8 +1,8 @@
-"""The site under contract: a simulated one in a thread, or a real one named by ATOLL_CONTRACT.
+"""What is under contract: a simulated site, Atoll before two of them, or a real site by ATOLL_CONTRACT.
 
 `ATOLL_CONTRACT=<clouds.yaml>:<cloud>:<region>` runs the suite against a real site. The cloud's name must
-end in `-admin`; the same name without the ending is the plain user's. Without it every test runs against the
-simulation.
+end in `-admin`; the same name without the ending is the plain user's. Without it every test runs against a
+simulated site and, but for those that DIFFERENT gives a reason for, through Atoll: it answers as one site does.
 """
 
 import asyncio
@@ -11,13 +11,15 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from tests.running import atoll_before, sites_of
 
 from atoll.sandbox.simulated import Cloud
 
@@ -143,28 +145,78 @@ def _connect(clouds: dict[str, Any], name: str, region: str, *, real: bool) -> S
     return SiteUnderTest(log_in(demo, region), log_in(admin, region), demo["auth"]["auth_url"], real)
 
 
+# What one site and Atoll before two of them must answer differently, and why.
+DIFFERENT = {
+    "test_zones": "the zones are the operator's, each for a site",
+    "test_types_limits_quotas_zones": "the zones are the operator's, each for a site",
+    "test_catalog_and_projects_of_a_token": "the catalogue names only Atoll",
+    "test_a_region_is_registered_and_removed": "the catalogue names only Atoll",
+    "test_networks_in_bulk_and_in_pages": "page_reverse over several sites is not carried out, so not linked to",
+    "test_security_groups": "each site has a group `default` of the project",
+    "test_pages_counts_and_sorting": "Cinder links to an empty page after the last one; a merged list ends",
+    "test_attach_to_a_server": "demo has a network at each site: the server is where its network is",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test runs against a simulated site and through Atoll; or against the site that is named."""
+    if "connected" in metafunc.fixturenames:
+        under = ["named"] if os.environ.get("ATOLL_CONTRACT") else ["site", "atoll"]
+        if metafunc.function.__name__ in DIFFERENT and "atoll" in under:
+            under.remove("atoll")
+        metafunc.parametrize("connected", under, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def connected() -> Iterator[SiteUnderTest]:
+def connected(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SiteUnderTest]:
     """The site for the whole run."""
-    given = os.environ.get("ATOLL_CONTRACT")
-    if given:
-        path, name, region = given.split(":")
+    if request.param == "named":
+        path, name, region = os.environ["ATOLL_CONTRACT"].split(":")
         yield _connect(json.loads(Path(path).read_text())["clouds"], name, region, real=True)
         return
-    loop, cloud = asyncio.new_event_loop(), Cloud(1)
+    loop, stack, cloud = (
+        asyncio.new_event_loop(),
+        AsyncExitStack(),
+        Cloud(1 if request.param == "site" else 2),
+    )
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    asyncio.run_coroutine_threadsafe(cloud.start(), loop).result(10)
+
+    def run(work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(20)
+
     try:
+        run(stack.enter_async_context(cloud))
         clouds = cloud.clouds_yaml()["clouds"]
-        yield _connect(clouds, "simulated-admin", "site1", real=False)
+        region = "site1"
+        if request.param == "atoll":
+            database = tmp_path_factory.mktemp("contract") / "atoll.db"
+            run(_front(stack, cloud, clouds, database))
+            region = "Atoll"
+        yield _connect(clouds, "simulated-admin", region, real=False)
         errors = [*cloud.keystone.listener.server.errors, *cloud.sites[0].listener.server.errors]
         assert errors == []
     finally:
-        asyncio.run_coroutine_threadsafe(cloud.close(), loop).result(10)
+        run(stack.aclose())
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+
+
+async def _front(stack: AsyncExitStack, cloud: Cloud, clouds: dict[str, Any], database: Path) -> None:
+    """Atoll before the sites of a cloud, and its address in the entries of clouds.yaml."""
+    public = {site.name: site.public_network_id for site in cloud.sites}
+    equivalents = [{"resource": "network", "name": "public", "ids": public}]
+    limits = {"fan_out_per_second": 10000.0, "fan_out_burst": 10000}
+    tables = {"equivalents": equivalents, "limits": limits}
+    atoll = await stack.enter_async_context(
+        atoll_before(cloud.keystone.auth_url, sites_of(cloud), database, tables)
+    )
+    await atoll.settled()
+    for entry in clouds.values():
+        entry["auth"]["auth_url"] = f"{atoll.url}/identity/v3"
 
 
 @pytest.fixture

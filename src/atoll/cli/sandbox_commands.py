@@ -129,11 +129,19 @@ def status(form: str) -> None:
 @click.option("--sites", type=click.IntRange(2, 9), default=2, show_default=True)
 @click.argument("pytest_arguments", nargs=-1)
 def e2e(sites: int, pytest_arguments: tuple[str, ...]) -> None:
-    """Run tests/e2e: the stock clients through Atoll, on real sites."""
+    """Run tests/e2e: the stock clients through Atoll, on real sites; and the contract tests on a bare site."""
     layout = start(real=True, sites=sites, wanted=Wanted(sites=sites), port_base=None)
-    environment = os.environ | {"ATOLL_E2E_STATE": str(layout.run)}
-    command = [sys.executable, "-m", "pytest", "-q", "tests/e2e", *pytest_arguments]
-    sys.exit(subprocess.run(command, env=environment, check=False).returncode)  # noqa: S603 - ours
+    pytest = [sys.executable, "-m", "pytest", "-q"]
+    region = fronted.described_sites(layout)[0]["region"]
+    bare = {"ATOLL_CONTRACT": f"{layout.clouds}:{region.lower()}-admin:{region}"}
+    through = {"ATOLL_E2E_STATE": str(layout.run)}
+    failed = 0
+    for command, more in (
+        ([*pytest, "tests/contract"], bare),
+        ([*pytest, "tests/e2e", *pytest_arguments], through),
+    ):
+        failed |= subprocess.run(command, env=os.environ | more, check=False).returncode  # noqa: S603 - ours
+    sys.exit(failed)
 
 
 @sandbox.command()

@@ -121,7 +121,7 @@ class App:
 
     @staticmethod
     def _as_a_site_says(call: Call, service: Service, tail: list[bytes]) -> bool:
-        """A HEAD of a list, and a trailing slash where the service knows none: each has an answer of its own."""
+        """A HEAD of a list, or a trailing slash where the service knows none: each has its own answer."""
         if service.service_type == IDENTITY:
             return False
         return call.request.method == b"HEAD" or (not tail[-1] and service.service_type != "network")

@@ -205,13 +205,23 @@ class Telemetry:
         connections = GaugeMetricFamily(
             "atoll_site_connections", "Connections to a site.", labels=["site", "service", "state"]
         )
+        versions = GaugeMetricFamily(
+            "atoll_site_versions",
+            "The microversions a site said it has.",
+            labels=["site", "service", "least", "most"],
+        )
         for site in self._sites or ():
             for service, endpoint in site.endpoints.items():
+                if endpoint.versions is not None:
+                    least, most = (f"{major}.{minor}" for major, minor in endpoint.versions)
+                    versions.add_metric([site.name, service, least, most], 1)
                 up.add_metric([site.name, service], float(endpoint.origin.breaker.closed))
                 for state, count in zip(("busy", "idle", "waiting"), endpoint.origin.counts(), strict=True):
                     connections.add_metric([site.name, service, state], count)
         yield up
         yield connections
+        if versions.samples:
+            yield versions
         memory = GaugeMetricFamily("atoll_resident_memory_bytes", "Resident memory of this process.")
         if self._resident.exists():
             memory.add_metric([], int(self._resident.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))

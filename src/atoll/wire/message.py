@@ -167,7 +167,7 @@ class Response:
     """The head of an answer that came from a site, and its body.
 
     `lines` are the header lines fit to be passed on; hop-by-hop ones, `Location` and the length are not
-    among them. `close` cuts the answer off when nobody wants the rest. `content_length` is None where the answer does not say.
+    among them. `content_length` is None where the answer does not say. `close` cuts the answer off.
     """
 
     __slots__ = ("body", "close", "content_length", "index", "lines", "status")
