@@ -2,7 +2,7 @@
 
 `ATOLL_CONTRACT=<clouds.yaml>:<cloud>:<region>` runs the suite against a real site. The cloud's name must
 end in `-admin`; the same name without the ending is the plain user's. Without it every test runs against a
-simulated site and, but for those that DIFFERENT gives a reason for, through Atoll: it answers as one site does.
+simulated site and, but for those that DIFFERENT gives a reason for, through Atoll, which answers as one site.
 """
 
 import asyncio
@@ -122,8 +122,12 @@ def fetch(method: str, url: str, headers: dict[str, str], body: Any = None) -> A
 def log_in(cloud: dict[str, Any], region: str) -> User:
     """A token and the endpoints of a region for a clouds.yaml entry."""
     auth = cloud["auth"]
-    user = {"name": auth["username"], "domain": {"id": auth["user_domain_id"]}, "password": auth["password"]}
-    project = {"name": auth["project_name"], "domain": {"id": auth["project_domain_id"]}}
+
+    def domain(of: str) -> dict[str, str]:
+        return {key: auth[f"{of}_domain_{key}"] for key in ("id", "name") if f"{of}_domain_{key}" in auth}
+
+    user = {"name": auth["username"], "domain": domain("user"), "password": auth["password"]}
+    project = {"name": auth["project_name"], "domain": domain("project")}
     identity = {"methods": ["password"], "password": {"user": user}}
     body = {"auth": {"identity": identity, "scope": {"project": project}}}
     answer = fetch(
@@ -151,7 +155,7 @@ DIFFERENT = {
     "test_types_limits_quotas_zones": "the zones are the operator's, each for a site",
     "test_catalog_and_projects_of_a_token": "the catalogue names only Atoll",
     "test_a_region_is_registered_and_removed": "the catalogue names only Atoll",
-    "test_networks_in_bulk_and_in_pages": "page_reverse over several sites is not carried out, so not linked to",
+    "test_networks_in_bulk_and_in_pages": "page_reverse over several sites is not carried out",
     "test_security_groups": "each site has a group `default` of the project",
     "test_pages_counts_and_sorting": "Cinder links to an empty page after the last one; a merged list ends",
     "test_attach_to_a_server": "demo has a network at each site: the server is where its network is",

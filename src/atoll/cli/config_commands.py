@@ -43,11 +43,11 @@ def check(file: str, form: str) -> None:
     "--listen", default="127.0.0.1:8774", show_default=True, help="address:port of the one endpoint."
 )
 def new(cloud: str, regions: tuple[str, ...], listen: str) -> None:
-    r"""Print a configuration with each region of a cloud as a site, its endpoints pinned.
+    """Print a configuration with each region of a cloud as a site, its endpoints pinned.
 
     \b
     atoll config new --cloud mycloud > atoll.toml
-    """
+    """  # noqa: D301 - click wants the character, not the two letters
     import openstack  # noqa: PLC0415 - slow to import, and only this needs it
     from keystoneauth1.exceptions import ClientException  # noqa: PLC0415
     from openstack.exceptions import SDKException  # noqa: PLC0415

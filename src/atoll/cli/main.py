@@ -17,14 +17,14 @@ from atoll.cli.site_commands import site, where, zone
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="atoll")
 def main() -> None:
-    r"""One OpenStack cloud made of many.
+    """One OpenStack cloud made of many.
 
     \b
     Try it:           atoll demo
     Set it up:        atoll config new --cloud mycloud > atoll.toml
                       atoll keystone register --cloud mycloud-admin
     Run it:           atoll serve
-    """
+    """  # noqa: D301 - click wants the character, not the two letters
     configure("console", logging.WARNING)
 
 

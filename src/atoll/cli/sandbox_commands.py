@@ -129,7 +129,7 @@ def status(form: str) -> None:
 @click.option("--sites", type=click.IntRange(2, 9), default=2, show_default=True)
 @click.argument("pytest_arguments", nargs=-1)
 def e2e(sites: int, pytest_arguments: tuple[str, ...]) -> None:
-    """Run tests/e2e: the stock clients through Atoll, on real sites; and the contract tests on a bare site."""
+    """Run the contract tests on a real site, then tests/e2e: the stock clients through Atoll."""
     layout = start(real=True, sites=sites, wanted=Wanted(sites=sites), port_base=None)
     pytest = [sys.executable, "-m", "pytest", "-q"]
     region = fronted.described_sites(layout)[0]["region"]

@@ -6,8 +6,8 @@ where no service puts user data; zone names are checked by position when the key
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from atoll.core.spans import find, splice
 
@@ -16,10 +16,18 @@ from atoll.core.spans import find, splice
 _BEFORE_HREF = re.compile(
     rb'[\[,]\s*\{\s*(?:"(?:rel|type|media-types|min_version|max_version)":\s*"[^"\\]*",\s*)*"href":\s*"\Z'
 )
+# How Nova and Cinder write it nearly always: looked for first, for it is the request path.
+_USUAL = tuple(
+    before + b'{"rel": "' + rel + b'", "href": "'
+    for before in (b"[", b", ")
+    for rel in (b"self", b"bookmark")
+)
 # Keystone's links are one object: {"links": {"self": …, "next": …}}.
 _IN_LINKS = re.compile(rb'"links":\s*\{[^{}]*"\Z')
 # No service puts more than this before an href in its object (bytes).
 _LOOK_BACK = 200
+# Values of names kept: zones are few.
+_REMEMBERED = 1000
 _URL_GOES_ON = frozenset({b"/", b'"', b"?"})
 
 
@@ -33,26 +41,28 @@ class Links:
     def rewrite(self, text: bytes) -> bytes:
         """The text with the site's links pointing at Atoll."""
         for base, ours in self.bases:
-            if base not in text:
-                continue
-            text = self._replace(text, base, ours)
+            at = text.find(base)
+            if at >= 0:
+                text = self._replace(text, base, ours, at)
         return text
 
-    def _replace(self, text: bytes, base: bytes, ours: bytes) -> bytes:
-        parts = []
+    def _replace(self, text: bytes, base: bytes, ours: bytes, at: int) -> bytes:
+        parts: list[bytes] = []
         last = 0
         size = len(base)
-        at = text.find(base)
         while at >= 0:
             end = at + size
             # "http://site:8774" must not match "http://site:87745"
-            if text[end : end + 1] in _URL_GOES_ON and self._is_link(text, at):
-                parts += [text[last:at], ours]
+            if text[end : end + 1] in _URL_GOES_ON and (
+                text.endswith(_USUAL, last, at) or self._is_link(text, at)
+            ):
+                parts += (text[last:at], ours)
                 last = end
             at = text.find(base, end)
         if not parts:
             return text
-        return b"".join([*parts, text[last:]])
+        parts.append(text[last:])
+        return b"".join(parts)
 
     def _is_link(self, text: bytes, at: int) -> bool:
         start = max(0, at - _LOOK_BACK)
@@ -68,54 +78,94 @@ class Links:
         return value
 
 
-@dataclass(frozen=True, slots=True)
 class Names:
-    """Names of one site that clients see by another: zones, or ids of equivalents.
+    """Names of one site that clients see by another: availability zones.
 
     `keys` are the JSON keys that carry them (as string, or array of strings); `names` maps the site's to
-    ours, `other` is what stands for every name that is not in it (None: itself).
+    ours, `other` is what stands for every name that is not in it (None: itself). An empty list under one of
+    `filled` becomes `[other]`: the site was told nothing, since the zone is all of it.
     """
 
-    keys: tuple[str, ...]
-    names: Mapping[str, str]
-    other: str | None = None
-    filled: frozenset[str] = frozenset()  # keys whose empty list becomes [other]: the site was told nothing
-    _pattern: re.Pattern[bytes] = field(init=False, repr=False)
+    __slots__ = ("_keys", "_longest", "_names", "_other", "_pattern", "_probe", "_values")
 
-    def __post_init__(self) -> None:
-        keys = b"|".join(re.escape(key.encode()) for key in self.keys)
-        pattern = re.compile(rb'"(' + keys + rb')":\s*("[^"\\]*"|\[[^\]\\]*\])')
-        object.__setattr__(self, "_pattern", pattern)
-
-    def translated(self, name: str) -> str:
-        """What a client sees for a site's name."""
-        return self.names.get(name, name if self.other is None else self.other)
+    def __init__(
+        self,
+        keys: Sequence[str],
+        names: Mapping[str, str],
+        other: str | None = None,
+        filled: frozenset[str] = frozenset(),
+    ) -> None:
+        self._keys = tuple(keys)
+        self._names = names
+        self._other = other
+        either = b"|".join(re.escape(key.encode()) for key in keys)
+        self._pattern = re.compile(rb'"(' + either + rb')":\s*("[^"\\]*"|\[[^\]\\]*\])')
+        self._longest = max(len(key) for key in keys) + 1
+        # What all keys have in them, to find out cheaply that a text has none, or one.
+        self._probe = _common(keys).encode()
+        self._values = _Values(names, other, filled)
 
     def rewrite(self, item: bytes, envelope: tuple[str, ...] = ()) -> bytes:
         """One item (or an envelope with one) with its names translated.
 
         `envelope` is the path from the start of the text to the object whose keys count.
         """
-        found = self._pattern.search(item)
+        at = item.find(self._probe)
+        if at < 0:
+            return item
+        if item.find(self._probe, at + 1) >= 0:
+            return self._several(item, envelope)
+        found = self._pattern.search(item, max(0, at - self._longest))
         if found is None:
             return item
-        if self._pattern.search(item, found.end()) is not None:
-            return self._by_position(item, envelope)
         start, end = found.span(2)
-        return item[:start] + self._value(found.group(1).decode(), found.group(2)) + item[end:]
+        return b"".join((item[:start], self._values[found.groups()], item[end:]))
 
-    def _by_position(self, item: bytes, envelope: tuple[str, ...]) -> bytes:
+    def _several(self, item: bytes, envelope: tuple[str, ...]) -> bytes:
+        """Where a key stands twice, one may be a user's: only its place tells."""
+        found = list(self._pattern.finditer(item))
+        if len({one.group(1) for one in found}) == len(found):
+            return splice(item, [(one.span(2), self._values[one.groups()]) for one in found])
         changes = []
-        for key in self.keys:
+        for key in self._keys:
             for start, end in find(item, (*envelope, key)):
-                changes.append(((start, end), self._value(key, item[start:end])))
+                changes.append(((start, end), self._values[key.encode(), item[start:end]]))
         return splice(item, changes)
 
-    def _value(self, key: str, raw: bytes) -> bytes:
-        if self.other is not None and key in self.filled and not raw[1:-1].strip() and raw[:1] == b"[":
-            return b'["%b"]' % self.other.encode()
-        return re.sub(rb'"([^"\\]*)"', self._one, raw)
+
+class _Values(dict[tuple[bytes, ...], bytes]):
+    """(key, value as it stands in JSON) -> the value as clients see it; each is worked out once."""
+
+    def __init__(self, names: Mapping[str, str], other: str | None, filled: frozenset[str]) -> None:
+        super().__init__()
+        self._names = names
+        self._other = other
+        self._filled = filled
+
+    def __missing__(self, at: tuple[bytes, ...]) -> bytes:
+        key, raw = at
+        if (
+            self._other is not None
+            and raw[:1] == b"["
+            and not raw[1:-1].strip()
+            and key.decode() in self._filled
+        ):
+            value = b'["%b"]' % self._other.encode()
+        else:
+            value = re.sub(rb'"([^"\\]+)"', self._one, raw)
+        # Names come from sites: a site that makes them up must not fill the memory.
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[at] = value
+        return value
 
     def _one(self, found: re.Match[bytes]) -> bytes:
-        name = found.group(1)
-        return b'"%b"' % self.translated(name.decode()).encode() if name else found.group()
+        name = found.group(1).decode()
+        return b'"%b"' % self._names.get(name, name if self._other is None else self._other).encode()
+
+
+def _common(keys: Sequence[str]) -> str:
+    """The longest text that is in every key."""
+    first = min(keys, key=len)
+    parts = (first[i:j] for i in range(len(first)) for j in range(len(first), i, -1))
+    return max((part for part in parts if all(part in key for key in keys)), key=len)

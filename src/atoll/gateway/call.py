@@ -1,5 +1,6 @@
 """One request on its way through the gateway, with what is known of it so far."""
 
+import asyncio
 import random
 from dataclasses import dataclass, field
 
@@ -65,7 +66,11 @@ class Call:
         return self.service.service_type if self.service is not None else "atoll"
 
     async def read_body(self, limit: int) -> bytes:
-        """The whole request body. Raises TooLarge over `limit` bytes, unread where the length says so."""
+        """The whole request body.
+
+        Raises TooLarge over `limit` bytes (unread where the length says so), BadRequest when it does not come
+        before the deadline.
+        """
         request = self.request
         if request.content_length is not None and request.content_length > limit:
             raise TooLarge(f"The request body is over {limit} bytes.")
@@ -73,7 +78,12 @@ class Call:
             request.expects_continue = False
             self.reply.informational(100)
         try:
-            return await request.body.read_all(limit)
+            if request.body.complete:
+                return await request.body.read_all(limit)
+            async with asyncio.timeout_at(self.deadline):
+                return await request.body.read_all(limit)
+        except TimeoutError as error:
+            raise BadRequest("The request body did not come in time.") from error
         except BodyTooLarge as error:
             raise TooLarge(f"The request body is over {limit} bytes.") from error
 

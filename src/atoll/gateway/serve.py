@@ -100,7 +100,7 @@ async def serve(
         for connection in list(settings.connections):
             connection.abort()
         watch.close()
-        parts.telemetry.flush()
+        parts.telemetry.close()
         await parts.locations.close()
         await store.close()
     log.info("stopped")

@@ -158,6 +158,13 @@ class Telemetry:
             self._out.flush()
             self._buffer = bytearray()
 
+    def close(self) -> None:
+        """Write out what is buffered and close a log file."""
+        self.flush()
+        if self._out is not None and self._out is not sys.stdout.buffer:
+            self._out.close()
+        self._out = None
+
     def count(self, what: str, label: str = "") -> None:
         """Count an event: a cache hit, a search, a refused request."""
         key = (what, label)

@@ -57,9 +57,9 @@ class Resource:
 
     `name` is the type (`server`), `plural` the envelope of a list (`servers`), `path` the collection below
     the version. `sort` is the order of a list that names none: (key, direction)…; `shown` maps sort keys
-    to the fields that show them where the two differ; keys in `unseen` are never shown. `identity` is the field that
-    makes two items of different sites one (shared kinds). `brief` are the fields of a brief list where the
-    detailed one has to be read for its order.
+    to the fields that show them where the two differ; keys in `unseen` are never shown. `identity` is the
+    field that makes two items of different sites one (shared kinds). `brief` are the fields of a brief list
+    where the detailed one has to be read for its order.
     """
 
     name: str

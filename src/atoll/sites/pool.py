@@ -160,7 +160,9 @@ class Origin:
         informational: Callable[[int], None] | None,
     ) -> Response:
         for last in (False, True):
-            connection = self._take(fresh=not repeatable) or await self._open(deadline)
+            # The second time on a new one: after a restart of the site all its kept connections are dead.
+            kept = None if last else self._take(fresh=not repeatable)
+            connection = kept or await self._open(deadline)
             fresh = connection.uses == 0
             exchange = Exchange(self._loop, method, deadline, self._bounds.stall_seconds)
             exchange.informational = informational
@@ -219,7 +221,7 @@ class Origin:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.lost:
+            if connection.lost or connection.ours:
                 continue
             if fresh:
                 age = self._loop.time() - connection.idle_since

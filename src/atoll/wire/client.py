@@ -5,6 +5,7 @@ because that decides what may be repeated.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -164,7 +165,7 @@ class Connection(asyncio.Protocol):
                 exchange.informational(status)
             return
         self._keep_alive = self._parser.should_keep_alive()
-        body = Body(self._transport.pause_reading, self._resume_reading)
+        body = Body(self._pause_reading, self._resume_reading)
         response = Response(status, self._index, self._lines, body, self.close)
         exchange.response = response
         exchange.deadline = self._loop.time() + exchange.stall
@@ -231,9 +232,17 @@ class Connection(asyncio.Protocol):
         if self._complete:
             self._release()
 
+    def _pause_reading(self) -> None:
+        self._transport.pause_reading()
+        if self.exchange is not None:
+            # It is the client who is slow: the site is not to blame, and not to be cut.
+            self.exchange.deadline = math.inf
+
     def _resume_reading(self) -> None:
         if not self.lost:
             self._transport.resume_reading()
+        if self.exchange is not None:
+            self.exchange.deadline = self._loop.time() + self.exchange.stall
 
     def _finish(self) -> None:
         exchange, self.exchange = self.exchange, None

@@ -15,6 +15,7 @@ from atoll.wire.body import Body
 from atoll.wire.message import (
     HOP_BY_HOP,
     PLAIN_CONNECTION,
+    SINGLE,
     HeaderNames,
     ProtocolRefused,
     Request,
@@ -55,6 +56,7 @@ class ServerSettings:
     header_bytes: int = 64 * 1024
     idle_seconds: float = 75.0
     head_seconds: float = 30.0
+    unread_seconds: float = 300.0  # that a client may leave its answer unread
     refusal: Refusal = plain_refusal
     connections: "set[ServerConnection]" = field(default_factory=set)
     draining: bool = False
@@ -170,6 +172,7 @@ class ServerConnection(asyncio.Protocol):
         self.busy = False
         self.close_after = False
         self.peer = ""
+        self._unread_since: float | None = None
         self.since = self._loop.time()  # of the idle wait, or of the first byte of a head
 
     # -- asyncio's side ---------------------------------------------------------------------------
@@ -422,10 +425,11 @@ class ServerConnection(asyncio.Protocol):
             raise ClientGone
         if self._write_paused:
             self._drained = self._loop.create_future()
+            self._unread_since = self._loop.time()
             try:
                 await self._drained
             finally:
-                self._drained = None
+                self._drained = self._unread_since = None
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -433,7 +437,9 @@ class ServerConnection(asyncio.Protocol):
             self._transport.abort()
 
     def close_if_idle(self, now: float) -> None:
-        """Close when nothing was asked for longer than allowed; called by the listener's sweep."""
+        """Close when nothing was asked, or nothing read, for longer than allowed; called by a sweep."""
+        if self._unread_since is not None and now - self._unread_since > self._settings.unread_seconds:
+            self.abort()
         if self.busy or self._queue:
             return
         limit = self._settings.head_seconds if self._in_head else self._settings.idle_seconds
@@ -442,6 +448,11 @@ class ServerConnection(asyncio.Protocol):
 
 
 def _drop_nominated(request: Request, connection: bytes) -> None:
-    """Drop the headers that `Connection` declares to be of this hop only (RFC 9110 7.6.1)."""
+    """Drop the headers that `Connection` declares to be of this hop only (RFC 9110 7.6.1).
+
+    Raises ProtocolRefused for one that says what the message is or whose: no site must get it without.
+    """
     names = {token.strip() for token in connection.split(b",")} - PLAIN_CONNECTION
+    for name in sorted(names & SINGLE):
+        raise ProtocolRefused(400, f"The header {name.decode()} is not of one hop only.")
     request.lines = [line for line in request.lines if line.split(b":", 1)[0].lower() not in names]

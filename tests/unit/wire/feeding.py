@@ -1,11 +1,11 @@
 """A server connection without a socket: bytes are fed to it, what it writes and hands on is kept."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from atoll.wire.body import BodyTooLarge
 from atoll.wire.message import ProtocolRefused, Request
 from atoll.wire.server import ClientGone, Reply, ServerConnection, ServerSettings
 
@@ -72,7 +72,7 @@ class Fed:
     @property
     def statuses(self) -> list[int]:
         """The status of each answer."""
-        return [int(part[:3]) for part in self.written.split(b"HTTP/1.1 ")[1:]]
+        return [int(status) for status in re.findall(rb"(?m)^HTTP/1\.1 (\d{3}) ", self.written)]
 
 
 async def feed(
@@ -88,7 +88,7 @@ async def feed(
         target = request.path + (b"?" + request.query if request.query else b"")
         try:
             body = await request.body.read_all(1 << 24)
-        except (ProtocolRefused, BodyTooLarge, ClientGone):
+        except (ProtocolRefused, ClientGone):
             fed.broken.append(Got(request.method, target, tuple(request.lines), None))
             reply.send(400, [], b"")
             return

@@ -33,7 +33,7 @@ REFUSED = {
         POST + b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n" + SMUGGLED,
         400,
     ),
-    "two codings": (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400),
+    "two codings": (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
     "chunked twice": (POST + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 400),
     "chunked on two lines": (
         POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -43,7 +43,7 @@ REFUSED = {
         POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
         400,
     ),
-    "an unknown coding": (POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400),
+    "an unknown coding": (POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 501),
     "a coding with a tab before it": (POST + b"Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n", 400),
     "a coding in HTTP/1.0": (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     "a folded header": (HEAD + b"X-A: b\r\n c\r\n\r\n", 400),
@@ -76,9 +76,10 @@ REFUSED = {
     "a blank before a chunk size": (CHUNKED + b" 3\r\nabc\r\n0\r\n\r\n", 400),
     "a blank after a chunk size": (CHUNKED + b"3 \r\nabc\r\n0\r\n\r\n", 400),
     "an empty chunk size": (CHUNKED + b"\r\nabc\r\n0\r\n\r\n", 400),
+    "a length in the trailers": (CHUNKED + b"0\r\nContent-Length: 9\r\n\r\n", 400),
     "the preface of HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
     "HTTP/2.0 in the request line": (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505),
-    "HTTP/0.9": (b"GET /\r\n\r\n", 400),
+    "HTTP/0.9": (b"GET /\r\n\r\n", 505),
     "a version that is none": (b"GET / HTTP/1.12\r\nHost: x\r\n\r\n", 400),
     "another protocol's name": (b"GET / HTCPCP/1.1\r\nHost: x\r\n\r\n", 400),
     "a lower case version": (b"GET / http/1.1\r\nHost: x\r\n\r\n", 400),
@@ -92,7 +93,7 @@ REFUSED = {
     "an unknown method": (b"MAKE /coffee HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     "a TLS hello": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32), 400),
     "too many header bytes": (HEAD + b"X-A: " + b"a" * 70000 + b"\r\n\r\n", 431),
-    "too many headers": (HEAD + b"X-A: b\r\n" * 8000 + b"\r\n", 431),
+    "too many headers": (HEAD + b"X-A: b\r\n" * 9000 + b"\r\n", 431),
     "a target that is too long": (b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
 }
 
@@ -110,6 +111,10 @@ STRICTER = {
     "two tokens": "a WSGI service joins them, others take the first: who is it then?",
     "two Expects": "a single-valued header",
     "another expectation": "RFC 9110 10.1.1: what cannot be met is 417",
+    "a length and chunks": "RFC 9112 6.3 lets the coding win and warns of it: one hop may go by the length",
+    "chunks and a length": "the same",
+    "a length in the trailers": "nothing in trailers may say anything of framing",
+    "the preface of HTTP/2": "another protocol begins here",
     "a coding in HTTP/1.0": "RFC 9112 6.1: framing of such a message is to be taken as faulty",
     "HTTP/2.0 in the request line": "h11 hands any version on; we speak 1.1 and 1.0",
     "a version that is none": "the same",
@@ -127,8 +132,9 @@ STRICTER = {
     "a line feed in a chunk extension": "the end of the line is where hops would differ",
 }
 # What we take and h11 does not, and why that is safe.
-LENIENT: dict[str, str] = {
-    "no Host in HTTP/1.0": "RFC 9112 3.2 demands it of 1.1 only; h11 agrees, kept to see that it goes on so",
+LENIENT = {
+    "an empty line first": "RFC 9112 2.2: ignored, for old clients send one after a body",
+    "blanks before the target": "RFC 9112 3 allows it; the next hop gets a request line of our own",
 }
 
 
@@ -168,6 +174,7 @@ def test_stricter_than_h11_only_with_a_reason(name: str) -> None:
 TAKEN: dict[str, tuple[bytes, list[tuple[bytes, bytes, bytes]]]] = {
     "a plain GET": (HEAD + b"\r\n", [(b"GET", b"/", b"")]),
     "an empty line first": (b"\r\n" + HEAD + b"\r\n", [(b"GET", b"/", b"")]),
+    "blanks before the target": (b"GET   / HTTP/1.1\r\nHost: x\r\n\r\n", [(b"GET", b"/", b"")]),
     "an absolute target": (
         b"GET http://y:1/servers?limit=2 HTTP/1.1\r\nHost: x\r\n\r\n",
         [(b"GET", b"/servers?limit=2", b"")],
@@ -218,11 +225,9 @@ async def test_an_upgrade_is_not_taken_up(protocol: bytes) -> None:
     assert all(not line.lower().startswith(b"upgrade") for line in fed.requests[0].lines)
 
 
-async def test_pipelined_requests_are_answered_in_order_one_at_a_time() -> None:
+async def test_pipelined_requests_are_answered_in_order() -> None:
     data = b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(100))
     fed = await feed([data])
-    for _ in range(3):
-        fed = await feed([data])
     assert [got.target for got in fed.requests] == [b"/%d" % number for number in range(100)]
 
 
@@ -233,14 +238,14 @@ async def test_a_refused_request_comes_after_the_answers_of_those_before_it() ->
 
 
 async def test_trailers_are_no_headers() -> None:
-    fed = await feed([CHUNKED + b"0\r\nX-Roles: admin\r\nHost: y\r\nContent-Length: 9\r\n\r\n" + HEAD + b"\r\n"])
+    fed = await feed([CHUNKED + b"0\r\nX-Roles: admin\r\nHost: y\r\n\r\n" + HEAD + b"\r\n"])
     assert len(fed.requests) == 2
     assert all(b"admin" not in line for got in fed.requests for line in got.lines)
 
 
 @pytest.mark.parametrize("piece", [1, 7, 1000])
 async def test_the_header_bound_holds_however_the_bytes_come(piece: int) -> None:
-    data = HEAD + b"X-A: " + b"a" * 9000
+    data = HEAD + b"X-A: " + b"a" * 20000
     fed = await feed([data[at : at + piece] for at in range(0, len(data), piece)], header_bytes=8192)
     assert fed.statuses == [431]
 
