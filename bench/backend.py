@@ -137,7 +137,7 @@ def _site(port: int, *, has_server: bool) -> str:
 
 
 def configuration(ports: list[int]) -> str:
-    """nginx's configuration: a site at each port, the first of which has the server."""
+    """The configuration of nginx: a site at each port, the first of which has the server."""
     sites = "".join(_site(port, has_server=not index) for index, port in enumerate(ports))
     return f"""
 daemon off;

@@ -57,7 +57,7 @@ def filled(
 def start(settings: Settings) -> list[Entry]:
     """How fast Atoll is there, and how large. Raises NotStarted."""
     found = measure.start_up(settings("start"), START_ROUNDS)
-    how = f"median of {START_ROUNDS} spawns of `atoll serve`, empty state, imports from the page cache, one core"
+    how = f"median of {START_ROUNDS} spawns of `atoll serve`, empty state, warm page cache, one core"
     return [
         filled(HEALTHZ, median(one.healthz for one in found), f"{how}; GET /healthz", limit=1.0),
         filled(SERVER, median(one.server for one in found), f"{how}; token, search and forward", limit=1.0),
@@ -94,7 +94,10 @@ def _cpu_entry(ours: Cost, theirs: Cost) -> Entry:
     )
     entry = filled(CPU, median(ours.cpu_us), how, limit=2.0, peer=median(theirs.cpu_us), ratio=median(each))
     if busy < BUSY:
-        return replace(entry, met=None, how=f"{how}: not the {BUSY:.0%} that it takes")
+        # Waiting and waking make each request dearer, most for the faster one: a goal that is missed so is
+        # missed, one that is reached so is not proven.
+        met = None if entry.met else False
+        return replace(entry, met=met, how=f"{how}, less than the {BUSY:.0%} that it takes")
     return entry
 
 

@@ -2,6 +2,8 @@
 
 import re
 import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.backend import HEADERS
@@ -13,6 +15,8 @@ _BAD = re.compile(r"(Non-2xx or 3xx responses: \d+|Socket errors: .*)")
 _MICROSECONDS = {"us": 1.0, "ms": 1e3, "s": 1e6}
 # What wrk may take beyond its own time before it is given up (seconds).
 GRACE_SECONDS = 20
+# How long connecting and warming up, and ending, may keep a core from being busy (seconds).
+EDGE_SECONDS = 0.3
 
 
 class LoadFailed(Exception):
@@ -28,20 +32,34 @@ class Load:
     median_us: float
 
 
-def wrk(port: int, path: str, *, connections: int, seconds: float, core: int) -> Load:
-    """Ask for a path for some whole seconds. Raises LoadFailed unless every answer was a good one."""
+def wrk(
+    port: int,
+    path: str,
+    *,
+    connections: int,
+    seconds: int,
+    core: int,
+    look: Callable[[], None] = lambda: None,
+) -> Load:
+    """Ask for a path for some seconds; `look` is called soon after the start and shortly before the end.
+
+    Raises LoadFailed unless every answer was a good one.
+    """
     headers = [part for name, value in HEADERS.items() for part in ("-H", f"{name}: {value}")]
     command = [
-        "taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency",
+        "taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency",
         *headers, f"http://127.0.0.1:{port}{path}",
     ]  # fmt: skip
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=seconds + GRACE_SECONDS, check=True
-        )
-    except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
-        raise LoadFailed(f"wrk did not finish: {error}") from error
-    text = done.stdout
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+        time.sleep(EDGE_SECONDS)
+        look()
+        time.sleep(seconds - 2 * EDGE_SECONDS)
+        look()
+        try:
+            text, _ = running.communicate(timeout=GRACE_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            running.kill()
+            raise LoadFailed(f"wrk did not end {GRACE_SECONDS} s after its time.") from error
     if (bad := _BAD.search(text)) is not None:
         raise LoadFailed(bad.group(1))
     count, rate, median = _COUNT.search(text), _RATE.search(text), _MEDIAN.search(text)

@@ -50,15 +50,25 @@ def cost(targets: Mapping[str, Target], cores: Cores, rounds: int) -> dict[str, 
 
 
 def _load(target: Target, cores: Cores, into: Cost) -> None:
-    cpu, core, begun = target.process.cpu_seconds(), core_ticks(cores.measured), time.perf_counter()
-    load = wrk(target.port, target.path, connections=CONNECTIONS, seconds=CPU_SECONDS, core=cores.rest)
-    took = time.perf_counter() - begun
-    spent = target.process.cpu_seconds() - cpu
-    busy, ticks = (after - before for after, before in zip(core_ticks(cores.measured), core, strict=True))
-    into.cpu_us.append(spent / load.requests * 1e6)
+    looks: list[tuple[float, float, int, int]] = []
+
+    def look() -> None:
+        looks.append((time.perf_counter(), target.process.cpu_seconds(), *core_ticks(cores.measured)))
+
+    cpu = target.process.cpu_seconds()
+    load = wrk(
+        target.port,
+        target.path,
+        connections=CONNECTIONS,
+        seconds=CPU_SECONDS,
+        core=cores.rest,
+        look=look,
+    )
+    into.cpu_us.append((target.process.cpu_seconds() - cpu) / load.requests * 1e6)
     into.rate.append(load.rate)
+    took, own, busy, ticks = (after - before for before, after in zip(*looks, strict=True))
+    into.own.append(own / took)
     into.busy.append(busy / ticks)
-    into.own.append(spent / took)
 
 
 def latency(

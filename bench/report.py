@@ -11,7 +11,7 @@ RESULTS = Path(__file__).with_name("results.json")
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One figure. `peer` is the peer's figure in the same unit, `ratio` ours over it.
 
-    `met` is None where the figure could not be taken, or not as it has to be; `how` then says why.
+    `met` is None where the figure could not be taken or does not prove anything; `how` then says why.
     """
 
     name: str
@@ -39,7 +39,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def entries_table(entries: Sequence[Entry]) -> str:
     """All entries, one line each."""
-    words = {True: "yes", False: "NO", None: "not measured"}
+    words = {True: "yes", False: "NO", None: "open"}
     return table(
         ("figure", "value", "peer", "ratio", "goal", "met"),
         [

@@ -362,3 +362,29 @@ async def test_an_upload_whose_client_left_is_cut_at_the_site(start_front: Start
     async with asyncio.timeout(2):
         await front.origin.gone.wait()
     assert len(got) == 1
+
+
+async def test_a_client_that_pauses_longer_than_a_site_may_is_not_cut(start_front: StartFront) -> None:
+    """While we hold the site back, its silence is our doing."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(
+            b"HTTP/1.1 200 OK\r\n" + OCTETS + b"\r\nContent-Length: %d\r\n\r\n" % (len(PIECE) * PIECES)
+        )
+        for _ in range(PIECES):
+            await exchange.send(PIECE)
+
+    front = await start_front(script, limits={"deadline_seconds": 0.3})
+    async with connected(front.port) as raw:
+        await raw.send(front.request(b"GET", IMAGE_FILE))
+        await asyncio.sleep(1.2)
+        assert len((await raw.answer(wait=20)).body) == len(PIECE) * PIECES
+
+
+async def test_a_body_that_never_comes_is_not_waited_for(start_front: StartFront) -> None:
+    front = await start_front(limits={"deadline_seconds": 0.3})
+    async with connected(front.port) as raw:
+        await raw.send(front.request(b"POST", b"/compute/v2.1/servers", b"Content-Length: 100"))
+        answer = await raw.answer(b"POST")
+        assert answer.status in {400, 408}
+    assert front.origin.seen == []

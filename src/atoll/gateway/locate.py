@@ -146,7 +146,8 @@ class Locator:
         if len(self._sites) == 1:
             return frozenset(self._sites.by_name)
         if (group := self._equivalents.group(ident)) is not None:
-            return frozenset(group.ids)
+            # The id that lists show stands for all of them; another one is a site's own, and means it.
+            return frozenset(name for name, one in group.ids.items() if ident in {group.id, one})
         if resource not in SHARED:
             try:
                 return frozenset({(await self.site_of(call, resource, ident)).name})

@@ -90,7 +90,7 @@ class Placed:
                     f"The {resource.replace('_', ' ')} {ident} is at {', '.join(sorted(sites))} and the "
                     f"{call.match.route.resource.replace('_', ' ') if call.match.route else 'resource'} "
                     f"{call.match.id.decode('latin-1')} at {site.name}: "
-                    "one request cannot join two sites.",
+                    "one request cannot join two sites. Make what belongs together in one availability zone.",
                     resource=resource,
                     id=ident,
                     site=site.name,

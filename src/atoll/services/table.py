@@ -14,6 +14,8 @@ from typing import NamedTuple
 class Kind(Enum):
     """How a route relates to sites; each kind is served by one module of the gateway."""
 
+    __hash__ = object.__hash__  # looked up for every request: Enum's own is not in C
+
     PLACED = "placed"  # lives in one site, under that site's id
     SHARED = "shared"  # one thing in every site, under one id or name
     SUMMED = "summed"  # a figure over sites
@@ -27,6 +29,8 @@ class Kind(Enum):
 
 class Shape(Enum):
     """What a path addresses, from its form: decided once, when the table is read."""
+
+    __hash__ = object.__hash__  # as in Kind
 
     LIST = "list"  # GET of a collection
     CREATE = "create"  # POST to a collection

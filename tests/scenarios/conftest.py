@@ -1,0 +1,96 @@
+"""A user and an administrator of a gateway in front of three sites, and short ways to what tests often do."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.running import Atoll
+
+from atoll.sandbox.simulated import Cloud
+
+SERVERS = "/compute/v2.1/servers"
+UNKNOWN = "99999999-8888-4777-8666-555555555555"
+ZONES = {f"zone{n}": {"site": f"site{n}", "zone": "nova"} for n in (1, 2, 3)}
+
+
+class Client(httpx.AsyncClient):
+    """An ordinary client that keeps its token at hand."""
+
+    @property
+    def token(self) -> str:
+        """Its token."""
+        return self.headers["x-auth-token"]
+
+
+def client_of(atoll: Atoll, token: str) -> Client:
+    """A client with a token; to be used with `async with`."""
+    plain = atoll.client(token)
+    plain.__class__ = Client
+    assert isinstance(plain, Client)
+    return plain
+
+
+@pytest.fixture
+async def user(atoll: Atoll, cloud: Cloud) -> AsyncIterator[Client]:
+    """The user demo."""
+    async with client_of(atoll, cloud.keystone.token()) as client:
+        yield client
+
+
+@pytest.fixture
+async def admin(atoll: Atoll, cloud: Cloud) -> AsyncIterator[Client]:
+    """The administrator."""
+    async with client_of(atoll, cloud.keystone.token("admin")) as client:
+        yield client
+
+
+def server_body(cloud: Cloud, name: str = "vm", **fields: Any) -> dict[str, Any]:
+    """The body of a server create that every site takes."""
+    return {"server": {"name": name, "flavorRef": "42", "imageRef": cloud.sites[0].image_id("cirros"), **fields}}
+
+
+async def boot(client: httpx.AsyncClient, cloud: Cloud, zone: str | None = None, **fields: Any) -> str:
+    """A server, in a zone if one is named; its id."""
+    if zone is not None:
+        fields["availability_zone"] = zone
+    answer = await client.post(SERVERS, json=server_body(cloud, **fields))
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["server"]["id"])
+
+
+def created_anywhere(cloud: Cloud) -> dict[str, int]:
+    """How many servers each site has."""
+    return {site.name: len(site.compute.instances) for site in cloud.sites}
+
+
+def writes(cloud: Cloud) -> list[tuple[str, str, str]]:
+    """What the sites were asked that was no GET: (site, method, target)."""
+    return [
+        (site.name, seen.method, seen.target)
+        for site in cloud.sites
+        for seen in site.listener.seen
+        if seen.method not in {"GET", "HEAD"}
+    ]
+
+
+async def sql(database: Path, statement: str) -> None:
+    """Change the gateway's database behind its back."""
+
+    def run() -> None:
+        connection = sqlite3.connect(database, timeout=5)
+        try:
+            connection.executescript(statement)
+        finally:
+            connection.close()
+
+    await asyncio.to_thread(run)
+
+
+def dumped(value: Any) -> bytes:
+    """JSON as a client might write it, not as ours does."""
+    return json.dumps(value, indent=1, ensure_ascii=True).encode()

@@ -1,0 +1,116 @@
+"""R10: version headers in every form. R11: external events go to the sites of their servers."""
+
+from typing import Any
+
+import pytest
+from tests.running import Atoll
+from tests.scenarios.conftest import SERVERS, UNKNOWN, Client, boot
+
+from atoll.sandbox.simulated import Cloud, Fault
+
+EVENTS = "/compute/v2.1/os-server-external-events"
+
+
+@pytest.mark.parametrize(
+    "said", ["compute 2.60", "compute 2.60, volume 3.0", "volume 3.0, compute 2.60", "COMPUTE 2.60"]
+)
+async def test_a_version_among_those_of_other_services_is_taken(user: Client, cloud: Cloud, said: str) -> None:
+    server = await boot(user, cloud)
+    for path in (SERVERS, f"{SERVERS}/detail", f"{SERVERS}/{server}"):
+        answer = await user.get(path, headers={"OpenStack-API-Version": said})
+        assert answer.status_code == 200
+        assert answer.headers["openstack-api-version"] == "compute 2.60"
+        assert answer.headers["x-openstack-nova-api-version"] == "2.60"
+        assert "OpenStack-API-Version" in answer.headers["vary"]
+
+
+async def test_latest_is_a_number_that_all_sites_have(user: Client, cloud: Cloud, atoll: Atoll) -> None:
+    server = await boot(user, cloud)
+    answer = await user.get(f"{SERVERS}/{server}", headers={"OpenStack-API-Version": "compute latest"})
+    assert answer.status_code == 200
+    lowest = min(site.compute.max_minor for site in cloud.sites)
+    assert answer.headers["openstack-api-version"] == f"compute 2.{lowest}"
+    sent = [
+        value
+        for site in cloud.sites
+        for seen in site.listener.seen
+        for name, value in seen.headers
+        if name == "openstack-api-version"
+    ]
+    assert "compute latest" not in sent
+
+
+@pytest.mark.parametrize("said", ["compute", "compute 2", "compute x.y", "compute 2.60.1", "2.60"])
+async def test_a_malformed_version_is_refused_as_the_service_does(user: Client, cloud: Cloud, said: str) -> None:
+    own = await _at_site(cloud, said)
+    answer = await user.get(f"{SERVERS}/detail", headers={"OpenStack-API-Version": said})
+    assert (answer.status_code, answer.json()) == own
+
+
+async def test_a_version_nobody_has_is_406(user: Client) -> None:
+    answer = await user.get(f"{SERVERS}/detail", headers={"OpenStack-API-Version": "compute 2.9999"})
+    assert answer.status_code == 406
+
+
+async def _at_site(cloud: Cloud, said: str) -> tuple[int, Any]:
+    """What a site alone answers."""
+    import httpx  # noqa: PLC0415
+    from tests.running import TLS  # noqa: PLC0415
+
+    headers = {"X-Auth-Token": cloud.keystone.token(), "OpenStack-API-Version": said}
+    async with httpx.AsyncClient(verify=TLS, headers=headers) as client:
+        answer = await client.get(cloud.sites[0].url + "/compute/v2.1/servers/detail")
+        return answer.status_code, answer.json()
+
+
+def event(server: str, tag: str = "") -> dict[str, Any]:
+    return {"name": "network-changed", "server_uuid": server, "tag": tag}
+
+
+async def test_events_are_split_and_rejoined_in_their_order(user: Client, admin: Client, cloud: Cloud) -> None:
+    first, second, third = [await boot(user, cloud, f"site{number}") for number in (1, 2, 3)]
+    order = [third, first, second, first, third]
+    events = [event(server, str(place)) for place, server in enumerate(order)]
+    answer = await admin.post(EVENTS, json={"events": events})
+    assert answer.status_code == 200
+    assert [(one["server_uuid"], one["tag"]) for one in answer.json()["events"]] == [
+        (one["server_uuid"], one["tag"]) for one in events
+    ]
+    assert {one["code"] for one in answer.json()["events"]} == {200}
+    asked = {
+        site.name: sum(seen.target.endswith("external-events") for seen in site.listener.seen)
+        for site in cloud.sites
+    }
+    assert asked == {"site1": 1, "site2": 1, "site3": 1}
+
+
+async def test_events_that_fare_differently_are_207(user: Client, admin: Client, cloud: Cloud) -> None:
+    first, second = await boot(user, cloud, "site1"), await boot(user, cloud, "site2")
+    answer = await admin.post(EVENTS, json={"events": [event(second), event(UNKNOWN), event(first)]})
+    assert answer.status_code == 207
+    assert [one["code"] for one in answer.json()["events"]] == [200, 404, 200]
+    assert [one["status"] for one in answer.json()["events"]] == ["completed", "failed", "completed"]
+
+
+async def test_events_for_a_site_that_fails_are_named_in_the_answer(
+    user: Client, admin: Client, cloud: Cloud
+) -> None:
+    first, second = await boot(user, cloud, "site1"), await boot(user, cloud, "site2")
+    cloud.site("site2").faults.add(Fault("reset", service="compute", method="POST"))
+    answer = await admin.post(EVENTS, json={"events": [event(second), event(first)]})
+    assert answer.status_code == 207
+    codes = [one["code"] for one in answer.json()["events"]]
+    assert codes[0] >= 500
+    assert codes[1] == 200
+
+
+async def test_events_for_servers_of_nobody_are_refused_as_nova_does(admin: Client) -> None:
+    answer = await admin.post(EVENTS, json={"events": [event(UNKNOWN)]})
+    assert answer.status_code in {404, 207}
+    assert (await admin.post(EVENTS, json={"events": "x"})).status_code in {400, 207, 200}
+
+
+async def test_events_are_the_administrators(user: Client, cloud: Cloud) -> None:
+    server = await boot(user, cloud, "site2")
+    answer = await user.post(EVENTS, json={"events": [event(server)]})
+    assert answer.status_code == 403

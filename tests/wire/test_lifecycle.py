@@ -1,0 +1,214 @@
+"""A process from its start to its end: TLS, what operators look at, draining, several workers."""
+
+import asyncio
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.conftest import StartAtoll
+from tests.origin import Exchange, ok
+from tests.raw import Cut, Raw, connected
+from tests.running import configured, sites_of, toml
+from tests.wire.conftest import SERVER, StartFront
+
+from atoll.gateway.serve import sockets
+from atoll.sandbox.simulated import Cloud
+
+STARTUP_SECONDS = 20.0
+
+
+async def _at_origin(seen: list[Any]) -> None:
+    async with asyncio.timeout(2):
+        while not seen:
+            await asyncio.sleep(0.005)
+
+
+async def test_draining_finishes_what_is_under_way(start_front: StartFront, log_lines: list[Any]) -> None:
+    release = asyncio.Event()
+
+    async def slow(exchange: Exchange) -> None:
+        await release.wait()
+        await ok(exchange)
+
+    front = await start_front(slow)
+    async with connected(front.port) as busy, connected(front.port) as idle, connected(front.port) as kept:
+        front.origin.script = ok
+        assert (await kept.ask(front.request(b"GET", SERVER))).status == 200
+        front.origin.seen.clear()
+        front.origin.script = slow
+        await busy.send(front.request(b"GET", SERVER))
+        await _at_origin(front.origin.seen)
+        front.atoll.stop.set()
+        assert await idle.ended(wait=1) == b""
+        assert await kept.ended(wait=1) == b""
+        with pytest.raises(OSError, match=r".*"):
+            await Raw.open(front.port)
+        assert not front.atoll.task.done()
+        release.set()
+        answer = await busy.answer()
+        assert (answer.status, answer.header(b"connection")) == (200, b"close")
+        await busy.ended()
+    await front.atoll.end()
+    assert "drain_cut" not in [line["event"] for line in log_lines]
+
+
+async def test_draining_ends_when_its_time_is_up(start_front: StartFront, log_lines: list[Any]) -> None:
+    async def silent(exchange: Exchange) -> None:
+        await exchange.reader.read()
+
+    front = await start_front(silent, gateway={"drain_seconds": 0.1})
+    async with connected(front.port) as raw:
+        await raw.send(front.request(b"POST", SERVER + b"/action", body=b"{}"))
+        await _at_origin(front.origin.seen)
+        front.atoll.stop.set()
+        with pytest.raises(Cut):
+            await raw.answer(b"POST")
+    await front.atoll.end()
+    assert "drain_cut" in [line["event"] for line in log_lines]
+
+
+def _certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate of our own for 127.0.0.1."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+             "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+             "-keyout", str(key), "-out", str(cert)]  # fmt: skip
+    subprocess.run(words, check=True, capture_output=True)  # noqa: S603 - the words above
+    key.chmod(0o600)
+    return cert, key
+
+
+async def test_tls(start_atoll: StartAtoll, cloud: Cloud, tmp_path: Path) -> None:
+    cert, key = await asyncio.to_thread(_certificate, tmp_path)
+    atoll = await start_atoll(
+        cloud.keystone.auth_url,
+        sites_of(cloud),
+        gateway={"tls": {"cert_file": str(cert), "key_file": str(key)}},
+    )
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.load_verify_locations(cert)
+    token = cloud.keystone.token().encode()
+    async with connected(atoll.port, trusting) as raw:
+        answer = await raw.ask(
+            b"GET /compute/v2.1/servers HTTP/1.1\r\nHost: x\r\nX-Auth-Token: %b\r\n\r\n" % token
+        )
+        assert (answer.status, json.loads(answer.body)) == (200, {"servers": []})
+    async with connected(atoll.port) as plain:
+        await plain.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"200" not in await plain.ended()
+    trusting.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with connected(atoll.port, trusting) as older:
+        assert (await older.ask(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).status == 200
+
+
+async def test_what_operators_look_at(start_atoll: StartAtoll, cloud: Cloud) -> None:
+    atoll = await start_atoll(cloud.keystone.auth_url, sites_of(cloud))
+    await atoll.settled()
+    async with atoll.client() as client:
+        assert (await client.get("/healthz")).text == "ok\n"
+        assert (await client.get("/readyz")).status_code == 200
+        async with atoll.client(cloud.keystone.token()) as user:
+            assert (await user.get("/compute/v2.1/servers")).status_code == 200
+        text = await atoll.metrics()
+        assert 'route="servers",service="compute",status="200"' in text
+        assert 'atoll_site_request_duration_seconds_count{service="compute",site="site2",status="200"}' in text
+        assert (await client.post("/healthz")).status_code == 405
+        assert (await client.get("/nothing")).status_code == 404
+        assert (await client.get("/atoll/v1/sites")).status_code == 401
+
+
+async def test_not_ready_without_a_site_but_alive(start_atoll: StartAtoll, cloud: Cloud) -> None:
+    atoll = await start_atoll(cloud.keystone.auth_url, sites_of(cloud, "site1"))
+    await atoll.settled()
+    site = cloud.sites[0]
+    site.refuse()
+    token = cloud.keystone.token()
+    async with atoll.client(token) as client:
+        for service in ("compute/v2.1/servers", "block-storage/v3/volumes", "image/v2/images", "network/v2.0/networks"):
+            for _ in range(4):
+                assert (await client.get(f"/{service}")).status_code == 503
+        answer = await client.get("/readyz")
+        assert (answer.status_code, "no site" in answer.text) == (503, True)
+        assert (await client.get("/healthz")).status_code == 200
+
+
+def _free_port() -> int:
+    (bound,) = sockets(["127.0.0.1:0"], shared=False)
+    port = int(bound.getsockname()[1])
+    bound.close()
+    return port
+
+
+def _config_file(cloud: Cloud, database: Path, folder: Path, port: int, **gateway: Any) -> Path:
+    """The file that `atoll serve` reads."""
+    tables = {
+        "gateway": {
+            "listen": f"127.0.0.1:{port}",
+            "public_url": f"http://127.0.0.1:{port}",
+            "access_log": "none",
+            **gateway,
+        },
+        "identity": {"auth_url": cloud.keystone.auth_url},
+        "store": {"url": f"sqlite:///{database}"},
+        "sites": sites_of(cloud),
+    }
+    configured(cloud.keystone.auth_url, sites_of(cloud), database, port, {})
+    path = folder / "atoll.toml"
+    path.write_text(toml(tables))
+    path.chmod(0o600)
+    return path
+
+
+async def _answering(port: int, process: asyncio.subprocess.Process) -> None:
+    async with asyncio.timeout(STARTUP_SECONDS):
+        while process.returncode is None:
+            try:
+                async with connected(port) as raw:
+                    if (await raw.ask(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).status == 200:
+                        return
+            except (OSError, Cut):
+                await asyncio.sleep(0.05)
+    pytest.fail("it did not start")
+
+
+async def test_two_workers_serve_one_address_and_end_together(
+    cloud: Cloud, database: Path, tmp_path: Path
+) -> None:
+    port = _free_port()
+    path = _config_file(cloud, database, tmp_path, port, workers=2)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "atoll.cli", "serve", "--config", str(path),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    try:
+        await _answering(port, process)
+        request = b"GET /compute/v2.1/servers HTTP/1.1\r\nHost: x\r\nX-Auth-Token: %b\r\n\r\n" % (
+            cloud.keystone.token().encode()
+        )
+        statuses = set()
+        for _ in range(10):
+            async with connected(port) as raw:
+                statuses.add((await raw.ask(request)).status)
+        assert statuses == {200}
+        process.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        assert process.stdout is not None
+        async with asyncio.timeout(10):
+            said = await process.stdout.read()
+            assert await process.wait() == 0
+        assert time.monotonic() - started < 8
+        assert said.count(b'"serving"') == 2, said
+        assert said.count(b'"stopped"') == 2
+        assert b"Traceback" not in said
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
