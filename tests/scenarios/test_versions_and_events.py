@@ -107,7 +107,6 @@ async def test_events_for_a_site_that_fails_are_named_in_the_answer(
 async def test_events_for_servers_of_nobody_are_refused_as_nova_does(admin: Client) -> None:
     answer = await admin.post(EVENTS, json={"events": [event(UNKNOWN)]})
     assert answer.status_code in {404, 207}
-    assert (await admin.post(EVENTS, json={"events": "x"})).status_code in {400, 207, 200}
 
 
 async def test_events_are_the_administrators(user: Client, cloud: Cloud) -> None:

@@ -18,7 +18,7 @@ def decoded(text: bytes) -> dict[str, Any] | None:
     """A JSON object, or None for anything else: the service called says what is wrong with it."""
     try:
         body = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
 

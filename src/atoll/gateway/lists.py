@@ -162,8 +162,8 @@ class Lists:
             for name, items, more in await self._ask(listing, needs):
                 if items is None:
                     walk.fail(name, _reason(listing, name))
-                else:
-                    walk.feed(name, items, more=more)
+                elif not self._legible(listing, name, walk.feed, name, items, more=more):
+                    walk.fail(name, _reason(listing, name))
         if not listing.first:
             return None
         page = walk.page()
@@ -180,7 +180,7 @@ class Lists:
         while needs:
             further = []
             for name, items, more in await self._ask(listing, needs):
-                if items is None:
+                if items is None or not self._legible(listing, name, list, map(listing.describe, items)):
                     continue
                 lists.setdefault(name, []).extend(items)
                 if more and items:
@@ -225,6 +225,22 @@ class Lists:
                 continue
             came.append((name, items, more))
         return came
+
+    @staticmethod
+    def _legible(
+        listing: _Listing, name: str, take: Callable[..., object], *given: object, **more: object
+    ) -> bool:
+        """Whether a site's items could be read by what takes them in; else the site is missing."""
+        try:
+            take(*given, **more)
+        except (msgspec.MsgspecError, UnicodeDecodeError, LookupError, TypeError) as error:
+            log.warning("items_not_read", site=name, reason=str(error)[:256])
+            listing.failed[name] = BadSiteAnswer(
+                f"The site {name} answered what are no {listing.resource.plural}.", site=name
+            )
+            listing.first.pop(name, None)
+            return False
+        return True
 
     def _site_query(self, listing: _Listing, site: Site, need: Need) -> bytes:
         query = listing.query

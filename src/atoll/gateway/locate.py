@@ -132,16 +132,21 @@ class Locator:
         away = gathered.missing()
         for name, answer in gathered.answered.items():
             if answer.status == 200:
-                found[name] = answer
+                if shows(resource, ident, answer.text):
+                    found[name] = answer
+                else:
+                    away[name] = f"it answered what is not that {_words(resource)}"
             elif answer.status not in {400, 404, 410}:
                 away[name] = f"it answered {answer.status}"
         return found, away
 
-    async def having(self, call: Call, resource: str, ident: str) -> frozenset[str]:
+    async def having(
+        self, call: Call, resource: str, ident: str, *, perhaps: bool = False
+    ) -> frozenset[str]:
         """The names of the sites that have a shared thing (image, flavor), or the one of a placed thing.
 
-        An empty answer means that every site was asked. Raises SiteUnavailable when no site that answered
-        has it and another did not answer.
+        With `perhaps` also those that did not answer when others had it. An empty answer means that every site
+        was asked. Raises SiteUnavailable when no site that answered has it and another did not answer.
         """
         if len(self._sites) == 1:
             return frozenset(self._sites.by_name)
@@ -165,7 +170,7 @@ class Locator:
                 self._presence[key] = known
         if not known.sites and known.away:
             raise missing(resource, ident, dict.fromkeys(known.away, "it did not answer"))
-        return known.sites
+        return known.sites | known.away if perhaps else known.sites
 
     async def named(self, call: Call, resource: str, name: str) -> frozenset[str]:
         """The sites where a thing of that name is, for the few bodies that name by name (security groups)."""
@@ -205,6 +210,26 @@ def show_target(call: Call, resource: str, ident: str) -> tuple[str, bytes]:
     project = f"/{call.caller.project_id}" if service.service_type == "block-storage" else ""
     path = f"/{service.versions[0]}{project}/{one.path}/{quote(ident, safe='')}"
     return service.service_type, path.encode()
+
+
+def shows(resource: str, ident: str, text: bytes) -> bool:
+    """Whether an answer shows the very thing that was asked for, by its id or (volume types) its name.
+
+    A wrong endpoint answers 200 too: with a web page, a version document, somebody else's resource.
+    """
+    one = SERVICES[HOMES[resource]].by_name[resource]
+    try:
+        content = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        shown = msgspec.json.decode(content.get(one.envelope, msgspec.Raw(text)), type=_Shown)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    wanted = ident.replace("-", "").lower()
+    return wanted in {str(value).replace("-", "").lower() for value in (shown.id, shown.name)}
+
+
+class _Shown(msgspec.Struct):
+    id: str | int | None = None
+    name: str | None = None
 
 
 def _count(site: str, answer: SiteAnswer, plural: str) -> int:

@@ -223,7 +223,7 @@ class Placed:
             return frozenset()
         if resource == "security_group" and not bodies.is_id(ident):
             return await locator.named(call, resource, ident)
-        return await locator.having(call, resource, ident)
+        return await locator.having(call, resource, ident, perhaps=True)
 
     async def _learn(self, call: Call, resource: Resource, site: Site, answer: SiteAnswer) -> None:
         """Remember where the new things are. A failure here must not lose them: a search finds them."""

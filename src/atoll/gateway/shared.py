@@ -7,6 +7,7 @@
 Lists are in `lists`.
 """
 
+import contextlib
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from urllib.parse import quote
 import msgspec
 import structlog
 
-from atoll.core.errors import AtollError, SiteUnavailable
+from atoll.core.errors import AtollError, SiteTimeout, SiteUnavailable
 from atoll.core.spans import find, splice
 from atoll.gateway import bodies
 from atoll.gateway.call import Call
@@ -33,8 +34,15 @@ IN_ONE_SITE = frozenset({"image"})
 
 @dataclass(frozen=True, slots=True)
 class _Made:
+    """What a site made. `proof` occurs in it and in nothing that anybody else has made (b"": nothing such)."""
+
     site: Site
     answer: SiteAnswer
+    proof: bytes = b""
+
+    def ident(self, resource: str) -> str:
+        """Its id, or what it has in place of one."""
+        return _identity_of(self.answer.text, "name" if resource == "keypair" else "id")
 
 
 class Shared:
@@ -151,7 +159,8 @@ class Shared:
             return
         if body is None:
             sites = sites[:1]  # one site says what is wrong with it
-        elif route.resource == "flavor":
+        given = text
+        if body is not None and route.resource == "flavor":
             text = _with_flavor_id(text)
         self._require_all(call, route.resource, sites)
         # The first alone: it refuses for all, or generates what the others import.
@@ -160,7 +169,8 @@ class Shared:
         if answer.status < 300 and len(sites) > 1:
             if route.resource == "keypair":
                 text = _with_public_key(text, answer.text)
-            made = await self._at_the_others(call, made[0], sites[1:], text)
+            first = _Made(sites[0], answer, _proof(given, text))
+            made = await self._at_the_others(call, first, sites[1:], text)
         last = made[-1]
         self._parts.forward.answer(call, self._parts.endpoint(last.site, call), last.answer)
 
@@ -189,6 +199,8 @@ class Shared:
         if not refused and not gathered.failed:
             return [*answered, first]
         await self._undo(call, [first, *(one for one in answered if one.answer.status < 300)])
+        lost = [by_name[name] for name, error in gathered.failed.items() if isinstance(error, SiteTimeout)]
+        await self._undo_unknown(call, first, lost)
         if gathered.failed:
             raise next(iter(gathered.failed.values()))
         return refused
@@ -204,7 +216,7 @@ class Shared:
         parts = self._parts
         resource = call.match.route.resource if call.match.route is not None else ""
         for one in made:
-            ident = _identity_of(one.answer.text, "name" if resource == "keypair" else "id")
+            ident = one.ident(resource)
             path = call.path.rstrip(b"/") + b"/" + quote(ident, safe="").encode()
             try:
                 undone = await parts.forward.ask(call, parts.endpoint(one.site, call), b"DELETE", path)
@@ -214,6 +226,26 @@ class Shared:
                 )
             else:
                 log.info("undone", request_id=call.id, site=one.site.name, id=ident, status=undone.status)
+
+    async def _undo_unknown(self, call: Call, first: _Made, sites: Sequence[Site]) -> None:
+        """Take back what a site may have made although its answer was lost.
+
+        Only what is provably ours: the key that the first site generated, the flavor under an id of our making.
+        """
+        resource = call.match.route.resource if call.match.route is not None else ""
+        for site in sites:
+            proof = first.proof
+            found = None
+            if proof:
+                path = call.path.rstrip(b"/") + b"/" + quote(first.ident(resource), safe="").encode()
+                with contextlib.suppress(AtollError):
+                    found = await self._parts.forward.ask(
+                        call, self._parts.endpoint(site, call), b"GET", path
+                    )
+            if found is not None and found.status == 200 and proof in found.text:
+                await self._undo(call, [_Made(site, found)])
+            elif found is None or found.status != 404:
+                log.error("outcome_unknown", request_id=call.id, site=site.name, resource=resource)
 
     async def _create_in_one(self, call: Call, text: bytes, body: dict[str, object] | None) -> None:
         """An image: chosen like a placed thing, under an id that is free at every site."""
@@ -257,6 +289,16 @@ def _with_public_key(text: bytes, answer: bytes) -> bytes:
         inside = b'"public_key": %b, ' % msgspec.json.encode(public_key)
         return splice(text, [((start + 1, start + 1), inside)])
     return text
+
+
+def _proof(given: bytes, sent: bytes) -> bytes:
+    """What was put into a body on its way: an id or a key that nobody else has."""
+    if given == sent:
+        return b""
+    for path in (("flavor", "id"), ("keypair", "public_key")):
+        for start, end in find(sent, path):
+            return sent[start:end].strip(b'"')
+    return b""
 
 
 def _identity_of(text: bytes, key: str) -> str:

@@ -4,12 +4,12 @@ Totals add up, per-object limits take the minimum, -1 anywhere gives -1. A figur
 figure: 503 naming it, unless the client allows partial answers. `?atoll_site=NAME` gives one site's share.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from atoll.core.errors import BadSiteAnswer
+from atoll.core.errors import BadRequest, BadSiteAnswer
 from atoll.core.sums import combine, divided
 from atoll.gateway import bodies
 from atoll.gateway.call import Call
@@ -41,15 +41,27 @@ class Summed:
         answers = await self._ask(call, sites, text)
         first_site, first = next(iter(answers.items()))
         endpoint = parts.endpoint(parts.sites.by_name[first_site], call)
-        refused = {name: one for name, one in answers.items() if one.status >= 300}
+        refused = {name: one for name, one in answers.items() if one.status >= 400}
         if refused:
             name, answer = next(iter(refused.items()))
             parts.forward.answer(call, parts.endpoint(parts.sites.by_name[name], call), answer)
         elif method == b"DELETE" or not first.text:
             parts.forward.answer(call, endpoint, first)
         else:
-            summed = combine([_decoded(name, one.text) for name, one in answers.items()])
+            shares = {name: _decoded(name, one) for name, one in answers.items()}
+            self._require_alike(call, shares)
+            summed = combine(list(shares.values()))
             parts.forward.answer(call, endpoint, first, msgspec.json.encode(summed))
+
+    @staticmethod
+    def _require_alike(call: Call, shares: Mapping[str, Mapping[str, Any]]) -> None:
+        """Raise BadSiteAnswer for a site that answers other figures: what it lacks would be taken for zero."""
+        envelope = call.match.route.resource if call.match.route is not None else ""
+        lacking = [site for site, share in shares.items() if envelope not in share]
+        if lacking and len(lacking) < len(shares):
+            raise BadSiteAnswer(
+                f"The site {lacking[0]} answered what are not the figures asked for.", site=lacking[0]
+            )
 
     def _asked(self, call: Call) -> Sequence[Site]:
         """All sites, or the one whose share is asked for."""
@@ -59,7 +71,9 @@ class Summed:
             if part.startswith(SHARE):
                 call.request.query = b"&".join(one for one in query.split(b"&") if one != part)
                 wanted = part[len(SHARE) :].decode("latin-1")
-                return [site for site in sites if site.name == wanted] or sites
+                if not (chosen := [site for site in sites if site.name == wanted]):
+                    raise BadRequest(f"There is no site {wanted} with this service.")
+                return chosen
         return sites
 
     async def _ask(self, call: Call, sites: Sequence[Site], text: bytes | None) -> dict[str, SiteAnswer]:
@@ -85,8 +99,12 @@ class Summed:
         return gathered.answered
 
 
-def _decoded(site: str, text: bytes) -> Any:
+def _decoded(site: str, answer: SiteAnswer) -> Mapping[str, Any]:
+    """A site's figures. Raises BadSiteAnswer for what is no answer of the API."""
     try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+        share = msgspec.json.decode(answer.text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadSiteAnswer(f"The site {site} answered what is not JSON.", site=site) from error
+    if answer.status >= 300 or not isinstance(share, dict):
+        raise BadSiteAnswer(f"The site {site} answered what are no figures.", site=site)
+    return share

@@ -1,0 +1,206 @@
+"""Locations are a cache: lost, failing (R13) or contradicting each other, no resource is lost with them."""
+
+import asyncio
+import copy
+from typing import Any
+
+import pytest
+from tests.conftest import StartAtoll
+from tests.running import Atoll, sites_of
+from tests.scenarios.conftest import SERVERS, Client, boot, client_of, created_anywhere, sql, writes
+
+from atoll.sandbox.simulated import Cloud, Fault
+
+BROKEN = "DROP TABLE locations; DROP TABLE cursors; DROP TABLE conflicts;"
+
+
+async def restarted(start_atoll: StartAtoll, cloud: Cloud, atoll: Atoll) -> Atoll:
+    """Another process on the same database."""
+    await atoll.end()
+    again = await start_atoll(cloud.keystone.auth_url, sites_of(cloud))
+    await again.settled()
+    return again
+
+
+async def test_with_the_table_lost_everything_is_found_by_search(
+    start_atoll: StartAtoll, cloud: Cloud, atoll: Atoll, user: Client
+) -> None:
+    servers = [await boot(user, cloud, f"site{number}") for number in (1, 2, 3)]
+    volume = await user.post("/block-storage/v3/volumes", json={"volume": {"size": 1, "availability_zone": "site3"}})
+    network = await user.post("/network/v2.0/networks", json={"network": {"name": "n"}})
+    paths = [f"{SERVERS}/{one}" for one in servers]
+    paths.append(f"/block-storage/v3/volumes/{volume.json()['volume']['id']}")
+    paths.append(f"/network/v2.0/networks/{network.json()['network']['id']}")
+    await atoll.end()
+    await sql(atoll.database, "DELETE FROM locations; DELETE FROM cursors; DELETE FROM conflicts;")
+    again = await restarted(start_atoll, cloud, atoll)
+    async with client_of(again, cloud.keystone.token()) as client:
+        for path in paths:
+            assert (await client.get(path)).status_code == 200, path
+        searches = sum(paths[0].rpartition("/")[2] in seen.target for site in cloud.sites for seen in site.listener.seen)
+        assert (await client.get(paths[0])).status_code == 200
+        after = sum(paths[0].rpartition("/")[2] in seen.target for site in cloud.sites for seen in site.listener.seen)
+        assert after == searches + 1, "what was found is remembered"
+        assert (await client.delete(paths[1])).status_code == 204
+
+
+async def test_another_process_needs_no_search(start_atoll: StartAtoll, cloud: Cloud, atoll: Atoll, user: Client) -> None:
+    server = await boot(user, cloud, "site2")
+    again = await restarted(start_atoll, cloud, atoll)
+    for site in cloud.sites:
+        site.listener.seen.clear()
+    async with client_of(again, cloud.keystone.token()) as client:
+        assert (await client.get(f"{SERVERS}/{server}")).status_code == 200
+    asked = [site.name for site in cloud.sites for seen in site.listener.seen if server in seen.target]
+    assert asked == ["site2"]
+
+
+async def test_a_create_whose_record_fails_is_answered_and_found(
+    start_atoll: StartAtoll, cloud: Cloud, atoll: Atoll, user: Client, log_lines: list[Any]
+) -> None:
+    """R13: the server is there, so the client is told of it; a log line says what is not on record."""
+    await sql(atoll.database, BROKEN)
+    server = await boot(user, cloud, "site2")
+    assert (await user.get(f"{SERVERS}/{server}")).status_code == 200
+    told = [line for line in log_lines if line["event"] == "location_not_recorded"]
+    assert [(line["id"], line["site"]) for line in told] == [(server, "site2")]
+    # Lists, and things that this process never saw, without a store: the sites are asked.
+    site = cloud.site("site3")
+    site.bulk(iter([1_700_000_000]))
+    behind = (await user.get(f"{SERVERS}/detail")).json()["servers"]
+    assert {one["id"] for one in behind} >= {server}
+    assert len(behind) == 2
+    del start_atoll
+
+
+async def test_what_is_made_behind_our_back_is_there_at_once(user: Client, cloud: Cloud) -> None:
+    assert (await user.get(SERVERS)).json()["servers"] == []
+    site = cloud.site("site2")
+    site.bulk(iter([1_700_000_000]))
+    (instance,) = _all(site)
+    assert (await user.get(f"{SERVERS}/{instance.id}")).status_code == 200
+    assert [one["id"] for one in (await user.get(SERVERS)).json()["servers"]] == [instance.id]
+
+
+def _all(site: Any) -> list[Any]:
+    """Every server of a site."""
+    return [one for one in site.compute.instances._all.values() if one.gone is None]  # noqa: SLF001 - no other way
+
+
+@pytest.fixture
+async def claimed_twice(cloud: Cloud) -> str:
+    """A server id that two sites claim."""
+    cloud.site("site1").bulk(iter([1_700_000_000]))
+    (instance,) = _all(cloud.site("site1"))
+    cloud.site("site3").compute.instances.add(copy.copy(instance))
+    return str(instance.id)
+
+
+async def test_two_sites_claim_one_id_found_by_search(user: Client, cloud: Cloud, claimed_twice: str) -> None:
+    path = f"{SERVERS}/{claimed_twice}"
+    assert (await user.get(path)).status_code == 200
+    await _refused_writes(user, cloud, path)
+
+
+async def test_two_sites_claim_one_id_seen_in_a_list(user: Client, cloud: Cloud, claimed_twice: str) -> None:
+    assert (await user.get(SERVERS)).status_code == 200
+    await asyncio.sleep(0.15)  # what lists show is written a little later
+    await _refused_writes(user, cloud, f"{SERVERS}/{claimed_twice}")
+
+
+async def test_two_sites_claim_one_id_nobody_looked_before(user: Client, cloud: Cloud, claimed_twice: str) -> None:
+    await _refused_writes(user, cloud, f"{SERVERS}/{claimed_twice}")
+
+
+async def _refused_writes(user: Client, cloud: Cloud, path: str) -> None:
+    """No write hits one of them by chance; the answer names both."""
+    for answer in (
+        await user.delete(path),
+        await user.put(path, json={"server": {"name": "x"}}),
+        await user.post(f"{path}/action", json={"os-stop": None}),
+    ):
+        assert answer.status_code == 409, answer.text
+        assert "site1" in answer.text
+        assert "site3" in answer.text
+    assert writes(cloud) == []
+
+
+async def test_a_deleted_server_is_404_to_whoever_polls(user: Client, cloud: Cloud) -> None:
+    server = await boot(user, cloud, "site2")
+    assert (await user.delete(f"{SERVERS}/{server}")).status_code == 204
+    for site in cloud.sites:
+        site.listener.seen.clear()
+    for _ in range(3):
+        assert (await user.get(f"{SERVERS}/{server}")).status_code == 404
+    assert [site.name for site in cloud.sites for _ in site.listener.seen] == ["site2"] * 3, "no search"
+
+
+async def test_what_is_nowhere_is_not_searched_for_again_at_once(user: Client, cloud: Cloud) -> None:
+    path = f"{SERVERS}/01234567-89ab-4cde-8f01-23456789abcd"
+    assert (await user.get(path)).status_code == 404
+    asked = sum(len(site.listener.seen) for site in cloud.sites)
+    assert (await user.get(path)).status_code == 404
+    assert sum(len(site.listener.seen) for site in cloud.sites) <= asked + 1
+    assert (await user.get(f"{SERVERS}/not-an-id")).status_code == 404
+
+
+async def test_a_flavor_is_made_at_every_site_or_at_none(admin: Client, cloud: Cloud) -> None:
+    body = {"flavor": {"name": "m1.odd", "ram": 64, "vcpus": 1, "disk": 1, "id": "odd"}}
+    made = await admin.post("/compute/v2.1/flavors", json=body)
+    assert made.status_code == 200
+    assert all("odd" in site.compute.flavors for site in cloud.sites)
+    body["flavor"] |= {"id": "odd2", "name": "m1.odd2"}
+    cloud.site("site3").faults.add(Fault("status", status=403, service="compute", method="POST", count=1))
+    refused = await admin.post("/compute/v2.1/flavors", json=body)
+    assert refused.status_code == 403
+    assert [site.name for site in cloud.sites if "odd2" in site.compute.flavors] == []
+
+
+async def test_a_flavor_that_one_site_has_already_is_made_nowhere(admin: Client, cloud: Cloud) -> None:
+    fields = {"name": "m1.there", "ram": 64, "vcpus": 1, "disk": 1, "id": "there"}
+    cloud.site("site2").compute.flavor_api.seed("there", "m1.there", 64, 1)
+    answer = await admin.post("/compute/v2.1/flavors", json={"flavor": fields})
+    assert answer.status_code == 409
+    assert [site.name for site in cloud.sites if "there" in site.compute.flavors] == ["site2"], (
+        "what was there before is not undone"
+    )
+
+
+async def test_a_keypair_is_undone_when_a_site_breaks_off(user: Client, cloud: Cloud) -> None:
+    cloud.site("site2").faults.add(Fault("reset", service="compute", method="POST", count=1))
+    answer = await user.post("/compute/v2.1/os-keypairs", json={"keypair": {"name": "k"}})
+    assert answer.status_code in {503, 504}
+    assert "site2" in answer.text
+    assert [site.name for site in cloud.sites if site.compute.keypairs] == []
+
+
+async def test_a_keypair_made_where_the_answer_was_lost_is_undone_too(user: Client, cloud: Cloud) -> None:
+    """The site did it and died before it said so: nothing half-done is left behind."""
+    cloud.site("site2").faults.add(Fault("die_after_commit", service="compute", method="POST", count=1))
+    answer = await user.post("/compute/v2.1/os-keypairs", json={"keypair": {"name": "k"}})
+    assert answer.status_code in {503, 504}
+    assert [site.name for site in cloud.sites if site.compute.keypairs] == []
+
+
+async def test_nothing_shared_is_made_while_a_site_is_away(user: Client, admin: Client, cloud: Cloud) -> None:
+    cloud.site("site3").refuse()
+    for _ in range(4):
+        await user.get(SERVERS)
+    for client, path, body in (
+        (user, "os-keypairs", {"keypair": {"name": "k"}}),
+        (admin, "flavors", {"flavor": {"name": "f", "ram": 64, "vcpus": 1, "disk": 1}}),
+    ):
+        answer = await client.post(f"/compute/v2.1/{path}", json=body)
+        assert answer.status_code == 503
+        assert "site3" in answer.text
+    assert writes(cloud) == []
+    assert created_anywhere(cloud) == {"site1": 0, "site2": 0, "site3": 0}
+
+
+async def test_a_generated_key_is_the_same_at_every_site(user: Client, cloud: Cloud) -> None:
+    answer = await user.post("/compute/v2.1/os-keypairs", json={"keypair": {"name": "k"}})
+    assert answer.status_code in {200, 201}
+    assert "private_key" in answer.json()["keypair"]
+    prints = {key["fingerprint"] for site in cloud.sites for key in site.compute.keypairs.values()}
+    assert len(prints) == 1
+    assert [len(site.compute.keypairs) for site in cloud.sites] == [1, 1, 1]
