@@ -1,4 +1,4 @@
-"""What every test has: no network in `unit`, only 127.0.0.1 in `wire` and `scenarios`, and a gateway to talk to.
+"""What tests have: no network in `unit`, only 127.0.0.1 in `wire` and `scenarios`, and a gateway to talk to.
 
 A gateway with its sites takes about 20 ms to start, so each test has its own and leaves nothing behind.
 """
@@ -68,7 +68,7 @@ async def cloud() -> AsyncIterator[Cloud]:
 
 @pytest.fixture
 async def start_atoll(database: Path, log_lines: list[Any]) -> AsyncIterator[StartAtoll]:
-    """Starts a gateway: `await start_atoll(auth_url, sites, limits={...}, ...)`, ended with the test."""
+    """Start gateways: called with auth_url, sites and tables of settings; ended with the test."""
     async with AsyncExitStack() as stack:
 
         async def start(auth_url: str, sites: Settings, **tables: Settings) -> Atoll:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,13 @@ Settings = Mapping[str, Any]
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 STOP_SECONDS = 10.0
 SETTLE_SECONDS = 5.0
+
+
+async def until(look: Callable[[], object], seconds: float = 3.0) -> None:
+    """Wait until `look` gives something true. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not look():  # noqa: ASYNC110 - what is waited for is in other code
+            await asyncio.sleep(0.005)
 
 
 @dataclass(slots=True)
@@ -48,8 +55,17 @@ class Atoll:
     async def settled(self) -> None:
         """Wait until the sites have been looked at once: until then their versions are not known."""
         async with asyncio.timeout(SETTLE_SECONDS):
-            while "site_versions" not in await self.metrics():
+            while not self._known_versions(await self.metrics()):  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.005)
+
+    def _known_versions(self, metrics: str) -> bool:
+        """Whether every site's compute service has said which versions it has."""
+        said = [line for line in metrics.splitlines() if line.startswith("atoll_site_versions{")]
+        return all(
+            any(f'service="compute",site="{name}"' in line for line in said)
+            for name, site in self.config.sites.items()
+            if "compute" in site.endpoints
+        )
 
     async def metrics(self) -> str:
         """What Prometheus would read."""

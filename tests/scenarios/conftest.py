@@ -11,7 +11,7 @@ import httpx
 import pytest
 from tests.running import Atoll
 
-from atoll.sandbox.simulated import Cloud
+from atoll.sandbox.simulated import Cloud, Site
 
 SERVERS = "/compute/v2.1/servers"
 UNKNOWN = "99999999-8888-4777-8666-555555555555"
@@ -51,7 +51,9 @@ async def admin(atoll: Atoll, cloud: Cloud) -> AsyncIterator[Client]:
 
 def server_body(cloud: Cloud, name: str = "vm", **fields: Any) -> dict[str, Any]:
     """The body of a server create that every site takes."""
-    return {"server": {"name": name, "flavorRef": "42", "imageRef": cloud.sites[0].image_id("cirros"), **fields}}
+    return {
+        "server": {"name": name, "flavorRef": "42", "imageRef": cloud.sites[0].image_id("cirros"), **fields}
+    }
 
 
 async def boot(client: httpx.AsyncClient, cloud: Cloud, zone: str | None = None, **fields: Any) -> str:
@@ -66,6 +68,11 @@ async def boot(client: httpx.AsyncClient, cloud: Cloud, zone: str | None = None,
 def created_anywhere(cloud: Cloud) -> dict[str, int]:
     """How many servers each site has."""
     return {site.name: len(site.compute.instances) for site in cloud.sites}
+
+
+def instances_of(site: Site) -> list[Any]:
+    """The servers of a site, newest first."""
+    return site.compute.instances.sorted(None, [("created_at", "desc")])
 
 
 def writes(cloud: Cloud) -> list[tuple[str, str, str]]:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from tests.conftest import StartAtoll
 from tests.running import Atoll, sites_of
-from tests.scenarios.conftest import SERVERS, Client, boot, client_of, created_anywhere, sql, writes
+from tests.scenarios.conftest import SERVERS, Client, boot, client_of, instances_of, sql, writes
 
-from atoll.sandbox.simulated import Cloud, Fault
+from atoll.sandbox.simulated import Cloud
 
 BROKEN = "DROP TABLE locations; DROP TABLE cursors; DROP TABLE conflicts;"
 
@@ -26,7 +26,9 @@ async def test_with_the_table_lost_everything_is_found_by_search(
     start_atoll: StartAtoll, cloud: Cloud, atoll: Atoll, user: Client
 ) -> None:
     servers = [await boot(user, cloud, f"site{number}") for number in (1, 2, 3)]
-    volume = await user.post("/block-storage/v3/volumes", json={"volume": {"size": 1, "availability_zone": "site3"}})
+    volume = await user.post(
+        "/block-storage/v3/volumes", json={"volume": {"size": 1, "availability_zone": "site3"}}
+    )
     network = await user.post("/network/v2.0/networks", json={"network": {"name": "n"}})
     paths = [f"{SERVERS}/{one}" for one in servers]
     paths.append(f"/block-storage/v3/volumes/{volume.json()['volume']['id']}")
@@ -37,14 +39,20 @@ async def test_with_the_table_lost_everything_is_found_by_search(
     async with client_of(again, cloud.keystone.token()) as client:
         for path in paths:
             assert (await client.get(path)).status_code == 200, path
-        searches = sum(paths[0].rpartition("/")[2] in seen.target for site in cloud.sites for seen in site.listener.seen)
+        searches = sum(
+            paths[0].rpartition("/")[2] in seen.target for site in cloud.sites for seen in site.listener.seen
+        )
         assert (await client.get(paths[0])).status_code == 200
-        after = sum(paths[0].rpartition("/")[2] in seen.target for site in cloud.sites for seen in site.listener.seen)
+        after = sum(
+            paths[0].rpartition("/")[2] in seen.target for site in cloud.sites for seen in site.listener.seen
+        )
         assert after == searches + 1, "what was found is remembered"
         assert (await client.delete(paths[1])).status_code == 204
 
 
-async def test_another_process_needs_no_search(start_atoll: StartAtoll, cloud: Cloud, atoll: Atoll, user: Client) -> None:
+async def test_another_process_needs_no_search(
+    start_atoll: StartAtoll, cloud: Cloud, atoll: Atoll, user: Client
+) -> None:
     server = await boot(user, cloud, "site2")
     again = await restarted(start_atoll, cloud, atoll)
     for site in cloud.sites:
@@ -77,21 +85,16 @@ async def test_what_is_made_behind_our_back_is_there_at_once(user: Client, cloud
     assert (await user.get(SERVERS)).json()["servers"] == []
     site = cloud.site("site2")
     site.bulk(iter([1_700_000_000]))
-    (instance,) = _all(site)
+    (instance,) = instances_of(site)
     assert (await user.get(f"{SERVERS}/{instance.id}")).status_code == 200
     assert [one["id"] for one in (await user.get(SERVERS)).json()["servers"]] == [instance.id]
-
-
-def _all(site: Any) -> list[Any]:
-    """Every server of a site."""
-    return [one for one in site.compute.instances._all.values() if one.gone is None]  # noqa: SLF001 - no other way
 
 
 @pytest.fixture
 async def claimed_twice(cloud: Cloud) -> str:
     """A server id that two sites claim."""
     cloud.site("site1").bulk(iter([1_700_000_000]))
-    (instance,) = _all(cloud.site("site1"))
+    (instance,) = instances_of(cloud.site("site1"))
     cloud.site("site3").compute.instances.add(copy.copy(instance))
     return str(instance.id)
 
@@ -108,7 +111,9 @@ async def test_two_sites_claim_one_id_seen_in_a_list(user: Client, cloud: Cloud,
     await _refused_writes(user, cloud, f"{SERVERS}/{claimed_twice}")
 
 
-async def test_two_sites_claim_one_id_nobody_looked_before(user: Client, cloud: Cloud, claimed_twice: str) -> None:
+async def test_two_sites_claim_one_id_nobody_looked_before(
+    user: Client, cloud: Cloud, claimed_twice: str
+) -> None:
     await _refused_writes(user, cloud, f"{SERVERS}/{claimed_twice}")
 
 
@@ -142,65 +147,3 @@ async def test_what_is_nowhere_is_not_searched_for_again_at_once(user: Client, c
     assert (await user.get(path)).status_code == 404
     assert sum(len(site.listener.seen) for site in cloud.sites) <= asked + 1
     assert (await user.get(f"{SERVERS}/not-an-id")).status_code == 404
-
-
-async def test_a_flavor_is_made_at_every_site_or_at_none(admin: Client, cloud: Cloud) -> None:
-    body = {"flavor": {"name": "m1.odd", "ram": 64, "vcpus": 1, "disk": 1, "id": "odd"}}
-    made = await admin.post("/compute/v2.1/flavors", json=body)
-    assert made.status_code == 200
-    assert all("odd" in site.compute.flavors for site in cloud.sites)
-    body["flavor"] |= {"id": "odd2", "name": "m1.odd2"}
-    cloud.site("site3").faults.add(Fault("status", status=403, service="compute", method="POST", count=1))
-    refused = await admin.post("/compute/v2.1/flavors", json=body)
-    assert refused.status_code == 403
-    assert [site.name for site in cloud.sites if "odd2" in site.compute.flavors] == []
-
-
-async def test_a_flavor_that_one_site_has_already_is_made_nowhere(admin: Client, cloud: Cloud) -> None:
-    fields = {"name": "m1.there", "ram": 64, "vcpus": 1, "disk": 1, "id": "there"}
-    cloud.site("site2").compute.flavor_api.seed("there", "m1.there", 64, 1)
-    answer = await admin.post("/compute/v2.1/flavors", json={"flavor": fields})
-    assert answer.status_code == 409
-    assert [site.name for site in cloud.sites if "there" in site.compute.flavors] == ["site2"], (
-        "what was there before is not undone"
-    )
-
-
-async def test_a_keypair_is_undone_when_a_site_breaks_off(user: Client, cloud: Cloud) -> None:
-    cloud.site("site2").faults.add(Fault("reset", service="compute", method="POST", count=1))
-    answer = await user.post("/compute/v2.1/os-keypairs", json={"keypair": {"name": "k"}})
-    assert answer.status_code in {503, 504}
-    assert "site2" in answer.text
-    assert [site.name for site in cloud.sites if site.compute.keypairs] == []
-
-
-async def test_a_keypair_made_where_the_answer_was_lost_is_undone_too(user: Client, cloud: Cloud) -> None:
-    """The site did it and died before it said so: nothing half-done is left behind."""
-    cloud.site("site2").faults.add(Fault("die_after_commit", service="compute", method="POST", count=1))
-    answer = await user.post("/compute/v2.1/os-keypairs", json={"keypair": {"name": "k"}})
-    assert answer.status_code in {503, 504}
-    assert [site.name for site in cloud.sites if site.compute.keypairs] == []
-
-
-async def test_nothing_shared_is_made_while_a_site_is_away(user: Client, admin: Client, cloud: Cloud) -> None:
-    cloud.site("site3").refuse()
-    for _ in range(4):
-        await user.get(SERVERS)
-    for client, path, body in (
-        (user, "os-keypairs", {"keypair": {"name": "k"}}),
-        (admin, "flavors", {"flavor": {"name": "f", "ram": 64, "vcpus": 1, "disk": 1}}),
-    ):
-        answer = await client.post(f"/compute/v2.1/{path}", json=body)
-        assert answer.status_code == 503
-        assert "site3" in answer.text
-    assert writes(cloud) == []
-    assert created_anywhere(cloud) == {"site1": 0, "site2": 0, "site3": 0}
-
-
-async def test_a_generated_key_is_the_same_at_every_site(user: Client, cloud: Cloud) -> None:
-    answer = await user.post("/compute/v2.1/os-keypairs", json={"keypair": {"name": "k"}})
-    assert answer.status_code in {200, 201}
-    assert "private_key" in answer.json()["keypair"]
-    prints = {key["fingerprint"] for site in cloud.sites for key in site.compute.keypairs.values()}
-    assert len(prints) == 1
-    assert [len(site.compute.keypairs) for site in cloud.sites] == [1, 1, 1]

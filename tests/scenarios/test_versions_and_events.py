@@ -2,8 +2,9 @@
 
 from typing import Any
 
+import httpx
 import pytest
-from tests.running import Atoll
+from tests.running import TLS
 from tests.scenarios.conftest import SERVERS, UNKNOWN, Client, boot
 
 from atoll.sandbox.simulated import Cloud, Fault
@@ -14,7 +15,9 @@ EVENTS = "/compute/v2.1/os-server-external-events"
 @pytest.mark.parametrize(
     "said", ["compute 2.60", "compute 2.60, volume 3.0", "volume 3.0, compute 2.60", "COMPUTE 2.60"]
 )
-async def test_a_version_among_those_of_other_services_is_taken(user: Client, cloud: Cloud, said: str) -> None:
+async def test_a_version_among_those_of_other_services_is_taken(
+    user: Client, cloud: Cloud, said: str
+) -> None:
     server = await boot(user, cloud)
     for path in (SERVERS, f"{SERVERS}/detail", f"{SERVERS}/{server}"):
         answer = await user.get(path, headers={"OpenStack-API-Version": said})
@@ -24,7 +27,7 @@ async def test_a_version_among_those_of_other_services_is_taken(user: Client, cl
         assert "OpenStack-API-Version" in answer.headers["vary"]
 
 
-async def test_latest_is_a_number_that_all_sites_have(user: Client, cloud: Cloud, atoll: Atoll) -> None:
+async def test_latest_is_a_number_that_all_sites_have(user: Client, cloud: Cloud) -> None:
     server = await boot(user, cloud)
     answer = await user.get(f"{SERVERS}/{server}", headers={"OpenStack-API-Version": "compute latest"})
     assert answer.status_code == 200
@@ -41,7 +44,9 @@ async def test_latest_is_a_number_that_all_sites_have(user: Client, cloud: Cloud
 
 
 @pytest.mark.parametrize("said", ["compute", "compute 2", "compute x.y", "compute 2.60.1", "2.60"])
-async def test_a_malformed_version_is_refused_as_the_service_does(user: Client, cloud: Cloud, said: str) -> None:
+async def test_a_malformed_version_is_refused_as_the_service_does(
+    user: Client, cloud: Cloud, said: str
+) -> None:
     own = await _at_site(cloud, said)
     answer = await user.get(f"{SERVERS}/detail", headers={"OpenStack-API-Version": said})
     assert (answer.status_code, answer.json()) == own
@@ -54,9 +59,6 @@ async def test_a_version_nobody_has_is_406(user: Client) -> None:
 
 async def _at_site(cloud: Cloud, said: str) -> tuple[int, Any]:
     """What a site alone answers."""
-    import httpx  # noqa: PLC0415
-    from tests.running import TLS  # noqa: PLC0415
-
     headers = {"X-Auth-Token": cloud.keystone.token(), "OpenStack-API-Version": said}
     async with httpx.AsyncClient(verify=TLS, headers=headers) as client:
         answer = await client.get(cloud.sites[0].url + "/compute/v2.1/servers/detail")
@@ -67,7 +69,9 @@ def event(server: str, tag: str = "") -> dict[str, Any]:
     return {"name": "network-changed", "server_uuid": server, "tag": tag}
 
 
-async def test_events_are_split_and_rejoined_in_their_order(user: Client, admin: Client, cloud: Cloud) -> None:
+async def test_events_are_split_and_rejoined_in_their_order(
+    user: Client, admin: Client, cloud: Cloud
+) -> None:
     first, second, third = [await boot(user, cloud, f"site{number}") for number in (1, 2, 3)]
     order = [third, first, second, first, third]
     events = [event(server, str(place)) for place, server in enumerate(order)]

@@ -52,7 +52,7 @@ StartFront = Callable[..., Awaitable[Front]]
 
 @pytest.fixture
 async def start_front(start_atoll: StartAtoll) -> AsyncIterator[StartFront]:
-    """Starts a gateway: `await start_front(script, limits={...})`."""
+    """Start gateways: called with a script and tables of settings."""
     keystone = Keystone("keystone")
     await keystone.start()
     origins: list[Origin] = []

@@ -50,7 +50,13 @@ async def test_nobody_says_who_they_are_to_a_site(start_front: StartFront, claim
 
 async def test_what_connection_nominates_stays_on_its_hop(start_front: StartFront) -> None:
     front = await start_front()
-    lines = (b"Connection: close, X-Mine", b"X-Mine: 1", b"X-Kept: 2", b"TE: trailers", b"Keep-Alive: timeout=9")
+    lines = (
+        b"Connection: close, X-Mine",
+        b"X-Mine: 1",
+        b"X-Kept: 2",
+        b"TE: trailers",
+        b"Keep-Alive: timeout=9",
+    )
     async with connected(front.port) as raw:
         await raw.ask(front.request(b"POST", SERVER + b"/action", *lines, body=b"{}"))
     (seen,) = front.origin.seen
@@ -91,8 +97,8 @@ async def test_everything_else_passes_in_its_order(start_front: StartFront) -> N
 async def test_hop_by_hop_headers_of_the_answer_stay_behind(start_front: StartFront) -> None:
     async def script(exchange: Exchange) -> None:
         await exchange.answer(
-            200, b"{}", b"Keep-Alive: timeout=5", b"Proxy-Authenticate: Basic", b"X-Kept: 1", b"Set-Cookie: a=1",
-            b"Set-Cookie: b=2", b"Upgrade: h2c",
+            200, b"{}", b"Keep-Alive: timeout=5", b"Proxy-Authenticate: Basic", b"X-Kept: 1",
+            b"Set-Cookie: a=1",            b"Set-Cookie: b=2", b"Upgrade: h2c",
         )  # fmt: skip
 
     front = await start_front(script)
@@ -106,7 +112,9 @@ async def test_hop_by_hop_headers_of_the_answer_stay_behind(start_front: StartFr
 
 async def test_a_request_id_goes_through_every_hop(start_front: StartFront, tmp_path: Path) -> None:
     async def script(exchange: Exchange) -> None:
-        await exchange.answer(200, b"{}", b"x-openstack-request-id: req-of-the-site", b"x-compute-request-id: req-2")
+        await exchange.answer(
+            200, b"{}", b"x-openstack-request-id: req-of-the-site", b"x-compute-request-id: req-2"
+        )
 
     log = tmp_path / "access.log"
     front = await start_front(script, gateway={"access_log": str(log)})
@@ -130,7 +138,9 @@ async def test_a_request_id_goes_through_every_hop(start_front: StartFront, tmp_
 async def test_a_fault_of_ours_carries_the_request_id(start_front: StartFront) -> None:
     front = await start_front()
     async with connected(front.port) as raw:
-        await raw.send(b"GET %b HTTP/1.1\r\nHost: x\r\nX-OpenStack-Request-ID: %b\r\n\r\n" % (SERVER, GLOBAL_ID))
+        await raw.send(
+            b"GET %b HTTP/1.1\r\nHost: x\r\nX-OpenStack-Request-ID: %b\r\n\r\n" % (SERVER, GLOBAL_ID)
+        )
         answer = await raw.answer()
     assert answer.status == 401
     assert answer.header(b"x-openstack-request-id") is not None
@@ -139,18 +149,24 @@ async def test_a_fault_of_ours_carries_the_request_id(start_front: StartFront) -
 
 async def _provoke(front: Front, secrets: dict[str, str]) -> None:
     """Every kind of request that has a secret somewhere, well and badly answered."""
-    body = json.dumps({"server": {"name": "x", "adminPass": secrets["password"], "user_data": secrets["data"]}})
+    body = json.dumps(
+        {"server": {"name": "x", "adminPass": secrets["password"], "user_data": secrets["data"]}}
+    )
     log_in = {"auth": {"identity": {"methods": ["password"], "password": {"user": {
         "name": "demo", "domain": {"id": "default"}, "password": secrets["password"]}}}}}  # fmt: skip
     requests = [
         front.request(b"GET", SERVER + b"?token=" + secrets["query"].encode()),
-        front.request(b"POST", b"/compute/v2.1/servers", b"Content-Type: application/json", body=body.encode()),
+        front.request(
+            b"POST", b"/compute/v2.1/servers", b"Content-Type: application/json", body=body.encode()
+        ),
         front.request(b"GET", b"/nowhere?token=" + secrets["query"].encode()),
         front.request(b"POST", b"/identity/v3/auth/tokens", body=json.dumps(log_in).encode()),
         b"GET %b HTTP/1.1\r\nHost: x\r\nX-Auth-Token: %b\r\n\r\n" % (SERVER, secrets["bad"].encode()),
         front.request(b"GET", SERVER, b"X-Service-Token: " + secrets["service"].encode()),
         front.request(b"GET", SERVER, b"Authorization: Basic " + secrets["basic"].encode()),
-        front.request(b"GET", b"/identity/v3/auth/tokens", b"X-Subject-Token: " + secrets["subject"].encode()),
+        front.request(
+            b"GET", b"/identity/v3/auth/tokens", b"X-Subject-Token: " + secrets["subject"].encode()
+        ),
         front.request(b"GET", SERVER, b"X-Auth-Token: " + secrets["second"].encode()),
         b"GET /\x00%b HTTP/1.1\r\nX-Auth-Token: %b\r\n\r\n" % (secrets["broken"].encode(), front.token),
     ]

@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import StartAtoll
 from tests.origin import Exchange, ok
 from tests.raw import Cut, Raw, connected
-from tests.running import configured, sites_of, toml
+from tests.running import configured, sites_of, toml, until
 from tests.wire.conftest import SERVER, StartFront
 
 from atoll.gateway.serve import sockets
@@ -25,9 +25,7 @@ STARTUP_SECONDS = 20.0
 
 
 async def _at_origin(seen: list[Any]) -> None:
-    async with asyncio.timeout(2):
-        while not seen:
-            await asyncio.sleep(0.005)
+    await until(lambda: seen)
 
 
 async def test_draining_finishes_what_is_under_way(start_front: StartFront, log_lines: list[Any]) -> None:
@@ -118,7 +116,9 @@ async def test_what_operators_look_at(start_atoll: StartAtoll, cloud: Cloud) -> 
             assert (await user.get("/compute/v2.1/servers")).status_code == 200
         text = await atoll.metrics()
         assert 'route="servers",service="compute",status="200"' in text
-        assert 'atoll_site_request_duration_seconds_count{service="compute",site="site2",status="200"}' in text
+        assert (
+            'atoll_site_request_duration_seconds_count{service="compute",site="site2",status="200"}' in text
+        )
         assert (await client.post("/healthz")).status_code == 405
         assert (await client.get("/nothing")).status_code == 404
         assert (await client.get("/atoll/v1/sites")).status_code == 401
@@ -131,7 +131,12 @@ async def test_not_ready_without_a_site_but_alive(start_atoll: StartAtoll, cloud
     site.refuse()
     token = cloud.keystone.token()
     async with atoll.client(token) as client:
-        for service in ("compute/v2.1/servers", "block-storage/v3/volumes", "image/v2/images", "network/v2.0/networks"):
+        for service in (
+            "compute/v2.1/servers",
+            "block-storage/v3/volumes",
+            "image/v2/images",
+            "network/v2.0/networks",
+        ):
             for _ in range(4):
                 assert (await client.get(f"/{service}")).status_code == 503
         answer = await client.get("/readyz")

@@ -3,13 +3,14 @@
 import asyncio
 import re
 import time
+from functools import partial
 from typing import Any
 
 import pytest
 from tests.conftest import StartAtoll
 from tests.origin import Exchange, ok
 from tests.raw import Message, Raw, connected
-from tests.running import sites_of
+from tests.running import sites_of, until
 from tests.wire.conftest import SERVER, StartFront
 
 from atoll.sandbox.simulated import Cloud
@@ -112,7 +113,7 @@ async def test_a_slow_site_holds_its_share_and_no_more(start_front: StartFront) 
     front = await start_front(slow, limits={"site_connections": 2, "site_queue": 3})
     waiting = asyncio.create_task(many(front, 5))
     async with asyncio.timeout(2):
-        while not re.search(r'state="waiting"} 3', await front.atoll.metrics()):
+        while not re.search(r'state="waiting"} 3', await front.atoll.metrics()):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     async with connected(front.port) as raw:
         started = time.monotonic()
@@ -142,7 +143,9 @@ async def test_the_deadline_is_a_504_that_names_the_site(start_front: StartFront
 
 async def test_a_body_that_stalls_is_cut(start_front: StartFront) -> None:
     async def stalls(exchange: Exchange) -> None:
-        await exchange.send(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"a"')
+        await exchange.send(
+            b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"a"'
+        )
         await exchange.reader.read()
 
     front = await start_front(stalls, limits={"deadline_seconds": 0.3})
@@ -186,7 +189,7 @@ async def test_an_answer_that_is_none_is_a_502_that_names_the_site(
 @pytest.mark.parametrize("apart", [False, True])
 async def test_what_follows_an_answer_is_nobodys_answer(start_front: StartFront, apart: bool) -> None:
     """A second answer on a kept connection must not become another client's."""
-    extra = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{\"evil\":1}"
+    extra = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{"evil":1}'
 
     async def script(exchange: Exchange) -> None:
         await exchange.body()
@@ -206,6 +209,10 @@ async def test_what_follows_an_answer_is_nobodys_answer(start_front: StartFront,
         await asyncio.sleep(0.04 if apart else 0)
 
 
+def _more_than(seen: list[Message], count: int) -> bool:
+    return len(seen) > count
+
+
 async def test_a_client_that_left_gives_its_connection_back(start_front: StartFront) -> None:
     """A hundred clients that give up must not use up the site's share."""
 
@@ -217,9 +224,7 @@ async def test_a_client_that_left_gives_its_connection_back(start_front: StartFr
         raw = await Raw.open(front.port)
         await raw.send(front.request(b"GET", SERVER))
         before = len(front.origin.seen)
-        async with asyncio.timeout(2):
-            while len(front.origin.seen) == before:
-                await asyncio.sleep(0.005)
+        await until(partial(_more_than, front.origin.seen, before))
         raw.reset()
     front.origin.script = ok
     async with connected(front.port) as last:
@@ -244,7 +249,7 @@ async def test_a_site_that_is_gone_is_not_asked_again_and_again(
             assert 'atoll_site_up{service="compute",site="site1"} 0.0' in await atoll.metrics()
             await site.start()
             async with asyncio.timeout(4):
-                while (await client.get("/compute/v2.1/servers")).status_code != 200:
+                while (await client.get("/compute/v2.1/servers")).status_code != 200:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             assert 'atoll_site_up{service="compute",site="site1"} 1.0' in await atoll.metrics()
         told = [line["event"] for line in log_lines if line.get("service") == "compute"]

@@ -2,11 +2,11 @@
 
 import asyncio
 import hashlib
-import time
 
 import pytest
 from tests.origin import Exchange
 from tests.raw import Cut, Raw, connected, read_body
+from tests.running import until
 from tests.wire.conftest import IMAGE_FILE, SERVER, StartFront
 
 from atoll.wire.body import HIGH_WATER
@@ -126,7 +126,9 @@ async def test_the_body_is_not_asked_for_before_the_site_asks(start_front: Start
 
     front = await start_front(script)
     async with connected(front.port) as raw:
-        await raw.send(front.request(b"PUT", IMAGE_FILE, OCTETS, b"Content-Length: 5", b"Expect: 100-continue"))
+        await raw.send(
+            front.request(b"PUT", IMAGE_FILE, OCTETS, b"Content-Length: 5", b"Expect: 100-continue")
+        )
         await at_site.wait()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
@@ -194,7 +196,9 @@ async def test_chunked_stays_chunked_down_and_comes_as_it_is_sent(start_front: S
     read = asyncio.Event()
 
     async def script(exchange: Exchange) -> None:
-        await exchange.send(b"HTTP/1.1 200 OK\r\n" + OCTETS + b"\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        await exchange.send(
+            b"HTTP/1.1 200 OK\r\n" + OCTETS + b"\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+        )
         await read.wait()  # the first part has to have come before the second leaves
         await exchange.send(b"2\r\nde\r\n0\r\n\r\n")
 
@@ -225,7 +229,9 @@ async def test_for_http_1_0_the_end_of_the_body_is_the_close(start_front: StartF
 
 async def test_head_keeps_the_length_and_has_no_body(start_front: StartFront) -> None:
     async def script(exchange: Exchange) -> None:
-        await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 77\r\n\r\n")
+        await exchange.send(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 77\r\n\r\n"
+        )
 
     front = await start_front(script)
     async with connected(front.port) as raw:
@@ -267,7 +273,9 @@ async def test_a_body_the_site_cuts_is_cut_for_the_client(start_front: StartFron
 
 async def test_json_the_site_cuts_is_a_fault_and_not_half_an_answer(start_front: StartFront) -> None:
     async def script(exchange: Exchange) -> None:
-        await exchange.send(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"a": ')
+        await exchange.send(
+            b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"a": '
+        )
         exchange.drop()
 
     front = await start_front(script)
@@ -290,9 +298,7 @@ async def test_a_get_whose_client_left_is_cancelled_at_the_site(start_front: Sta
     await raw.send(front.request(b"GET", SERVER))
     await at_site.wait()
     raw.reset()
-    async with asyncio.timeout(2):
-        while front.origin.seen[0].header(b"cancelled") is None:
-            await asyncio.sleep(0.01)
+    await until(lambda: front.origin.seen[0].header(b"cancelled"))
 
 
 async def test_a_download_whose_client_left_is_cut_at_the_site(start_front: StartFront) -> None:
@@ -334,9 +340,7 @@ async def test_a_post_whose_client_left_runs_to_its_end(start_front: StartFront)
     raw.reset()
     await asyncio.sleep(0.02)
     go_on.set()
-    async with asyncio.timeout(2):
-        while not outcome:
-            await asyncio.sleep(0.01)
+    await until(lambda: outcome)
     assert outcome == [b"kept"]
 
 
@@ -355,9 +359,7 @@ async def test_an_upload_whose_client_left_is_cut_at_the_site(start_front: Start
     raw = await Raw.open(front.port)
     await raw.send(front.request(b"PUT", IMAGE_FILE, OCTETS, b"Transfer-Encoding: chunked"))
     await raw.send(b"5\r\nhello\r\n")
-    started = time.monotonic()
-    while not front.origin.seen and time.monotonic() < started + 2:
-        await asyncio.sleep(0.01)
+    await until(lambda: front.origin.seen)
     raw.reset()
     async with asyncio.timeout(2):
         await front.origin.gone.wait()

@@ -1,12 +1,29 @@
 """How log lines look: columns on a terminal, JSON elsewhere; secrets never."""
 
+import contextlib
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from typing import Any, Literal
 
-import structlog
+
+@contextlib.contextmanager
+def _absent(name: str) -> Iterator[None]:
+    """Let imports go as if a package was not installed."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # how Python says so
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
+# structlog takes rich where it finds it, and a fifth of a second for it: for tracebacks we do not print.
+with _absent("rich"):
+    import structlog
 
 # Keys whose values are secrets, whatever their case or spelling.
 SECRET = re.compile(
@@ -45,8 +62,10 @@ def configure(form: Literal["auto", "json", "console"] = "auto", level: int = lo
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    # Without the values of local variables, which may be bodies and secrets.
+    tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     last: list[Any] = (
-        [structlog.processors.dict_tracebacks, redact, structlog.processors.JSONRenderer()]
+        [structlog.processors.ExceptionRenderer(tracebacks), redact, structlog.processors.JSONRenderer()]
         if form == "json"
         else [structlog.processors.format_exc_info, redact, structlog.dev.ConsoleRenderer()]
     )

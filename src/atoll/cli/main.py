@@ -1,20 +1,43 @@
 """The `atoll` command. Thin: each command reads its arguments, calls, and prints."""
 
+import importlib
 import logging
+from typing import Final
 
 import click
 import msgspec
 
-from atoll.cli.config_commands import config
-from atoll.cli.demo import demo
 from atoll.cli.files import config_option, read_config
-from atoll.cli.keystone_commands import keystone
 from atoll.cli.logs import configure
-from atoll.cli.sandbox_commands import sandbox
-from atoll.cli.site_commands import site, where, zone
+
+# Command -> the module that has it by that name, imported when the command is wanted: `serve` is to be up
+# within a second and needs none of them.
+ELSEWHERE: Final = {
+    "config": "atoll.cli.config_commands",
+    "demo": "atoll.cli.demo",
+    "keystone": "atoll.cli.keystone_commands",
+    "sandbox": "atoll.cli.sandbox_commands",
+    "site": "atoll.cli.site_commands",
+    "where": "atoll.cli.site_commands",
+    "zone": "atoll.cli.site_commands",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Commands(click.Group):
+    """The commands of this file and those of other modules."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, sorted."""
+        return sorted({*super().list_commands(ctx), *ELSEWHERE})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name; None where there is none."""
+        if cmd_name in ELSEWHERE and cmd_name not in self.commands:
+            self.add_command(getattr(importlib.import_module(ELSEWHERE[cmd_name]), cmd_name))
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="atoll")
 def main() -> None:
     """One OpenStack cloud made of many.
@@ -59,10 +82,6 @@ def completion(shell: str) -> None:
     made = get_completion_class(shell)
     if made is not None:
         click.echo(made(main, {}, "atoll", "_ATOLL_COMPLETE").source())
-
-
-for command in (config, demo, keystone, sandbox, site, where, zone):
-    main.add_command(command)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 
 from atoll.core.errors import AtollError, BadRequest, Forbidden, Unauthorized
-from atoll.gateway.call import Call, new_request_id
+from atoll.gateway.call import Call, Caller, new_request_id
 from atoll.gateway.discovery import Discovery
 from atoll.gateway.events import Events
 from atoll.gateway.faults import fault
@@ -78,15 +78,39 @@ class App:
     async def handle(self, request: Request, reply: Reply) -> None:
         """Answer one request, whatever happens."""
         call = Call(request, reply, _request_id(request), request.started + self._deadline)
+        await self.finish(call, self._route(call))
+
+    def ready(self, request: Request, reply: Reply) -> Call | None:
+        """The call of a request whose caller is known, matched; None where finding out would take a wait."""
+        segments = request.path.split(b"/")
+        service = self._services.get(segments[1])
+        if service is None or len(segments) < 5 or service.service_type == IDENTITY:
+            return None
+        caller = self._tokens.known(request.index.get(b"x-auth-token", b""), request.started)
+        if caller is None or segments[2].decode("latin-1") not in service.versions:
+            return None
+        call = Call(request, reply, _request_id(request), request.started + self._deadline)
+        call.service = service
+        call.caller = caller
+        call.path = request.path[len(segments[1]) + 1 :]
         try:
-            await self._route(call)
+            tail = self._own_project(caller, service, segments[3:])
+        except AtollError:
+            return None
+        call.match = service.match(request.method, tail)
+        return call
+
+    async def finish(self, call: Call, work: Awaitable[None]) -> None:
+        """Do what answers a call, and make a fault of whatever goes wrong."""
+        try:
+            await work
         except (ClientGone, asyncio.CancelledError):
             self._telemetry.count("client_gone", call.service_type)
-            if not reply.started:
-                reply.status = 499
+            if not call.reply.started:
+                call.reply.status = 499
             raise
         except Exception as error:  # noqa: BLE001 - the last net: every error becomes a fault
-            self._fail(call, error)
+            self.fail(call, error)
         finally:
             self._telemetry.answered(call)
 
@@ -110,7 +134,7 @@ class App:
             if caller is None:
                 caller = await self._tokens.caller(request.index.get(b"x-auth-token"))
             call.caller = caller
-            tail = self._own_project(call, service, tail)
+            tail = self._own_project(caller, service, tail)
         # match
         call.match = service.match(request.method, tail)
         route = call.match.route
@@ -127,9 +151,8 @@ class App:
         return call.request.method == b"HEAD" or (not tail[-1] and service.service_type != "network")
 
     @staticmethod
-    def _own_project(call: Call, service: Service, tail: list[bytes]) -> list[bytes]:
+    def _own_project(caller: Caller, service: Service, tail: list[bytes]) -> list[bytes]:
         """The path below the project it may begin with, which has to be the token's."""
-        caller = call.caller
         if caller.system:
             raise Forbidden("A system-scoped token is for Atoll's own API only.")
         if caller.restricted:
@@ -151,7 +174,7 @@ class App:
         response = await parts.forward.send(call, endpoint)
         await parts.forward.pass_on(call, endpoint, response)
 
-    def _fail(self, call: Call, error: Exception) -> None:
+    def fail(self, call: Call, error: Exception) -> None:
         """Answer with the fault of the service that was called."""
         if isinstance(error, ProtocolRefused):
             error = BadRequest(str(error))

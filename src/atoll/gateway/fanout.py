@@ -54,12 +54,12 @@ async def scatter(questions: Mapping[str, Awaitable[Answer]]) -> Gathered[Answer
 
 
 def none_answered(what: str, failed: Mapping[str, AtollError]) -> SiteUnavailable:
-    """The error for something that needs at least one site when none answered."""
+    """The error for something that cannot be said without the sites that did not answer."""
     sites = ", ".join(failed)
     reasons = " ".join(str(error) for error in failed.values())
     waits = [error.retry_after for error in failed.values() if error.retry_after is not None]
     return SiteUnavailable(
-        f"No site could be asked for {what} (missing: {sites}). {reasons}",
+        f"Not all sites could be asked for {what}; missing: {sites}. {reasons}",
         site=sites,
         retry_after=max(waits, default=5),
     )

@@ -14,7 +14,7 @@ from atoll.gateway.telemetry import Telemetry
 from atoll.sites.site import Endpoint
 from atoll.wire.body import BodyTooLarge
 from atoll.wire.client import Broken
-from atoll.wire.message import Response
+from atoll.wire.message import Request, Response
 
 # JSON answers are read whole to be rewritten; a page of 1,000 servers is 3 MB.
 ANSWER_LIMIT = 64 * 1024 * 1024
@@ -41,7 +41,8 @@ IDENTITY_HEADERS = frozenset(
 }  # fmt: skip
 
 
-_UNVERSIONED = frozenset({b"openstack-api-version", b"x-openstack-nova-api-version"}).isdisjoint
+_VERSIONS = frozenset({b"openstack-api-version", b"x-openstack-nova-api-version"})
+_UNVERSIONED = _VERSIONS.isdisjoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +73,7 @@ class Forward:
         already arrived. `raw` asks for the answer in whatever coding the client takes.
         """
         request = call.request
-        parts = [request.method, b" ", endpoint.root, call.path]
-        if request.query:
-            parts += (b"?", request.query)
-        parts.append(endpoint.head_end)
-        parts += request.lines
-        parts.append(b"X-OpenStack-Request-ID: %b\r\n" % call.id.encode())
-        if raw or not _UNVERSIONED(request.index):
-            parts += self._conditional(call, endpoint, raw=raw)
+        parts = self.head(call, endpoint, raw=raw)
         if body is None and not request.has_body:
             parts.append(b"\r\n")
             return await self.exchange(call, endpoint, request.method, b"".join(parts))
@@ -90,6 +84,27 @@ class Forward:
             return await self.exchange(call, endpoint, request.method, b"".join(parts))
         return await self._stream(call, endpoint, parts)
 
+    @classmethod
+    def head(cls, call: Call, endpoint: Endpoint, *, raw: bool = False) -> list[bytes]:
+        """The head of the call's request as the endpoint gets it, but for lengths and its end."""
+        request = call.request
+        parts = [request.method, b" ", endpoint.root, call.path]
+        if request.query:
+            parts += (b"?", request.query)
+        parts.append(endpoint.head_end)
+        parts += request.lines
+        parts.append(b"X-OpenStack-Request-ID: %b\r\n" % call.id.encode())
+        if raw or not _UNVERSIONED(request.index):
+            parts += cls._conditional(call, endpoint, raw=raw)
+        return parts
+
+    @staticmethod
+    def names_latest(request: Request) -> bool:
+        """Whether a version header says `latest`, which stands for another number at each moment."""
+        return not _UNVERSIONED(request.index) and any(
+            b"latest" in request.index.get(name, b"").lower() for name in _VERSIONS
+        )
+
     @staticmethod
     def _conditional(call: Call, endpoint: Endpoint, *, raw: bool) -> list[bytes]:
         """The header lines that depend on the site or the route."""
@@ -97,7 +112,7 @@ class Forward:
         lines = []
         if raw and (value := index.get(b"accept-encoding")):
             lines.append(b"Accept-Encoding: %b\r\n" % value)
-        for name in (b"openstack-api-version", b"x-openstack-nova-api-version"):
+        for name in sorted(_VERSIONS):
             if (value := index.get(name)) is None:
                 continue
             if b"latest" in value.lower():

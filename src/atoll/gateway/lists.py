@@ -25,6 +25,7 @@ from atoll.gateway.forward import SiteAnswer, rewrite
 from atoll.gateway.partial import add_missing, allows_partial
 from atoll.gateway.parts import Parts
 from atoll.gateway.queries import ListQuery
+from atoll.gateway.shared import IN_ONE_SITE
 from atoll.services.table import Kind, Resource
 from atoll.sites.site import Site
 from atoll.store import Cursor, Sighting, StoreError
@@ -160,9 +161,7 @@ class Lists:
         )
         while needs := walk.needs():
             for name, items, more in await self._ask(listing, needs):
-                if items is None:
-                    walk.fail(name, _reason(listing, name))
-                elif not self._legible(listing, name, walk.feed, name, items, more=more):
+                if items is None or not self._legible(listing, name, walk.feed, name, items, more=more):
                     walk.fail(name, _reason(listing, name))
         if not listing.first:
             return None
@@ -304,7 +303,9 @@ class Lists:
         """Name the sites that are missing, or refuse to answer without them."""
         if not page.missing:
             return
-        default = not self._parts.strict and not listing.query.look_up
+        route = listing.call.match.route
+        everywhere = route is not None and route.kind is Kind.SHARED and route.resource not in IN_ONE_SITE
+        default = not self._parts.strict and (everywhere or not listing.query.look_up)
         if not allows_partial(listing.call, default=default):
             failed = {
                 name: listing.failed.get(name) or BadSiteAnswer(reason, site=name)

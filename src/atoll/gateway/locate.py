@@ -5,6 +5,7 @@ Never says 404 while a site that might have the thing did not answer.
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -68,6 +69,8 @@ class Locator:
         site = self.cached(resource, ident)
         if site is not None:
             return site
+        if len(self._sites) == 1:
+            return self._sites.default  # nothing to look for: what it answers is the answer
         if not possible(form_of(resource), ident):
             raise not_found(resource, ident)
         known = await self.recorded(resource, ident)
@@ -140,13 +143,11 @@ class Locator:
                 away[name] = f"it answered {answer.status}"
         return found, away
 
-    async def having(
-        self, call: Call, resource: str, ident: str, *, perhaps: bool = False
-    ) -> frozenset[str]:
-        """The names of the sites that have a shared thing (image, flavor), or the one of a placed thing.
+    async def having(self, call: Call, resource: str, ident: str, *, perhaps: bool = False) -> frozenset[str]:
+        """The names of the sites that have a shared thing, or the one of a placed thing.
 
-        With `perhaps` also those that did not answer when others had it. An empty answer means that every site
-        was asked. Raises SiteUnavailable when no site that answered has it and another did not answer.
+        With `perhaps` also those that did not answer when others had it. An empty answer means that every
+        site was asked. Raises SiteUnavailable when no site that answered has it and another did not answer.
         """
         if len(self._sites) == 1:
             return frozenset(self._sites.by_name)
@@ -213,23 +214,25 @@ def show_target(call: Call, resource: str, ident: str) -> tuple[str, bytes]:
 
 
 def shows(resource: str, ident: str, text: bytes) -> bool:
-    """Whether an answer shows the very thing that was asked for, by its id or (volume types) its name.
+    """Whether an answer shows the very thing that was asked for: some member of it is the id (or the name).
 
     A wrong endpoint answers 200 too: with a web page, a version document, somebody else's resource.
     """
     one = SERVICES[HOMES[resource]].by_name[resource]
     try:
-        content = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-        shown = msgspec.json.decode(content.get(one.envelope, msgspec.Raw(text)), type=_Shown)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        content = msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
+    shown = content.get(one.envelope, content)
+    if not isinstance(shown, dict):
+        return False
+    # Ids are taken with and without dashes, in either case.
     wanted = ident.replace("-", "").lower()
-    return wanted in {str(value).replace("-", "").lower() for value in (shown.id, shown.name)}
-
-
-class _Shown(msgspec.Struct):
-    id: str | int | None = None
-    name: str | None = None
+    return any(
+        str(value).replace("-", "").lower() == wanted
+        for value in shown.values()
+        if isinstance(value, str | int)
+    )
 
 
 def _count(site: str, answer: SiteAnswer, plural: str) -> int:

@@ -56,7 +56,6 @@ class Own:
         content = {
             "atoll": {
                 "region": self._parts.region,
-                "sites": [site.name for site in self._parts.sites],
                 "endpoints": {
                     name: endpoint_url(self._parts.public_url, name)
                     for name in ("identity", *sorted(services))
@@ -82,6 +81,8 @@ class Own:
         parts = self._parts
         call.caller = await parts.tokens.caller(call.request.index.get(b"x-auth-token"))
         match rest:
+            case [b"sites", *_] if not call.caller.is_admin:
+                raise Forbidden("Only administrators see the sites.")
             case [b"sites"]:
                 content: object = {"sites": [describe(site) for site in parts.sites]}
             case [b"sites", name]:

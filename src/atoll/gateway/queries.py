@@ -73,7 +73,8 @@ def parse(resource: Resource, query: bytes) -> ListQuery | None:
         offset=int(offset) if offset else 0,
         reverse=given.get("page_reverse", "").lower() in _YES,
         with_count=given.get("with_count", "").lower() in _YES,
-        look_up=not LOOK_UPS.isdisjoint(given),
+        # One of several (`in:a,b`) is a list again: clients look names up that way and can do without some.
+        look_up=any(name in LOOK_UPS and not value.startswith("in:") for name, value in given.items()),
         zone=given.get("availability_zone"),
     )
 

@@ -17,6 +17,7 @@ from atoll.core.settings import Config
 from atoll.gateway.app import App
 from atoll.gateway.build import build
 from atoll.gateway.forward import IDENTITY_HEADERS, SET_BY_US
+from atoll.gateway.lane import Lane
 from atoll.gateway.parts import Parts
 from atoll.sites.health import Health
 from atoll.store import Store, StoreError, open_store
@@ -118,6 +119,7 @@ def _settings(config: Config, app: App, parts: Parts) -> ServerSettings:
         drop=IDENTITY_HEADERS | SET_BY_US,
         header_bytes=config.limits.header_bytes,
         refusal=refusal,
+        lane=Lane(app, parts).take,
     )
 
 

@@ -34,7 +34,7 @@ IN_ONE_SITE = frozenset({"image"})
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What a site made. `proof` occurs in it and in nothing that anybody else has made (b"": nothing such)."""
+    """What a site made. `proof` is in it and in nothing that others have made (b"": nothing such)."""
 
     site: Site
     answer: SiteAnswer
@@ -230,7 +230,7 @@ class Shared:
     async def _undo_unknown(self, call: Call, first: _Made, sites: Sequence[Site]) -> None:
         """Take back what a site may have made although its answer was lost.
 
-        Only what is provably ours: the key that the first site generated, the flavor under an id of our making.
+        Only what is provably ours: the key that the first site generated, a flavor under an id of our making.
         """
         resource = call.match.route.resource if call.match.route is not None else ""
         for site in sites:

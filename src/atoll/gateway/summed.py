@@ -55,7 +55,7 @@ class Summed:
 
     @staticmethod
     def _require_alike(call: Call, shares: Mapping[str, Mapping[str, Any]]) -> None:
-        """Raise BadSiteAnswer for a site that answers other figures: what it lacks would be taken for zero."""
+        """Raise BadSiteAnswer for a site that answers other figures: they would be taken for zero."""
         envelope = call.match.route.resource if call.match.route is not None else ""
         lacking = [site for site, share in shares.items() if envelope not in share]
         if lacking and len(lacking) < len(shares):

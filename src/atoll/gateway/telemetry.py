@@ -71,6 +71,7 @@ class Telemetry:
         self.now: Callable[[], float] = time.monotonic
         self._encode = msgspec.json.Encoder().encode_into
         self._buffer = bytearray()
+        self._path = None if access_log in {"none", "stdout"} else Path(access_log)
         self._out = _open(access_log)
         self._timer: asyncio.TimerHandle | None = None
         self._requests: dict[tuple[str, str, str, int], _Histogram] = {}
@@ -154,6 +155,7 @@ class Telemetry:
             self._timer.cancel()
             self._timer = None
         if self._buffer and self._out is not None:
+            self._reopen()
             self._out.write(self._buffer)
             self._out.flush()
             self._buffer = bytearray()
@@ -164,6 +166,18 @@ class Telemetry:
         if self._out is not None and self._out is not sys.stdout.buffer:
             self._out.close()
         self._out = None
+
+    def _reopen(self) -> None:
+        """Go on in a new file where the old one was renamed: how logs are rotated."""
+        if self._path is None or self._out is None:
+            return
+        try:
+            same = self._path.stat().st_ino == os.fstat(self._out.fileno()).st_ino
+        except FileNotFoundError:
+            same = False
+        if not same:
+            self._out.close()
+            self._out = self._path.open("ab")
 
     def count(self, what: str, label: str = "") -> None:
         """Count an event: a cache hit, a search, a refused request."""

@@ -119,7 +119,10 @@ def up_simulated(
     described = described_sites(layout)
     if processes.leader(SITES) is not None and len(described) == sites:
         return described
-    processes.stop([SITES])
+    # What Atoll remembers of sites that begin anew would be wrong.
+    processes.stop([PROCESS, SITES])
+    for file in layout.run.glob("atoll.db*"):
+        file.unlink()
     layout.description.unlink(missing_ok=True)
     command = [
         sys.executable,

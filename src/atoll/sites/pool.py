@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from atoll.core.errors import BadSiteAnswer, SiteTimeout, SiteUnavailable
+from atoll.core.errors import AtollError, BadSiteAnswer, SiteTimeout, SiteUnavailable
 from atoll.sites.breaker import Breaker
 from atoll.wire.body import Body
-from atoll.wire.client import Broken, Connection, DeadlinePassed, Exchange
+from atoll.wire.client import AwaitedExchange, Broken, Connection, DeadlinePassed, Exchange
 from atoll.wire.message import Response
 
 # A kept connection is taken to be alive for this long (seconds) until the site has been seen to close one
@@ -129,18 +129,7 @@ class Origin:
         try:
             return await self._send(method, head, deadline, repeatable, body, chunked, informational)
         except Broken as broken:
-            self._failed(str(broken))
-            if not broken.answered and repeatable and not isinstance(broken, DeadlinePassed):
-                raise SiteUnavailable(
-                    f"The site {self.site} closed the connection.", site=self.site, retry_after=1
-                ) from broken
-            if isinstance(broken, DeadlinePassed) or not broken.answered:
-                raise SiteTimeout(
-                    f"The site {self.site} gave no answer: {broken}.", site=self.site
-                ) from broken
-            raise BadSiteAnswer(
-                f"The answer of the site {self.site} broke off: {broken}.", site=self.site
-            ) from broken
+            raise self.failure(broken, repeatable=repeatable) from broken
         except SiteUnavailable as away:
             self._failed(str(away))
             raise
@@ -148,6 +137,43 @@ class Origin:
             # The client went away or we have a bug: that says nothing about the site.
             self.breaker.probing = False
             raise
+
+    def failure(self, broken: Broken, *, repeatable: bool) -> AtollError:
+        """What a broken exchange means for its request, told to the breaker."""
+        self._failed(str(broken))
+        if isinstance(broken, DeadlinePassed) or (not broken.answered and not repeatable):
+            return SiteTimeout(f"The site {self.site} gave no answer: {broken}.", site=self.site)
+        if not broken.answered:
+            return SiteUnavailable(
+                f"The site {self.site} closed the connection.", site=self.site, retry_after=1
+            )
+        return BadSiteAnswer(f"The answer of the site {self.site} broke off: {broken}.", site=self.site)
+
+    def begin(self, exchange: Exchange, head: bytes) -> Connection | None:
+        """Start an exchange without a body on an idle connection; None where there is none, or no good sign.
+
+        For requests that need no waiting: the exchange is told of its end, nothing is repeated.
+        """
+        if self.breaker.failures or not self.breaker.closed:
+            return None
+        connection = self._take(fresh=False)
+        if connection is not None:
+            self._busy.add(connection)
+            self._watch.active.add(self)
+            connection.begin(exchange, head, more=False)
+        return connection
+
+    def closed_early(self, connection: Connection, broken: Broken) -> bool:
+        """Whether a kept connection just turned out to be dead, so that a GET may go out again."""
+        stale = not broken.answered and not isinstance(broken, DeadlinePassed) and connection.uses > 1
+        if stale:
+            self._closed_early(connection)
+        return stale
+
+    @property
+    def stall_seconds(self) -> float:
+        """How long an answer may stand still."""
+        return self._bounds.stall_seconds
 
     async def _send(
         self,
@@ -164,7 +190,7 @@ class Origin:
             kept = None if last else self._take(fresh=not repeatable)
             connection = kept or await self._open(deadline)
             fresh = connection.uses == 0
-            exchange = Exchange(self._loop, method, deadline, self._bounds.stall_seconds)
+            exchange = AwaitedExchange(self._loop, method, deadline, self._bounds.stall_seconds)
             exchange.informational = informational
             self._busy.add(connection)
             self._watch.active.add(self)
@@ -189,7 +215,9 @@ class Origin:
         raise AssertionError  # pragma: no cover - the loop returns or raises
 
     @staticmethod
-    async def _upload(connection: Connection, exchange: Exchange, body: Body, *, chunked: bool) -> Response:
+    async def _upload(
+        connection: Connection, exchange: AwaitedExchange, body: Body, *, chunked: bool
+    ) -> Response:
         """Send the body while listening: an answer that comes early ends the upload."""
         loop = asyncio.get_running_loop()
         pump = loop.create_task(_pump(connection, exchange, body, chunked=chunked))

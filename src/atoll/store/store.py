@@ -3,19 +3,18 @@
 Plain portable SQL; every method is one transaction and raises `StoreError` if the database fails.
 """
 
+# ruff: noqa: S608 - statements are put together from constants of this file; values are parameters
+
+import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Double, Row, String, bindparam, delete, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from atoll.store.database import Database, StoreError, open_database
+from atoll.store.database import Access, Clash, Connection, Database, open_database
 from atoll.store.records import Conflict, Cursor, Location, Pruned, Sighting, Source
-from atoll.store.schema import CONFLICTS, CURSORS, LOCATIONS
 
 CURSOR_SECONDS: Final = 3600.0
 """How long a page's successor can be asked for without walking the sites again."""
@@ -33,6 +32,36 @@ _CHUNK: Final = 400  # ids in one IN; SQLite takes 999 parameters at the least
 _TRIES: Final = 3  # another process may insert the same row between our look and our insert
 
 _Key = tuple[str, str]
+
+_IS_THIS = "resource_type = :resource_type AND id = :id"
+_INSERT_LOCATION = """
+    INSERT INTO locations (resource_type, id, site, project_id, created_at, seen_at, source)
+    VALUES (:resource_type, :id, :site, :project_id, :created_at, :seen_at, :source)"""
+_UPDATE_LOCATION = f"""
+    UPDATE locations SET site = :site, project_id = COALESCE(:project_id, project_id),
+        created_at = COALESCE(:created_at, created_at), seen_at = :seen_at, source = :source,
+        deleted_at = NULL
+    WHERE {_IS_THIS}"""
+_INSERT_CONFLICT = """
+    INSERT INTO conflicts (resource_type, id, sites, seen_at)
+    VALUES (:resource_type, :id, :sites, :seen_at)"""
+_UPDATE_CONFLICT = f"UPDATE conflicts SET sites = :sites, seen_at = :seen_at WHERE {_IS_THIS}"
+_IS_CURSOR = "project_id = :project_id AND query_hash = :query_hash AND last_id = :last_id"
+_INSERT_CURSOR = """
+    INSERT INTO cursors (project_id, query_hash, last_id, state, expires_at)
+    VALUES (:project_id, :query_hash, :last_id, :state, :expires_at)"""
+
+
+class _Row(NamedTuple):
+    """A row of `locations`."""
+
+    resource_type: str
+    id: str
+    site: str
+    project_id: str | None
+    created_at: float | None
+    seen_at: float
+    deleted_at: float | None
 
 
 async def open_store(url: str, *, clock: Callable[[], float] = time.time) -> "Store":
@@ -58,10 +87,13 @@ class Store:
     async def locate_many(self, resource_type: str, ids: Iterable[str]) -> dict[str, Location]:
         """Give the locations of those that have one, by id."""
         keys = [(resource_type, one) for one in dict.fromkeys(ids)]
-        async with self._database.read() as connection:
-            rows = await _rows(connection, LOCATIONS, keys)
-            claims = await _rows(connection, CONFLICTS, list(rows))
-        return {key[1]: _location(row, claims.get(key)) for key, row in rows.items()}
+
+        def look(connection: Connection) -> dict[str, Location]:
+            rows = _locations(connection, keys)
+            claims = _claims(connection, list(rows))
+            return {key[1]: _location(row, claims.get(key, ())) for key, row in rows.items()}
+
+        return await self._database.run(Access.READ, look)
 
     async def learn(self, sightings: Sequence[Sighting], source: Source) -> list[Conflict]:
         """Record where resources were seen; give those that another site is on record for.
@@ -71,17 +103,16 @@ class Store:
         """
         for attempt in range(_TRIES):
             try:
-                async with self._database.write() as connection:
-                    return await self._learn(connection, sightings, source)
-            except StoreError as exc:
-                if not isinstance(exc.__cause__, IntegrityError) or attempt == _TRIES - 1:
+                return await self._database.run(
+                    Access.WRITE, lambda connection: self._learn(connection, sightings, source)
+                )
+            except Clash:
+                if attempt == _TRIES - 1:
                     raise
         return []
 
-    async def _learn(
-        self, connection: AsyncConnection, sightings: Sequence[Sighting], source: Source
-    ) -> list[Conflict]:
-        known = await _rows(connection, LOCATIONS, [sighting.key for sighting in sightings])
+    def _learn(self, connection: Connection, sightings: Sequence[Sighting], source: Source) -> list[Conflict]:
+        known = _locations(connection, [sighting.key for sighting in sightings])
         sites = {key: row.site for key, row in known.items()}
         added: dict[_Key, Sighting] = {}
         changed: dict[_Key, Sighting] = {}
@@ -97,177 +128,163 @@ class Store:
                 added[sighting.key] = sighting
             elif source == "create" or self._is_news(known[sighting.key], sighting):
                 changed[sighting.key] = sighting
-        await self._write_locations(connection, added, changed, source)
-        return await self._write_conflicts(connection, claims, sites)
+        for statement, ones in ((_INSERT_LOCATION, added), (_UPDATE_LOCATION, changed)):
+            fixed = {"seen_at": self._clock(), "source": source}
+            connection.change_each(statement, [msgspec.structs.asdict(one) | fixed for one in ones.values()])
+        return self._write_conflicts(connection, claims, sites)
 
-    def _is_news(self, row: Row[Any], sighting: Sighting) -> bool:
+    def _is_news(self, row: _Row, sighting: Sighting) -> bool:
         if row.deleted_at is not None:
-            return bool(self._clock() - row.deleted_at > REVIVE_SECONDS)
+            return self._clock() - row.deleted_at > REVIVE_SECONDS
         completes = row.project_id is None and sighting.project_id is not None
-        return completes or bool(self._clock() - row.seen_at > TOUCH_SECONDS)
+        return completes or self._clock() - row.seen_at > TOUCH_SECONDS
 
-    async def _write_locations(
-        self,
-        connection: AsyncConnection,
-        added: Mapping[_Key, Sighting],
-        changed: Mapping[_Key, Sighting],
-        source: Source,
-    ) -> None:
-        fixed = {"seen_at": self._clock(), "source": source}
-        if added:
-            rows = [msgspec.structs.asdict(sighting) | fixed for sighting in added.values()]
-            await connection.execute(insert(LOCATIONS), rows)
-        if changed:
-            statement = (
-                update(LOCATIONS)
-                .where(LOCATIONS.c.resource_type == bindparam("b_type"), LOCATIONS.c.id == bindparam("b_id"))
-                .values(
-                    site=bindparam("b_site"),
-                    project_id=func.coalesce(bindparam("b_project", type_=String), LOCATIONS.c.project_id),
-                    created_at=func.coalesce(bindparam("b_created", type_=Double), LOCATIONS.c.created_at),
-                    seen_at=fixed["seen_at"],
-                    source=source,
-                    deleted_at=None,
-                )
-            )
-            rows = [
-                {
-                    "b_type": sighting.resource_type,
-                    "b_id": sighting.id,
-                    "b_site": sighting.site,
-                    "b_project": sighting.project_id,
-                    "b_created": sighting.created_at,
-                }
-                for sighting in changed.values()
-            ]
-            await connection.execute(statement, rows)
-
-    async def _write_conflicts(
-        self, connection: AsyncConnection, claims: Mapping[_Key, list[str]], sites: Mapping[_Key, str]
+    def _write_conflicts(
+        self, connection: Connection, claims: Mapping[_Key, list[str]], sites: Mapping[_Key, str]
     ) -> list[Conflict]:
-        before = await _rows(connection, CONFLICTS, list(claims))
+        before = _claims(connection, list(claims))
         conflicts = []
         for key, claiming in claims.items():
-            old = msgspec.json.decode(before[key].sites, type=list[str]) if key in before else []
-            conflict = Conflict(
-                resource_type=key[0], id=key[1], sites=tuple(dict.fromkeys([sites[key], *old, *claiming]))
-            )
-            conflicts.append(conflict)
-            values = {"sites": msgspec.json.encode(conflict.sites).decode(), "seen_at": self._clock()}
-            if key in before:
-                where = (CONFLICTS.c.resource_type == key[0], CONFLICTS.c.id == key[1])
-                await connection.execute(update(CONFLICTS).where(*where).values(**values))
-            else:
-                await connection.execute(insert(CONFLICTS).values(resource_type=key[0], id=key[1], **values))
+            all_sites = tuple(dict.fromkeys([sites[key], *before.get(key, ()), *claiming]))
+            conflicts.append(Conflict(resource_type=key[0], id=key[1], sites=all_sites))
+            text = msgspec.json.encode(all_sites).decode()
+            values = {**_this(*key), "sites": text, "seen_at": self._clock()}
+            connection.change(_UPDATE_CONFLICT if key in before else _INSERT_CONFLICT, values)
         return conflicts
 
     async def tombstone(self, resource_type: str, id: str, *, site: str | None = None) -> bool:  # noqa: A002
         """Put down that the recorded site (only if it is `site`, where given) has said 404."""
-        where = [LOCATIONS.c.resource_type == resource_type, LOCATIONS.c.id == id]
-        where.append(LOCATIONS.c.deleted_at.is_(None))
+        sql = f"UPDATE locations SET deleted_at = :now WHERE {_IS_THIS} AND deleted_at IS NULL"
+        values: dict[str, Any] = {**_this(resource_type, id), "now": self._clock()}
         if site is not None:
-            where.append(LOCATIONS.c.site == site)
-        async with self._database.write() as connection:
-            done = await connection.execute(update(LOCATIONS).where(*where).values(deleted_at=self._clock()))
-        return bool(done.rowcount)
+            sql += " AND site = :site"
+            values["site"] = site
+        return bool(await self._change(sql, values))
 
     async def conflicts(self) -> list[Conflict]:
         """Give every id that several sites claim."""
-        order = (CONFLICTS.c.resource_type, CONFLICTS.c.id)
-        async with self._database.read() as connection:
-            rows = (await connection.execute(select(CONFLICTS).order_by(*order))).all()
-        return [Conflict(resource_type=row.resource_type, id=row.id, sites=_sites(row)) for row in rows]
+        rows = await self._rows("SELECT resource_type, id, sites FROM conflicts ORDER BY resource_type, id")
+        return [Conflict(resource_type=row[0], id=row[1], sites=_sites(row[2])) for row in rows]
 
     async def forget(self, site: str) -> int:
         """Drop every location at a site and the conflicts it had a part in; give how many locations."""
-        async with self._database.write() as connection:
-            gone = await connection.execute(delete(LOCATIONS).where(LOCATIONS.c.site == site))
-            rows = (await connection.execute(select(CONFLICTS))).all()
-            for row in rows:
-                if site in _sites(row):
-                    where = (CONFLICTS.c.resource_type == row.resource_type, CONFLICTS.c.id == row.id)
-                    await connection.execute(delete(CONFLICTS).where(*where))
-        return gone.rowcount
+
+        def drop(connection: Connection) -> int:
+            gone = connection.change("DELETE FROM locations WHERE site = :site", {"site": site})
+            for resource_type, one, sites in connection.rows(
+                "SELECT resource_type, id, sites FROM conflicts"
+            ):
+                if site in _sites(sites):
+                    connection.change(f"DELETE FROM conflicts WHERE {_IS_THIS}", _this(resource_type, one))
+            return gone
+
+        return await self._database.run(Access.WRITE, drop)
 
     async def clear_locations(self) -> None:
         """Drop every location and conflict; they are found again as they are asked for."""
-        async with self._database.write() as connection:
-            await connection.execute(delete(LOCATIONS))
-            await connection.execute(delete(CONFLICTS))
+
+        def drop(connection: Connection) -> None:
+            connection.change("DELETE FROM locations")
+            connection.change("DELETE FROM conflicts")
+
+        await self._database.run(Access.WRITE, drop)
 
     async def count_by_site(self, resource_type: str) -> dict[str, int]:
         """Count the resources of a type that each site has, as far as is known."""
-        return await self._counts(
-            [LOCATIONS.c.resource_type == resource_type, LOCATIONS.c.deleted_at.is_(None)]
-        )
+        where = "resource_type = :resource_type AND deleted_at IS NULL"
+        return await self._counts(where, {"resource_type": resource_type})
 
     async def count_lately(self, resource_type: str) -> dict[str, int]:
         """Count the resources of a type on record at each site, those deleted lately included."""
-        return await self._counts([LOCATIONS.c.resource_type == resource_type])
+        return await self._counts("resource_type = :resource_type", {"resource_type": resource_type})
 
     async def count_by_site_of_project(
         self, project_id: str, resource_types: Sequence[str]
     ) -> dict[str, int]:
         """Count what a project has in each site, of the given types together."""
-        where = [
-            LOCATIONS.c.project_id == project_id,
-            LOCATIONS.c.resource_type.in_(resource_types),
-            LOCATIONS.c.deleted_at.is_(None),
-        ]
-        return await self._counts(where)
+        if not resource_types:
+            return {}
+        names, values = _placeholders(resource_types)
+        where = f"project_id = :project_id AND resource_type IN ({names}) AND deleted_at IS NULL"
+        return await self._counts(where, {**values, "project_id": project_id})
 
-    async def _counts(self, where: Sequence[Any]) -> dict[str, int]:
-        query = select(LOCATIONS.c.site, func.count()).where(*where).group_by(LOCATIONS.c.site)
-        async with self._database.read() as connection:
-            return {row[0]: row[1] for row in await connection.execute(query)}
+    async def _counts(self, where: str, values: Mapping[str, Any]) -> dict[str, int]:
+        sql = f"SELECT site, COUNT(*) FROM locations WHERE {where} GROUP BY site"
+        return {row[0]: row[1] for row in await self._rows(sql, values)}
 
     async def save_cursor(self, project_id: str, query: str, last_id: str, cursor: Cursor) -> None:
         """Keep where a page ended, by the id of its last item; `query` is what tells lists apart."""
         key = _cursor_key(project_id, query, last_id)
-        where = [CURSORS.c[name] == value for name, value in key.items()]
         state = msgspec.json.encode(cursor).decode()
         values = {**key, "state": state, "expires_at": self._clock() + CURSOR_SECONDS}
-        try:
-            async with self._database.write() as connection:
-                await connection.execute(delete(CURSORS).where(*where))
-                await connection.execute(insert(CURSORS).values(**values))
-        except StoreError as exc:
-            # Another process may have kept the same page just now.
-            if not isinstance(exc.__cause__, IntegrityError):
-                raise
+
+        def replace(connection: Connection) -> None:
+            connection.change(f"DELETE FROM cursors WHERE {_IS_CURSOR}", key)
+            connection.change(_INSERT_CURSOR, values)
+
+        with contextlib.suppress(Clash):  # another process may have kept the same page just now
+            await self._database.run(Access.WRITE, replace)
 
     async def load_cursor(self, project_id: str, query: str, last_id: str) -> Cursor | None:
         """Give where the page that ended with `last_id` left each site; None if it is not known."""
-        where = [CURSORS.c[name] == value for name, value in _cursor_key(project_id, query, last_id).items()]
-        async with self._database.read() as connection:
-            query_ = select(CURSORS.c.state).where(*where, CURSORS.c.expires_at > self._clock())
-            state = await connection.scalar(query_)
-        return None if state is None else msgspec.json.decode(state, type=Cursor)
+        values = {**_cursor_key(project_id, query, last_id), "now": self._clock()}
+        rows = await self._rows(f"SELECT state FROM cursors WHERE {_IS_CURSOR} AND expires_at > :now", values)
+        return msgspec.json.decode(rows[0][0], type=Cursor) if rows else None
 
     async def prune(self, now: float) -> Pruned:
         """Drop cursors that have expired and tombstones that nobody polls any more."""
-        async with self._database.write() as connection:
-            cursors = await connection.execute(delete(CURSORS).where(CURSORS.c.expires_at <= now))
-            old = LOCATIONS.c.deleted_at <= now - TOMBSTONE_SECONDS
-            tombstones = await connection.execute(delete(LOCATIONS).where(old))
-        return Pruned(cursors=cursors.rowcount, tombstones=tombstones.rowcount)
+        old = now - TOMBSTONE_SECONDS
+
+        def drop(connection: Connection) -> Pruned:
+            return Pruned(
+                cursors=connection.change("DELETE FROM cursors WHERE expires_at <= :now", {"now": now}),
+                tombstones=connection.change("DELETE FROM locations WHERE deleted_at <= :old", {"old": old}),
+            )
+
+        return await self._database.run(Access.WRITE, drop)
+
+    async def _rows(self, sql: str, values: Mapping[str, Any] | None = None) -> Sequence[Sequence[Any]]:
+        return await self._database.run(Access.READ, lambda connection: connection.rows(sql, values or {}))
+
+    async def _change(self, sql: str, values: Mapping[str, Any]) -> int:
+        return await self._database.run(Access.WRITE, lambda connection: connection.change(sql, values))
 
 
-async def _rows(connection: AsyncConnection, table: Any, keys: Sequence[_Key]) -> dict[_Key, Row[Any]]:
-    """Give the rows of a table keyed by (resource type, id)."""
+def _select(
+    connection: Connection, table: str, columns: Iterable[str], keys: Iterable[_Key]
+) -> Iterator[Sequence[Any]]:
+    """Give columns of the rows of a table that have one of some keys."""
     by_type: dict[str, list[str]] = {}
     for resource_type, one in dict.fromkeys(keys):
         by_type.setdefault(resource_type, []).append(one)
-    found = {}
     for resource_type, ids in by_type.items():
         for start in range(0, len(ids), _CHUNK):
-            where = (table.c.resource_type == resource_type, table.c.id.in_(ids[start : start + _CHUNK]))
-            rows = await connection.execute(select(table).where(*where))
-            found.update({(row.resource_type, row.id): row for row in rows})
-    return found
+            names, values = _placeholders(ids[start : start + _CHUNK])
+            yield from connection.rows(
+                f"SELECT {', '.join(columns)} FROM {table} "
+                f"WHERE resource_type = :resource_type AND id IN ({names})",
+                {**values, "resource_type": resource_type},
+            )
 
 
-def _location(row: Row[Any], claims: Row[Any] | None) -> Location:
+def _placeholders(values: Iterable[str]) -> tuple[str, dict[str, str]]:
+    """Give the inside of an IN and its parameters."""
+    named = {f"v{number}": value for number, value in enumerate(values)}
+    return ", ".join(f":{name}" for name in named), named
+
+
+def _locations(connection: Connection, keys: Iterable[_Key]) -> dict[_Key, _Row]:
+    rows = (_Row(*row) for row in _select(connection, "locations", _Row._fields, keys))
+    return {(row.resource_type, row.id): row for row in rows}
+
+
+def _claims(connection: Connection, keys: Iterable[_Key]) -> dict[_Key, tuple[str, ...]]:
+    """Give the sites that claim each of some keys, where it is more than one."""
+    rows = _select(connection, "conflicts", ("resource_type", "id", "sites"), keys)
+    return {(row[0], row[1]): _sites(row[2]) for row in rows}
+
+
+def _location(row: _Row, claims: tuple[str, ...]) -> Location:
     return Location(
         resource_type=row.resource_type,
         id=row.id,
@@ -275,12 +292,16 @@ def _location(row: Row[Any], claims: Row[Any] | None) -> Location:
         project_id=row.project_id,
         created_at=row.created_at,
         deleted=row.deleted_at is not None,
-        conflicting=() if claims is None else _sites(claims),
+        conflicting=claims,
     )
 
 
-def _sites(row: Row[Any]) -> tuple[str, ...]:
-    return msgspec.json.decode(row.sites, type=tuple[str, ...])
+def _this(resource_type: str, one: str) -> dict[str, str]:
+    return {"resource_type": resource_type, "id": one}
+
+
+def _sites(text: str) -> tuple[str, ...]:
+    return msgspec.json.decode(text, type=tuple[str, ...])
 
 
 def _cursor_key(project_id: str, query: str, last_id: str) -> dict[str, str]:

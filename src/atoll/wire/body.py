@@ -86,6 +86,10 @@ class Body:
             self._resume()
         return data
 
+    def taken(self) -> bytes:
+        """What has arrived, without waiting."""
+        return self._take() if self._chunks else b""
+
     async def read(self) -> bytes:
         """Whatever has arrived, waiting for at least one byte; b"" at the end.
 
@@ -118,10 +122,20 @@ class Body:
 
     def abandon(self) -> None:
         """Drop what is buffered and all that is still to come."""
-        self._abandoned = True
+        if not self.complete:
+            self._abandoned = True
         self.discard()
 
     def discard(self) -> None:
         """Drop what is buffered, so that the connection can go on."""
         if self._chunks:
             self._take()
+
+
+def _nothing() -> None:
+    """Neither pause nor resume."""
+
+
+# The body of every message that has none: complete, and nothing changes it.
+EMPTY = Body(_nothing, _nothing)
+EMPTY.finish()

@@ -36,17 +36,51 @@ class DeadlinePassed(Broken):
 
 
 class Exchange:
-    """One request and its answer on a connection; await `head`, then read `response.body`."""
+    """One request and its answer on a connection, told of each step as it happens."""
 
-    __slots__ = ("deadline", "head", "informational", "method", "response", "stall")
+    __slots__ = ("deadline", "informational", "method", "response", "stall")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, method: bytes, deadline: float, stall: float) -> None:
-        self.head: asyncio.Future[Response] = loop.create_future()
+    def __init__(self, method: bytes, deadline: float, stall: float) -> None:
         self.method = method
         self.deadline = deadline
         self.stall = stall
         self.response: Response | None = None
         self.informational: Callable[[int], None] | None = None
+
+    def answered(self, response: Response) -> None:
+        """The head of the answer has come; its body follows."""
+
+    def finished(self, response: Response) -> None:
+        """The answer is complete."""
+
+    def failed(self, error: Broken) -> None:
+        """There will be no (further) answer."""
+
+
+class AwaitedExchange(Exchange):
+    """An exchange that a task waits for: await `head`, then read `response.body`."""
+
+    __slots__ = ("head",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, method: bytes, deadline: float, stall: float) -> None:
+        super().__init__(method, deadline, stall)
+        self.head: asyncio.Future[Response] = loop.create_future()
+
+    def answered(self, response: Response) -> None:
+        """Wake the task."""
+        if not self.head.done():
+            self.head.set_result(response)
+
+    def finished(self, response: Response) -> None:
+        """End the body that the task reads."""
+        response.body.finish()
+
+    def failed(self, error: Broken) -> None:
+        """Raise in the task, where it waits or reads."""
+        if not self.head.done():
+            self.head.set_exception(error)
+        elif self.response is not None:
+            self.response.body.fail(error)
 
 
 class Connection(asyncio.Protocol):
@@ -174,8 +208,7 @@ class Connection(asyncio.Protocol):
         self._until_eof = (
             not bodiless and response.content_length is None and b"transfer-encoding" not in self._index
         )
-        if not exchange.head.done():
-            exchange.head.set_result(response)
+        exchange.answered(response)
         if exchange.method == b"HEAD":
             # The parser would wait for the body that the length announces: it is done with this one.
             self._parser = None
@@ -247,10 +280,10 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         exchange, self.exchange = self.exchange, None
         self._complete = True
-        if exchange is not None and exchange.response is not None:
-            exchange.response.body.finish()
         if not self._sending:
             self._release()
+        if exchange is not None and exchange.response is not None:
+            exchange.finished(exchange.response)
         # else: an early answer; whoever sends closes or ends the request.
 
     def _release(self) -> None:
@@ -266,10 +299,7 @@ class Connection(asyncio.Protocol):
         exchange, self.exchange = self.exchange, None
         if exchange is None:
             return
-        if not exchange.head.done():
-            exchange.head.set_exception(error)
-        elif exchange.response is not None:
-            exchange.response.body.fail(error)
+        exchange.failed(error)
 
     def _break(self, why: str) -> None:
         self._fail(Broken(why, answered=True))

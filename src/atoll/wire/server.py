@@ -11,7 +11,7 @@ from typing import Any
 
 import httptools
 
-from atoll.wire.body import Body
+from atoll.wire.body import EMPTY, Body
 from atoll.wire.message import (
     HOP_BY_HOP,
     PLAIN_CONNECTION,
@@ -58,6 +58,9 @@ class ServerSettings:
     head_seconds: float = 30.0
     unread_seconds: float = 300.0  # that a client may leave its answer unread
     refusal: Refusal = plain_refusal
+    # Takes a request without a body that can be answered without waiting for anything but a site; it then
+    # calls `lane_done`. False: nothing was done, the handler gets the request.
+    lane: "Callable[[Request, ServerConnection], bool] | None" = None
     connections: "set[ServerConnection]" = field(default_factory=set)
     draining: bool = False
     names: HeaderNames = field(init=False)
@@ -169,6 +172,10 @@ class ServerConnection(asyncio.Protocol):
         self._current: Request | None = None
         self._head_bytes = 0
         self._in_head = False
+        self._for_lane: Request | None = None
+        self._lane_busy = False
+        self._handed: tuple[Request, Reply, Awaitable[None]] | None = None
+        self.on_gone: Callable[[], None] | None = None  # the lane's, while it has a request
         self.busy = False
         self.close_after = False
         self.peer = ""
@@ -197,6 +204,8 @@ class ServerConnection(asyncio.Protocol):
         if self._drained is not None and not self._drained.done():
             self._drained.set_exception(ClientGone())
             self._drained.exception()  # the writer may be elsewhere
+        if self.on_gone is not None:
+            self.on_gone()
         self._wake()
         if current is not None and current.method in SAFE and self._task is not None:
             # Nobody waits for the answer. What changes something runs to its end: half-done is worse.
@@ -290,14 +299,21 @@ class ServerConnection(asyncio.Protocol):
         request.keep_alive = parser.should_keep_alive()
         request.peer = self.peer
         request.started = self._loop.time()
-        request.body = self._body = Body(self._pause_reading, self._resume_reading)
+        body = Body(self._pause_reading, self._resume_reading) if request.has_body else EMPTY
+        request.body = self._body = body
         connection = request.index.get(b"connection")
         if connection is not None and (nominated := connection.lower()) not in PLAIN_CONNECTION:
             _drop_nominated(request, nominated)
+        if self._waiter is not None and not self.busy and request.content_length == 0 and self._settings.lane:
+            self._for_lane = request
+            return
+        self._enqueue(request)
+
+    def _enqueue(self, request: Request) -> None:
         self._queue.append(request)
         if len(self._queue) >= PIPELINE:
             self._pause_reading()
-        if self._waiter is not None:
+        if not self.busy:
             self._wake()
 
     def on_body(self, data: bytes) -> None:
@@ -307,15 +323,49 @@ class ServerConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The body is whole."""
         self._body.finish()
+        request = self._for_lane
+        if request is not None and self._settings.lane is not None:
+            self._for_lane = None
+            self.busy = self._lane_busy = True
+            self._current = request
+            if not self._settings.lane(request, self):
+                self.busy = self._lane_busy = False
+                self._current = None
+                self._enqueue(request)
+
+    def lane_done(self, request: Request, reply: Reply) -> None:
+        """The lane has answered; go on with what came meanwhile."""
+        self.on_gone = None
+        self.busy = self._lane_busy = False
+        self.since = self._loop.time()
+        if not self._after(request, reply):
+            if not self._gone:
+                self._transport.close()
+        elif self._queue or self._refused is not None or self._settings.draining:
+            self._wake()
+
+    def lane_hands_over(self, request: Request, reply: Reply, answering: Awaitable[None]) -> None:
+        """The lane has an answer that takes longer: the connection's task goes on with it."""
+        self.on_gone = None
+        self._handed = (request, reply, answering)
+        self._wake()
+
+    def lane_failed(self, request: Request) -> None:
+        """The lane could not answer and nothing was sent: the handler gets the request."""
+        self.on_gone = None
+        self.busy = self._lane_busy = False
+        self._current = None
+        self._queue.appendleft(request)
+        self._wake()
 
     # -- the task's side --------------------------------------------------------------------------
 
     async def _serve(self) -> None:
         try:
-            while (request := await self._next()) is not None:
+            while (work := await self._next()) is not None:
+                request, reply, answering = work
                 self._current = request
-                reply = Reply(self, request)
-                await self._settings.handler(request, reply)
+                await answering
                 if not self._after(request, reply):
                     await self._linger(request)
                     break
@@ -329,22 +379,29 @@ class ServerConnection(asyncio.Protocol):
             if not self._gone:
                 self._transport.close()
 
-    async def _next(self) -> Request | None:
-        """The next request; None when there will be none."""
-        while not self._queue:
-            if self._gone or self._settings.draining:
+    async def _next(self) -> "tuple[Request, Reply, Awaitable[None]] | None":
+        """The next request and what answers it; None when there will be none."""
+        while self._handed is None and (self._lane_busy or not self._queue):
+            if self._gone or (self._settings.draining and not self._lane_busy):
                 return None
-            if self._refused is not None:
+            if self._refused is not None and not self._lane_busy:
                 self._answer_refusal(self._refused)
                 return None
-            self.busy = False
-            self.since = self._loop.time()
+            if not self._lane_busy:
+                self.busy = False
+                self.since = self._loop.time()
             self._waiter = self._loop.create_future()
             await self._waiter
+        self.busy = True
+        if self._handed is not None:
+            handed, self._handed = self._handed, None
+            self._lane_busy = False
+            return handed
         if len(self._queue) >= PIPELINE:
             self._resume_reading()
-        self.busy = True
-        return self._queue.popleft()
+        request = self._queue.popleft()
+        reply = Reply(self, request)
+        return request, reply, self._settings.handler(request, reply)
 
     async def _linger(self, request: Request) -> None:
         """Let a client that is still sending read its answer: closing at once would reset it away."""

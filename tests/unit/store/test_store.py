@@ -7,11 +7,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, inspect
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.pool import NullPool
 
 from atoll.store import Conflict, Cursor, Sighting, Store, StoreError, open_store
-from atoll.store.database import open_database
-from atoll.store.schema import METADATA
+from atoll.store.database import Access, Connection, open_database
+from atoll.store.migrate import configuration, migrate_sqlite
+from atoll.store.schema import HEAD
 
 
 class Clock:
@@ -27,9 +30,10 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/state/atoll.db"
+@pytest.fixture(params=["sqlite", "sqlite+aiosqlite"])
+def url(tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """Of a file, by the driver itself and by SQLAlchemy, as other databases are."""
+    return f"{request.param}:///{tmp_path}/state/atoll.db"
 
 
 @pytest.fixture
@@ -174,25 +178,37 @@ async def test_writers_wait_for_each_other(url, store):
     await other.close()
 
 
-async def test_the_migrations_make_the_tables_of_the_schema(url):
-    database = await open_database(url)
+def _shape(path: str) -> dict[str, set[str]]:
+    """The columns, indexes and keys of the tables of a SQLite file."""
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+    seen = inspect(engine)
+    return {
+        table: {f"{c['name']} {c['type']} {c['nullable']}" for c in seen.get_columns(table)}
+        | {f"{index['name']} {index['column_names']}" for index in seen.get_indexes(table)}
+        | {f"key {','.join(seen.get_pk_constraint(table)['constrained_columns'])}"}
+        for table in seen.get_table_names()
+    }
 
-    def shape(connection: Connection) -> dict[str, set[str]]:
-        seen = inspect(connection)
-        return {
-            table: {f"{c['name']} {c['type']} {c['nullable']}" for c in seen.get_columns(table)}
-            | {str(index["name"]) for index in seen.get_indexes(table)}
-            | {f"key {','.join(seen.get_pk_constraint(table)['constrained_columns'])}"}
-            for table in METADATA.tables
-        }
 
-    async with database.read() as connection:
-        migrated = await connection.run_sync(shape)
-    async with database.write() as connection:
-        await connection.run_sync(METADATA.drop_all)
-        await connection.run_sync(METADATA.create_all)
-        assert await connection.run_sync(shape) == migrated
-    await database.close()
+async def test_the_migrations_make_the_tables_of_the_schema(tmp_path):
+    await (await open_database(f"sqlite:///{tmp_path}/fresh.db")).close()
+    migrate_sqlite(f"{tmp_path}/migrated.db")
+    assert _shape(f"{tmp_path}/fresh.db") == _shape(f"{tmp_path}/migrated.db")
+    # The one that Alembic made is not touched again.
+    await (await open_database(f"sqlite:///{tmp_path}/migrated.db")).close()
+
+
+def test_the_head_is_that_of_the_migrations():
+    assert ScriptDirectory.from_config(configuration()).get_current_head() == HEAD
+
+
+def test_nothing_slow_is_imported_to_open_a_sqlite_file(tmp_path):
+    url = f"sqlite:///{tmp_path}/atoll.db"
+    code = OPEN + "print(*sys.modules)"
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code, url, "a"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert not {"alembic", "sqlalchemy", "aiosqlite"} & set(done.stdout.split())
 
 
 OPEN = """
@@ -235,8 +251,9 @@ async def test_what_cannot_be_opened_says_why(bad, message):
 
 async def test_a_database_of_a_later_release_is_left_alone(url):
     database = await open_database(url)
-    async with database.write() as connection:
-        await connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    await database.run(
+        Access.WRITE, lambda connection: connection.change("UPDATE alembic_version SET version_num = '9999'")
+    )
     await database.close()
     with pytest.raises(StoreError, match="another release of Atoll"):
         await open_store(url)
@@ -244,8 +261,51 @@ async def test_a_database_of_a_later_release_is_left_alone(url):
 
 async def test_a_failing_database_is_a_store_error(url, store):
     database = await open_database(url)
-    async with database.write() as connection:
-        await connection.exec_driver_sql("DROP TABLE locations")
+    await database.run(Access.WRITE, lambda connection: connection.change("DROP TABLE locations"))
     await database.close()
     with pytest.raises(StoreError, match="no such table: locations"):
         await store.locate("server", "a")
+
+
+async def test_older_tables_are_migrated(tmp_path):
+    url = f"sqlite:///{tmp_path}/atoll.db"
+    database = await open_database(url)
+    # As before the first step: known to Alembic, nothing in it.
+
+    def undo(connection: Connection) -> None:
+        for table in ("locations", "conflicts", "cursors"):
+            connection.change(f"DROP TABLE {table}")
+        connection.change("DELETE FROM alembic_version")
+
+    await database.run(Access.WRITE, undo)
+    await database.close()
+    store = await open_store(url)
+    assert await store.learn([server("a", "paris")], "create") == []
+    await store.close()
+
+
+async def test_a_store_in_memory():
+    store = await open_store("sqlite://")
+    await store.learn([server("a", "paris")], "create")
+    assert await where(store, "a") == "paris"
+    await store.close()
+
+
+async def test_a_closed_store_is_a_store_error(tmp_path):
+    store = await open_store(f"sqlite:///{tmp_path}/atoll.db")
+    await store.close()
+    with pytest.raises(StoreError):
+        await store.locate("server", "a")
+
+
+async def test_work_that_fails_leaves_nothing(url):
+    database = await open_database(url)
+
+    def work(connection: Connection) -> None:
+        connection.change("INSERT INTO conflicts VALUES ('server', 'a', '[]', 1.0)")
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await database.run(Access.WRITE, work)
+    assert await database.run(Access.READ, lambda c: len(c.rows("SELECT id FROM conflicts"))) == 0
+    await database.close()

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 import h11
 from hypothesis import HealthCheck, given, settings
@@ -13,9 +14,10 @@ from tests.unit.wire.test_strict import REFUSED, TAKEN
 FAST = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CORPUS = [data for data, _ in [*REFUSED.values(), *TAKEN.values()] if len(data) < 2000]
 TOKENS = (
-    b"\r\n", b"\n", b"\r", b"\0", b" ", b"\t", b":", b",", b";", b"0", b"5", b"chunked", b"Content-Length: 5\r\n",
-    b"Transfer-Encoding: chunked\r\n", b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n", b"0\r\n\r\n", b"HTTP/1.1",
-    b"Host: y\r\n", b"\x0b", b"\xff", b"Connection: X-Auth-Token\r\n", b"Expect: 100-continue\r\n",
+    b"\r\n", b"\n", b"\r", b"\0", b" ", b"\t", b":", b",", b";", b"0", b"5", b"chunked", b"HTTP/1.1", b"\x0b",
+    b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Host: y\r\n", b"0\r\n\r\n", b"\xff",
+    b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n", b"Connection: X-Auth-Token\r\n",
+    b"Expect: 100-continue\r\n",
 )  # fmt: skip
 
 
@@ -28,7 +30,9 @@ def fed(pieces: Sequence[bytes]) -> Fed:
 @st.composite
 def streams(draw: st.DrawFn) -> bytes:
     """A few well-formed requests one after the other."""
-    return b"".join(draw(st.lists(st.sampled_from([data for data, _ in TAKEN.values()]), min_size=1, max_size=4)))
+    return b"".join(
+        draw(st.lists(st.sampled_from([data for data, _ in TAKEN.values()]), min_size=1, max_size=4))
+    )
 
 
 @st.composite
@@ -38,7 +42,9 @@ def mutated(draw: st.DrawFn) -> bytes:
     for _ in range(draw(st.integers(0, 4))):
         at = draw(st.integers(0, len(data)))
         end = min(len(data), at + draw(st.integers(0, 12)))
-        new = draw(st.one_of(st.sampled_from(TOKENS), st.binary(max_size=3), st.just(bytes(data[at:end]) * 2)))
+        new = draw(
+            st.one_of(st.sampled_from(TOKENS), st.binary(max_size=3), st.just(bytes(data[at:end]) * 2))
+        )
         data[at:end] = new
     return bytes(data)
 
@@ -46,7 +52,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 def pieces_of(data: bytes, cuts: Sequence[int]) -> list[bytes]:
     """The data cut at some places."""
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(places)]
 
 
 @FAST

@@ -62,7 +62,10 @@ REFUSED = {
     "no Host": (b"GET / HTTP/1.1\r\n\r\n", 400),
     "two Hosts": (HEAD + b"Host: y\r\n\r\n", 400),
     "two tokens": (HEAD + b"X-Auth-Token: a\r\nX-Auth-Token: b\r\n\r\n", 400),
-    "two Expects": (POST + b"Content-Length: 1\r\nExpect: 100-continue\r\nExpect: 100-continue\r\n\r\na", 400),
+    "two Expects": (
+        POST + b"Content-Length: 1\r\nExpect: 100-continue\r\nExpect: 100-continue\r\n\r\na",
+        400,
+    ),
     "another expectation": (HEAD + b"Expect: a-miracle\r\n\r\n", 417),
     "a chunk size that is none": (CHUNKED + b"g\r\nabc\r\n0\r\n\r\n", 400),
     "a chunk size with 0x": (CHUNKED + b"0x3\r\nabc\r\n0\r\n\r\n", 400),
@@ -99,7 +102,7 @@ REFUSED = {
 
 # What h11 takes and we do not, and why.
 STRICTER = {
-    "two lengths that agree": "RFC 9112 6.3 allows the choice; a next hop may take the first, the last or both",
+    "two lengths that agree": "RFC 9112 6.3 allows it; a next hop may take the first, the last or both",
     "a list of lengths": "the same",
     "a chunk size with a blank": "RFC 9112 7.1.1 has no blank there; hops differ in where the number ends",
     "a blank after a chunk size": "the same",

@@ -1,12 +1,10 @@
-"""Run by Alembic: migrates over the connection that `atoll.store.database` hands in.
+"""Run by Alembic: migrates over the connection that `atoll.store.migrate` hands in.
 
 The transaction is the caller's.
 """
 
 from alembic import context
 
-from atoll.store.schema import METADATA
-
-context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)
+context.configure(connection=context.config.attributes["connection"])
 with context.begin_transaction():
     context.run_migrations()

@@ -1,0 +1,176 @@
+"""SQLite: one thread that reads and one that writes, each with a connection of its own."""
+
+import asyncio
+import contextlib
+import functools
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from atoll.store.database import BUSY_SECONDS, Access, Clash, Connection, StoreError, T, make_directory
+from atoll.store.schema import HEAD, TABLES, VERSION
+
+_LOCKED_TRIES: Final = 100
+_LOCKED_PAUSE: Final = 0.05
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+# A transaction that reads first and writes then could not wait for another writer: begun as IMMEDIATE it can.
+_BEGIN: Final = {Access.READ: "BEGIN", Access.WRITE: "BEGIN IMMEDIATE"}
+
+
+class _Connection:
+    """`Connection` over the driver's."""
+
+    def __init__(self, driver: sqlite3.Connection) -> None:
+        self.driver = driver
+
+    def rows(self, sql: str, values: Mapping[str, Any] = _NOTHING, /) -> list[tuple[Any, ...]]:
+        """Give all rows."""
+        return self.driver.execute(sql, values).fetchall()
+
+    def change(self, sql: str, values: Mapping[str, Any] = _NOTHING, /) -> int:
+        """Run one statement; give how many rows it changed."""
+        return self.driver.execute(sql, values).rowcount
+
+    def change_each(self, sql: str, values: Iterable[Mapping[str, Any]], /) -> None:
+        """Run one statement for each of some values."""
+        self.driver.executemany(sql, values)
+
+
+class _Lane:
+    """A thread with its connection, which is used nowhere else."""
+
+    def __init__(self, name: str) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"atoll-store-{name}")
+        self._connection: _Connection | None = None
+
+    async def open(self, path: str) -> None:
+        """Connect. Raises the driver's errors."""
+        self._connection = _Connection(await self._do(lambda: _connect(path)))
+
+    async def run(self, access: Access, work: Callable[[Connection], T]) -> T:
+        """Do some work in a transaction. Raises the driver's errors."""
+        connection = self._connection
+        if connection is None:
+            raise StoreError("the database is closed")
+        return await self._do(lambda: _transaction(connection, access, work))
+
+    async def close(self) -> None:
+        """Close the connection and end the thread, once what it does is done."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._do(connection.driver.close)
+        self._thread.shutdown(wait=False)
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+class Sqlite:
+    """An open SQLite file with current tables. SQLite lets one write at a time, which the thread sees to."""
+
+    def __init__(self, reader: _Lane, writer: _Lane) -> None:
+        self._lanes = {Access.READ: reader, Access.WRITE: writer}
+
+    async def run(self, access: Access, work: Callable[[Connection], T]) -> T:
+        """Do some work in a transaction; raises `StoreError`."""
+        with _translated("the database failed"):
+            return await self._lanes[access].run(access, work)
+
+    async def close(self) -> None:
+        """Close both connections."""
+        with _translated("the database failed"):
+            for lane in self._lanes.values():
+                await lane.close()
+
+
+async def open_sqlite(path: str) -> Sqlite:
+    """Open a file (`:memory:` for none), made with its tables if it is not there; raises `StoreError`."""
+    make_directory(path)
+    writer = _Lane("write")
+    # What is in memory belongs to its connection, so there is only one.
+    reader = writer if path == ":memory:" else _Lane("read")
+    database = Sqlite(reader, writer)
+    try:
+        with _translated("cannot open the database"):
+            await writer.open(path)
+            version = await writer.run(Access.READ, _version)
+            if version is None:
+                version = await writer.run(Access.WRITE, _make_tables)
+            if version != HEAD:
+                from atoll.store.migrate import migrate_sqlite  # noqa: PLC0415 - slow to import, seldom due
+
+                await asyncio.to_thread(functools.partial(migrate_sqlite, path))
+            if reader is not writer:
+                await reader.open(path)
+    except BaseException:
+        await database.close()
+        raise
+    return database
+
+
+def _version(connection: Connection) -> str | None:
+    """Give the step of the migrations that the tables are at; None where there are none."""
+    if not connection.rows("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"):
+        return None
+    rows = connection.rows(VERSION)
+    return str(rows[0][0]) if rows else ""
+
+
+def _make_tables(connection: Connection) -> str | None:
+    """Make the tables, unless another process just did; give the step they are at."""
+    if _version(connection) is None:
+        for statement in TABLES:
+            connection.change(statement)
+    return _version(connection)
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    for _ in range(_LOCKED_TRIES):
+        try:
+            return _connect_once(path)
+        except sqlite3.OperationalError as exc:
+            # Switching to WAL does not wait for other connections, whatever the busy timeout says.
+            if "locked" not in str(exc):
+                raise
+            time.sleep(_LOCKED_PAUSE)
+    return _connect_once(path)
+
+
+def _connect_once(path: str) -> sqlite3.Connection:
+    # No isolation level: transactions begin where `_transaction` says.
+    driver = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        driver.execute("PRAGMA journal_mode=WAL")
+        # With WAL this may lose the last commits in a power cut, never the database; the sites know them
+        # anyway.
+        driver.execute("PRAGMA synchronous=NORMAL")
+    except BaseException:
+        driver.close()
+        raise
+    return driver
+
+
+def _transaction(connection: _Connection, access: Access, work: Callable[[Connection], T]) -> T:
+    driver = connection.driver
+    driver.execute(_BEGIN[access])
+    try:
+        given = work(connection)
+        driver.execute("COMMIT")
+    except BaseException:
+        if driver.in_transaction:
+            driver.execute("ROLLBACK")
+        raise
+    return given
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.IntegrityError as exc:
+        raise Clash(f"{what}: {exc}") from exc
+    except (sqlite3.Error, OSError) as exc:
+        raise StoreError(f"{what}: {exc}") from exc
