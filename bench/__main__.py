@@ -47,7 +47,7 @@ def _ready() -> tuple[Cores | None, str]:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         return None, "one core only, and the proxy and its load need one each"
-    return Cores(measured=cores[1], rest=cores[0]), ""
+    return Cores(measured=cores[1], rest=(cores[0], *cores[2:5])), ""
 
 
 def _measure(folder: Path, cores: Cores) -> list[Entry]:
@@ -67,7 +67,7 @@ def _measure(folder: Path, cores: Cores) -> list[Entry]:
 
     with ExitStack() as stack:
         try:
-            stack.enter_context(backend.sites(ports, setting("sites").folder, core=cores.rest))
+            stack.enter_context(backend.sites(ports, setting("sites").folder, cores=cores.rest))
         except NotStarted as error:
             return _unmeasured((*REQUESTS, *STARTING), f"the site did not start: {error}")
         starting = _attempt(lambda: figures.start(setting), STARTING)

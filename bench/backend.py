@@ -1,7 +1,7 @@
 """The clouds behind the proxies: nginx with static answers in the form of Keystone and Nova."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -156,10 +156,10 @@ http {{
 
 
 @contextmanager
-def sites(ports: list[int], folder: Path, *, core: int) -> Iterator[Process]:
+def sites(ports: list[int], folder: Path, *, cores: Sequence[int]) -> Iterator[Process]:
     """The sites, running. Raises NotStarted."""
     (folder / "nginx.conf").write_text(configuration(ports))
     command = ["nginx", "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]
-    with running(command, core=core, log=folder / "nginx.log") as process:
+    with running(command, cores=cores, log=folder / "nginx.log") as process:
         wait_for(process, lambda: get(ports[0], SERVER_PATH, HEADERS))
         yield process

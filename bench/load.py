@@ -3,10 +3,11 @@
 import re
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.backend import HEADERS
+from bench.processes import pinned
 
 _COUNT = re.compile(r"(\d+) requests in ")
 _RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
@@ -17,6 +18,11 @@ _MICROSECONDS = {"us": 1.0, "ms": 1e3, "s": 1e6}
 GRACE_SECONDS = 20
 # How long connecting and warming up, and ending, may keep a core from being busy (seconds).
 EDGE_SECONDS = 0.3
+
+
+def threads(connections: int, cores: Sequence[int]) -> int:
+    """How many threads wrk asks with: two for a core, to get its share of one that others use."""
+    return min(connections, 2 * len(cores))
 
 
 class LoadFailed(Exception):
@@ -38,7 +44,7 @@ def wrk(
     *,
     connections: int,
     seconds: int,
-    core: int,
+    cores: Sequence[int],
     look: Callable[[], None] = lambda: None,
 ) -> Load:
     """Ask for a path for some seconds; `look` is called soon after the start and shortly before the end.
@@ -47,8 +53,8 @@ def wrk(
     """
     headers = [part for name, value in HEADERS.items() for part in ("-H", f"{name}: {value}")]
     command = [
-        "taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency",
-        *headers, f"http://127.0.0.1:{port}{path}",
+        *pinned(cores), "wrk", f"-t{threads(connections, cores)}", f"-c{connections}", f"-d{seconds}s",
+        "--latency", *headers, f"http://127.0.0.1:{port}{path}",
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
         time.sleep(EDGE_SECONDS)

@@ -1,5 +1,7 @@
 """The measurements. Peers take turns in rounds, so that a noisy moment of the machine hits all alike."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,9 +10,10 @@ from statistics import median
 from bench.backend import SERVER_PATH
 from bench.load import wrk
 from bench.peers import Setting, Start, Target, ask, atoll_cold
-from bench.processes import Cores, core_ticks, get, wait_for
+from bench.processes import Cores, core_ticks, get, pinned, wait_for
 
-CONNECTIONS = 32
+# Enough for the fastest proxy to have a request waiting whenever it is done with one.
+CONNECTIONS = 64
 # Seconds of load on one proxy in one round.
 CPU_SECONDS = 2
 LATENCY_SECONDS = 1
@@ -33,11 +36,15 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Seconds from spawning `atoll serve` to its answers, and its resident memory (10^6 bytes) when idle."""
+    """One start. Seconds from spawning `atoll serve` to its answers; resident memory (10^6 bytes) when idle.
+
+    `bare` are the seconds that Python itself took just before, which tell how busy the machine was.
+    """
 
     healthz: float
     server: float
     resident_mb: float
+    bare: float
 
 
 def cost(targets: Mapping[str, Target], cores: Cores, rounds: int) -> dict[str, Cost]:
@@ -61,7 +68,7 @@ def _load(target: Target, cores: Cores, into: Cost) -> None:
         target.path,
         connections=CONNECTIONS,
         seconds=CPU_SECONDS,
-        core=cores.rest,
+        cores=cores.rest,
         look=look,
     )
     into.cpu_us.append((target.process.cpu_seconds() - cpu) / load.requests * 1e6)
@@ -78,10 +85,10 @@ def latency(
     direct: list[float] = []
     added: dict[str, list[float]] = {name: [] for name in targets}
     for _ in range(rounds):
-        load = wrk(site, SERVER_PATH, connections=1, seconds=LATENCY_SECONDS, core=cores.rest)
+        load = wrk(site, SERVER_PATH, connections=1, seconds=LATENCY_SECONDS, cores=cores.rest)
         direct.append(load.median_us)
         for name, target in targets.items():
-            load = wrk(target.port, target.path, connections=1, seconds=LATENCY_SECONDS, core=cores.rest)
+            load = wrk(target.port, target.path, connections=1, seconds=LATENCY_SECONDS, cores=cores.rest)
             added[name].append(load.median_us - direct[-1])
     return direct, added
 
@@ -90,7 +97,7 @@ def once(start: Start, setting: Setting, cores: Cores) -> tuple[Cost, float]:
     """One round of load on a slow peer, and its median microseconds at one connection."""
     with start(setting) as target:
         found = cost({"": target}, cores, 1)[""]
-        load = wrk(target.port, target.path, connections=1, seconds=LATENCY_SECONDS, core=cores.rest)
+        load = wrk(target.port, target.path, connections=1, seconds=LATENCY_SECONDS, cores=cores.rest)
         return found, load.median_us
 
 
@@ -105,11 +112,19 @@ def start_up(setting: Setting, rounds: int) -> list[Started]:
 
 
 def _start_up(setting: Setting) -> Started:
+    bare = _bare(setting.core)
     with atoll_cold(setting) as target:
         healthz = wait_for(target.process, lambda: get(target.port, "/healthz"))
         server = wait_for(target.process, lambda: ask(target))
         time.sleep(SETTLE_SECONDS)
-        return Started(healthz, server, target.process.resident_mb())
+        return Started(healthz, server, target.process.resident_mb(), bare)
+
+
+def _bare(core: int) -> float:
+    """Seconds that Python takes to start and do nothing."""
+    begin = time.perf_counter()
+    subprocess.run([*pinned([core]), sys.executable, "-c", "pass"], check=True)
+    return time.perf_counter() - begin
 
 
 def ratios(ours: list[float], theirs: list[float]) -> list[float]:

@@ -57,7 +57,7 @@ backend site
     server site 127.0.0.1:{setting.sites[0]}
 """)
     command = ["haproxy", "-db", "-f", str(file)]
-    with running(command, core=setting.core, log=setting.folder / "haproxy.log") as process:
+    with running(command, cores=[setting.core], log=setting.folder / "haproxy.log") as process:
         yield _warm(Target(process, port, SERVER_PATH))
 
 
@@ -92,7 +92,7 @@ def atoll_cold(setting: Setting) -> Iterator[Target]:
     (port,) = free_ports(1)
     file = atoll_configuration(setting.folder, port, setting.sites)
     command = [sys.executable, "-m", "atoll.cli", "serve", "-c", str(file)]
-    with running(command, core=setting.core, log=setting.folder / "atoll.log") as process:
+    with running(command, cores=[setting.core], log=setting.folder / "atoll.log") as process:
         yield Target(process, port, f"/compute{SERVER_PATH}")
 
 
@@ -108,7 +108,7 @@ def aiohttp(setting: Setting) -> Iterator[Target]:
     """The naive proxy on aiohttp."""
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "bench.proxy_aiohttp", str(port), str(setting.sites[0])]
-    with running(command, core=setting.core, log=setting.folder / "aiohttp.log") as process:
+    with running(command, cores=[setting.core], log=setting.folder / "aiohttp.log") as process:
         yield _warm(Target(process, port, f"/compute{SERVER_PATH}"))
 
 
@@ -122,7 +122,9 @@ def flask(setting: Setting) -> Iterator[Target]:
         "bench.proxy_flask:app",
     ]  # fmt: skip
     environment = {"BENCH_PORT": str(port), "BENCH_SITE": str(setting.sites[0])}
-    with running(command, core=setting.core, log=setting.folder / "gunicorn.log", env=environment) as process:
+    with running(
+        command, cores=[setting.core], log=setting.folder / "gunicorn.log", env=environment
+    ) as process:
         yield _warm(Target(process, port, f"/compute{SERVER_PATH}"))
 
 

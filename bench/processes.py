@@ -24,10 +24,10 @@ class NotStarted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """The core of whatever is measured, and the one of load and backend."""
+    """The core of whatever is measured, and those of load and backend."""
 
     measured: int
-    rest: int
+    rest: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,11 @@ def core_ticks(core: int) -> tuple[int, int]:
     raise LookupError(f"There is no core {core}.")
 
 
+def load_average() -> str:
+    """How much ran on this machine in the last minute, in words."""
+    return f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+
+
 def free_ports(count: int) -> list[int]:
     """Ports that nobody listens at just now."""
     taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
@@ -81,15 +86,20 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def pinned(cores: Sequence[int]) -> list[str]:
+    """What stands before a command that is to run on some cores only."""
+    return ["taskset", "-c", ",".join(map(str, cores))]
+
+
 @contextmanager
 def running(
-    command: Sequence[str], *, core: int, log: Path, env: Mapping[str, str] | None = None
+    command: Sequence[str], *, cores: Sequence[int], log: Path, env: Mapping[str, str] | None = None
 ) -> Iterator[Process]:
-    """A process (and what it starts) pinned to a core, its output in a file; stopped at the end."""
+    """A process (and what it starts) pinned to cores, its output in a file; stopped at the end."""
     with log.open("ab") as out:
         born = time.perf_counter()
         child = subprocess.Popen(
-            ["taskset", "-c", str(core), *command],
+            [*pinned(cores), *command],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,

@@ -10,17 +10,20 @@ LINKS = Links(((SITE, OURS),))
 ZONES = Names(("OS-EXT-AZ:availability_zone",), {"nova": "paris"}, None)
 
 
-def server(**extra):
+def server(**extra: object):
     url = SITE.decode()
     return {
         "server": {
             "id": "1",
-            "links": [{"rel": "self", "href": f"{url}/v2.1/servers/1"}, {"rel": "bookmark", "href": f"{url}/servers/1"}],
+            "links": [
+                {"rel": "self", "href": f"{url}/v2.1/servers/1"},
+                {"rel": "bookmark", "href": f"{url}/servers/1"},
+            ],
             "flavor": {"id": "42", "links": [{"rel": "bookmark", "href": f"{url}/flavors/42"}]},
             "OS-EXT-AZ:availability_zone": "nova",
             **extra,
         }
-    }  # fmt: skip
+    }
 
 
 def test_links_point_at_atoll():
