@@ -7,6 +7,7 @@ import click
 
 from atoll.cli.files import read_config
 from atoll.cli.output import format_option, show
+from atoll.core.settings import Gateway
 
 # Service types of a catalogue, and which of ours they are.
 SERVED = {
@@ -87,6 +88,8 @@ def _sites(
             continue
         for endpoint in entry["endpoints"]:
             region = endpoint.get("region_id") or endpoint.get("region")
+            if region == Gateway().region and region not in regions:
+                continue  # Atoll's own, where it is registered already: no site is Atoll itself
             if endpoint.get("interface") == "public" and (not regions or region in regions):
                 url = endpoint["url"].rstrip("/").removesuffix(project).removesuffix("AUTH_").rstrip("/")
                 sites.setdefault(region, {})[service] = url

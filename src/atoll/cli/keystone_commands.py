@@ -56,7 +56,7 @@ def register(config_path: str, cloud: str, form: str) -> None:
     settings = read_config(config_path)
     registration = _registration(settings, cloud)
     done = _asked(registration.register)
-    show([{"done": one.what} for one in done], form, empty="All was registered already.")
+    show([{"put_right": one.what} for one in done], form, empty="All was registered already.")
 
 
 @keystone.command()

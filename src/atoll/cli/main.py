@@ -60,6 +60,7 @@ def serve(config_path: str, workers: int | None) -> None:
     SIGTERM and Ctrl-C finish what is under way first.
     """
     from atoll.gateway.serve import run  # noqa: PLC0415 - only this command needs the gateway
+    from atoll.store import StoreError  # noqa: PLC0415
 
     settings = read_config(config_path)
     if workers is not None:
@@ -71,6 +72,8 @@ def serve(config_path: str, workers: int | None) -> None:
     except OSError as error:
         listen = ", ".join(settings.gateway.listen)
         raise click.ClickException(f"cannot listen at {listen}: {error.strerror or error}") from error
+    except StoreError as error:
+        raise click.ClickException(f"cannot open the store: {error}") from error
 
 
 @main.command()
