@@ -23,6 +23,8 @@ from atoll.wire.message import Response
 # A kept connection is taken to be alive for this long (seconds) until the site has been seen to close one
 # earlier: the shortest keep-alive met in the field is two seconds.
 ASSUMED_KEEP_ALIVE = 2.0
+# What was learnt of it counts for this long (seconds): a restart closes connections early too.
+FORGIVEN_SECONDS = 600.0
 # Idle connections are closed by us after this long, before most servers would do it.
 IDLE_LIMIT = 50.0
 # How often deadlines and idle connections are looked at (seconds). A deadline is late by at most this much.
@@ -102,6 +104,7 @@ class Origin:
         self._opening = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._keep_alive = ASSUMED_KEEP_ALIVE
+        self._learnt_at = 0.0
         self._watch = watch
         self._loop = watch.loop
         watch.origins.append(self)
@@ -338,6 +341,7 @@ class Origin:
     def _closed_early(self, connection: Connection) -> None:
         """The site closed a kept connection: remember how long it keeps one."""
         if not connection.ours:
+            self._learnt_at = self._loop.time()
             self._keep_alive = min(self._keep_alive, max(self._loop.time() - connection.idle_since, 0.0))
 
     def expire(self, now: float) -> bool:
@@ -349,7 +353,9 @@ class Origin:
         return bool(self._busy)
 
     def trim(self, now: float) -> None:
-        """Close connections that have been idle for long."""
+        """Close connections that have been idle for long; trust a site again that has behaved for long."""
+        if now - self._learnt_at > FORGIVEN_SECONDS:
+            self._keep_alive = ASSUMED_KEEP_ALIVE
         for connection in [c for c in self._idle if now - c.idle_since > IDLE_LIMIT]:
             connection.close()
 

@@ -58,30 +58,6 @@ class Database(Protocol):
         """Close every connection."""
 
 
-async def open_database(url: str) -> Database:
-    """Open the database and bring its tables up to date; any number of processes may do so at once.
-
-    Raises `StoreError` if it cannot be reached, its driver is not installed or its tables are of a later
-    release.
-    """
-    path = _sqlite_path(url)
-    if path is not None:
-        from atoll.store.sqlite import open_sqlite  # noqa: PLC0415 - one of two, and only that one
-
-        return await open_sqlite(path)
-    from atoll.store.engine import open_engine  # noqa: PLC0415 - SQLAlchemy is slow to import
-
-    return await open_engine(url)
-
-
-def _sqlite_path(url: str) -> str | None:
-    """Give the file a plain SQLite URL names; one with a driver or options is for SQLAlchemy to read."""
-    scheme, separator, rest = url.partition("://")
-    if scheme != "sqlite" or not separator or "?" in rest or (rest and not rest.startswith("/")):
-        return None
-    return rest[1:] or ":memory:"
-
-
 def make_directory(path: str) -> None:
     """Make the directory of a SQLite file, for its owner only; raises `StoreError`."""
     if path == ":memory:":

@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from atoll.store.database import Access, Clash, Connection, Database, open_database
+from atoll.store.database import Access, Clash, Connection, Database
+from atoll.store.opening import open_database
 from atoll.store.records import Conflict, Cursor, Location, Pruned, Sighting, Source
 
 CURSOR_SECONDS: Final = 3600.0

@@ -12,8 +12,9 @@ from sqlalchemy import create_engine, inspect
 from sqlalchemy.pool import NullPool
 
 from atoll.store import Conflict, Cursor, Sighting, Store, StoreError, open_store
-from atoll.store.database import Access, Connection, open_database
+from atoll.store.database import Access, Connection
 from atoll.store.migrate import configuration, migrate_sqlite
+from atoll.store.opening import open_database
 from atoll.store.schema import HEAD
 
 
