@@ -108,6 +108,16 @@ async def test_events_for_a_site_that_fails_are_named_in_the_answer(
     assert codes[1] == 200
 
 
+async def test_an_event_whose_server_may_be_at_a_site_that_is_away_fails_alone(
+    user: Client, admin: Client, cloud: Cloud
+) -> None:
+    first = await boot(user, cloud, "site1")
+    cloud.site("site3").faults.add(Fault("reset", service="compute"))
+    answer = await admin.post(EVENTS, json={"events": [event(UNKNOWN), event(first)]})
+    assert answer.status_code == 207
+    assert [one["code"] for one in answer.json()["events"]] == [503, 200]
+
+
 async def test_events_for_servers_of_nobody_are_refused_as_nova_does(admin: Client) -> None:
     answer = await admin.post(EVENTS, json={"events": [event(UNKNOWN)]})
     assert answer.status_code in {404, 207}

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from atoll.core.errors import NotFound
+from atoll.core.errors import NotFound, SiteUnavailable
 from atoll.gateway import bodies
 from atoll.gateway.call import Call
 from atoll.gateway.fanout import none_answered, scatter
@@ -36,20 +36,23 @@ class Events:
             await parts.forward.pass_on(call, endpoint, response)
             return
         by_site: dict[str, list[int]] = defaultdict(list)
-        unknown: list[int] = []
+        lost: dict[int, int] = {}  # events without a site -> the status of each
         for index, event in enumerate(events):
             try:
                 site = await parts.locator.site_of(call, "server", event["server_uuid"])
                 by_site[site.name].append(index)
             except NotFound:
-                unknown.append(index)
-        if not by_site:
-            by_site[parts.sites.default.name] = unknown
-            unknown = []
-        await self._send(call, events, by_site, unknown)
+                lost[index] = 404
+            except SiteUnavailable:
+                lost[index] = 503
+        if not by_site and 503 not in lost.values():
+            # Nobody knows any of them: one site says so in its own words.
+            by_site[parts.sites.default.name] = list(lost)
+            lost = {}
+        await self._send(call, events, by_site, lost)
 
     async def _send(
-        self, call: Call, events: list[Event], by_site: dict[str, list[int]], unknown: list[int]
+        self, call: Call, events: list[Event], by_site: dict[str, list[int]], lost: dict[int, int]
     ) -> None:
         parts = self._parts
         gathered = await scatter(
@@ -64,12 +67,11 @@ class Events:
                 for name, indexes in by_site.items()
             }
         )
-        if not gathered.answered:
+        if not gathered.answered and not lost:
             raise none_answered("events", gathered.failed)
-        first_name, first = next(iter(gathered.answered.items()))
-        endpoint = parts.endpoint(parts.sites.by_name[first_name], call)
-        if len(by_site) == 1 and not unknown:
-            parts.forward.answer(call, endpoint, first)
+        if len(gathered.answered) == len(by_site) == 1 and not lost:
+            ((name, only),) = gathered.answered.items()
+            parts.forward.answer(call, parts.endpoint(parts.sites.by_name[name], call), only)
             return
         done: list[Event | None] = [None] * len(events)
         for name, indexes in by_site.items():
@@ -81,8 +83,8 @@ class Events:
                 else:
                     code = 503 if answer is None else answer.status
                     done[index] = {**events[index], "status": "failed", "code": code}
-        for index in unknown:
-            done[index] = {**events[index], "status": "failed", "code": 404}
+        for index, code in lost.items():
+            done[index] = {**events[index], "status": "failed", "code": code}
         codes = {int(event.get("code", 200)) for event in done if event is not None}
         # Nova: 200 when all went well, 207 when some did, 404 when none was for a server it knows.
         status = 200 if codes == {200} else 404 if codes == {404} else 207

@@ -27,6 +27,8 @@ class Gathered(Generic[Answer]):
 
 async def scatter(questions: Mapping[str, Awaitable[Answer]]) -> Gathered[Answer]:
     """Ask all at once and wait for each; every question carries its own deadline."""
+    if not questions:
+        return Gathered({}, {})
     if len(questions) == 1:
         ((site, question),) = questions.items()
         try:
