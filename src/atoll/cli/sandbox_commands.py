@@ -78,15 +78,15 @@ def up(
     click.echo(f"source {layout.run / 'atollrc'}    # then: openstack server list")
 
 
-def start(*, real: bool, sites: int, wanted: Wanted, port_base: int | None) -> Layout:
-    """Sites with Atoll before them."""
+def start(*, real: bool, sites: int, wanted: Wanted, port_base: int | None, fresh: bool = False) -> Layout:
+    """Sites with Atoll before them; `fresh`: of this very code, with nothing remembered."""
     layout: Layout = guarded(lambda: locate(None, port_base))
     if real:
         layout = guarded(lambda: real_up(wanted, port_base=port_base, say=say))
     else:
         layout = guarded(lambda: fronted.simulated_layout(layout))
         guarded(lambda: fronted.up_simulated(layout, sites, say=say))
-    guarded(lambda: fronted.front(layout, say))
+    guarded(lambda: fronted.front(layout, say, fresh=fresh))
     return layout
 
 
@@ -130,7 +130,7 @@ def status(form: str) -> None:
 @click.argument("pytest_arguments", nargs=-1)
 def e2e(sites: int, pytest_arguments: tuple[str, ...]) -> None:
     """Run the contract tests on a real site, then tests/e2e: the stock clients through Atoll."""
-    layout = start(real=True, sites=sites, wanted=Wanted(sites=sites), port_base=None)
+    layout = start(real=True, sites=sites, wanted=Wanted(sites=sites), port_base=None, fresh=True)
     pytest = [sys.executable, "-m", "pytest", "-q"]
     region = fronted.described_sites(layout)[0]["region"]
     bare = {"ATOLL_CONTRACT": f"{layout.clouds}:{region.lower()}-admin:{region}"}
@@ -154,7 +154,9 @@ def tempest(services: str, sites: int, computes: int, work_dir: Path | None) -> 
 
     Exit status 0 only if every test of the baseline passes and each site made its share of the servers.
     """
-    layout = start(real=True, sites=sites, wanted=Wanted(sites=sites, computes=computes), port_base=None)
+    layout = start(
+        real=True, sites=sites, wanted=Wanted(sites=sites, computes=computes), port_base=None, fresh=True
+    )
     described = fronted.described_sites(layout)
     clouds = json.loads((layout.run / "clouds.yaml").read_text())["clouds"]
     target = _target(layout, clouds["atoll-admin"]["auth"], described, computes)

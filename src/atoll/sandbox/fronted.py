@@ -71,11 +71,21 @@ def clouds_yaml(layout: Layout, bare: Mapping[str, Any]) -> dict[str, Any]:
     return {"clouds": entries}
 
 
-def front(layout: Layout, say: Callable[[str], None] = print) -> str:
+def forget(layout: Layout) -> None:
+    """Stop Atoll and drop what it remembers."""
+    Processes(layout).stop([PROCESS])
+    for file in layout.run.glob("atoll.db*"):
+        file.unlink()
+
+
+def front(layout: Layout, say: Callable[[str], None] = print, *, fresh: bool = False) -> str:
     """Start Atoll before the sites that `sites.json` of the layout describes; give its URL.
 
-    Idempotent: one that runs with the same configuration is left alone. Raises SandboxError.
+    Idempotent: one that runs with the same configuration is left alone, unless it is to be `fresh`, started
+    anew with nothing remembered. Raises SandboxError.
     """
+    if fresh:
+        forget(layout)
     sites = json.loads(layout.description.read_text())
     # The older site has a Keystone of its own: shared identity cannot reach it.
     sites = [site for site in sites if site["auth_url"] == sites[0]["auth_url"]]
@@ -119,10 +129,8 @@ def up_simulated(
     described = described_sites(layout)
     if processes.leader(SITES) is not None and len(described) == sites:
         return described
-    # What Atoll remembers of sites that begin anew would be wrong.
-    processes.stop([PROCESS, SITES])
-    for file in layout.run.glob("atoll.db*"):
-        file.unlink()
+    processes.stop([SITES])
+    forget(layout)  # what it remembers of sites that begin anew would be wrong
     layout.description.unlink(missing_ok=True)
     command = [
         sys.executable,

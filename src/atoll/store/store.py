@@ -20,6 +20,9 @@ from atoll.store.records import Conflict, Cursor, Location, Pruned, Sighting, So
 CURSOR_SECONDS: Final = 3600.0
 """How long a page's successor can be asked for without walking the sites again."""
 
+LATELY_SECONDS: Final = 3600.0
+"""How long what was deleted counts as load: who makes and deletes burdens a site too."""
+
 TOMBSTONE_SECONDS: Final = 7 * 86400.0
 """How long it is known where a deleted resource was: longer than any client polls a delete."""
 
@@ -196,8 +199,11 @@ class Store:
         return await self._counts(where, {"resource_type": resource_type})
 
     async def count_lately(self, resource_type: str) -> dict[str, int]:
-        """Count the resources of a type on record at each site, those deleted lately included."""
-        return await self._counts("resource_type = :resource_type", {"resource_type": resource_type})
+        """Count the resources of a type on record at each site, those deleted in the last hour included."""
+        return await self._counts(
+            "resource_type = :resource_type AND (deleted_at IS NULL OR deleted_at > :since)",
+            {"resource_type": resource_type, "since": self._clock() - LATELY_SECONDS},
+        )
 
     async def count_by_site_of_project(
         self, project_id: str, resource_types: Sequence[str]

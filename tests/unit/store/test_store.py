@@ -127,6 +127,14 @@ async def test_resources_are_counted_by_site(store):
     assert await store.count_by_site_of_project("p1", []) == {}
 
 
+async def test_what_was_deleted_counts_as_load_for_an_hour(store, clock):
+    await store.learn([server("a", "paris"), server("b", "paris"), server("c", "tokyo")], "create")
+    await store.tombstone("server", "b")
+    assert await store.count_lately("server") == {"paris": 2, "tokyo": 1}
+    clock.now += 3601
+    assert await store.count_lately("server") == {"paris": 1, "tokyo": 1}
+
+
 async def test_a_site_can_be_forgotten(store):
     await store.learn([server("a", "paris"), server("b", "tokyo")], "list")
     await store.learn([server("a", "tokyo")], "list")
