@@ -129,9 +129,9 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     default_site: str = ""
     """The site for what belongs to no other. Default: the first one."""
     together: Annotated[float, Meta(ge=0, le=1e6)] = 10.0
-    """Points for a site where the project has something already."""
+    """Points for the site where most of the project's things are; other sites get their part of them."""
     spread: Annotated[float, Meta(ge=0, le=1e6)] = 1.0
-    """Points for having the fewest resources of the type."""
+    """Points for the site that carries least of all projects."""
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
