@@ -15,6 +15,8 @@ USER_ID = "c4b6a6f6f48d47cc9713aec491245ec7"
 FLAVOR_ID = "42"
 IMAGE_ID = "70a599e0-31e7-49b7-b260-868f441e862b"
 SERVER_PATH = f"/v2.1/servers/{SERVER_ID}"
+# Servers asked for by turns, so that no proxy answers the same request twice in a row.
+SERVERS = 200
 # A Fernet token of a project-scoped user is this long; the value is opaque to everybody but Keystone.
 TOKEN = "gAAAAABn" + "Zk3yT9_q" * 21 + "w7RbHcE-"
 # The headers that openstacksdk (requests) sends with a GET.
@@ -25,6 +27,11 @@ HEADERS = {
     "Connection": "keep-alive",
     "X-Auth-Token": TOKEN,
 }
+
+
+def server_paths(first: str) -> list[str]:
+    """The paths of all servers, from that of the first one."""
+    return [f"{first[:-4]}{(int(first[-4:], 16) + number) % 65536:04x}" for number in range(SERVERS)]
 
 
 def token_answer() -> dict[str, Any]:
@@ -124,15 +131,20 @@ def _site(port: int, *, has_server: bool) -> str:
     request_id = "req-d00eba8f-8f83-4fb2-9baa-b8b8053959f6"
     ids = f"add_header x-openstack-request-id {request_id}; add_header x-compute-request-id {request_id};"
     status, answer = (200, server_answer(base)) if has_server else (404, _NOT_FOUND)
+    answers = "".join(
+        f"""
+        location = {path} {{
+            {nova} {vary} {ids}
+            return {status} '{json.dumps(answer).replace(SERVER_ID, path.rpartition("/")[2])}';
+        }}"""
+        for path in server_paths(SERVER_PATH)
+    )
     return f"""
     server {{
         listen 127.0.0.1:{port} backlog=1024;
         location = /v3/auth/tokens {{ return 200 '{json.dumps(token_answer())}'; }}
         location = /v2.1/ {{ return 200 '{json.dumps(_versions(base))}'; }}
-        location /v2.1/servers/ {{
-            {nova} {vary} {ids}
-            return {status} '{json.dumps(answer)}';
-        }}
+        {answers}
     }}"""
 
 

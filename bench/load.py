@@ -2,11 +2,12 @@
 
 import re
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.backend import HEADERS
+from bench.backend import HEADERS, server_paths
 from bench.processes import pinned
 
 _COUNT = re.compile(r"(\d+) requests in ")
@@ -47,14 +48,41 @@ def wrk(
     cores: Sequence[int],
     look: Callable[[], None] = lambda: None,
 ) -> Load:
-    """Ask for a path for some seconds; `look` is called soon after the start and shortly before the end.
+    """Ask for all servers by turns for some seconds; `path` is that of the first.
 
-    Raises LoadFailed unless every answer was a good one.
+    `look` is called soon after the start and shortly before the end. Raises LoadFailed unless every answer
+    was a good one.
     """
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(_script(server_paths(path)))
+        script.flush()
+        return _run(port, script.name, connections, seconds, cores, look)
+
+
+def _script(paths: Sequence[str]) -> str:
+    """What wrk asks for: requests made once, sent by turns."""
+    listed = ", ".join(f'"{path}"' for path in paths)
+    return f"""
+local requests, next = {{}}, 0
+init = function(args)
+    for number, path in ipairs({{{listed}}}) do requests[number] = wrk.format("GET", path) end
+    math.randomseed(tonumber(tostring({{}}):sub(8)) or os.time())
+    next = math.random(#requests)
+end
+request = function()
+    next = next % #requests + 1
+    return requests[next]
+end
+"""
+
+
+def _run(
+    port: int, script: str, connections: int, seconds: int, cores: Sequence[int], look: Callable[[], None]
+) -> Load:
     headers = [part for name, value in HEADERS.items() for part in ("-H", f"{name}: {value}")]
     command = [
         *pinned(cores), "wrk", f"-t{threads(connections, cores)}", f"-c{connections}", f"-d{seconds}s",
-        "--latency", *headers, f"http://127.0.0.1:{port}{path}",
+        "--latency", "-s", script, *headers, f"http://127.0.0.1:{port}",
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
         time.sleep(EDGE_SECONDS)

@@ -6,11 +6,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.backend import HEADERS, SERVER_PATH
+from bench.backend import HEADERS, SERVER_PATH, server_paths
 from bench.processes import Process, free_ports, get, running, wait_for
-
-# Every proxy is asked this often before it is measured, so that pools and caches are warm.
-WARM_UP = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +132,6 @@ def ask(target: Target) -> tuple[int, bytes]:
 
 def _warm(target: Target) -> Target:
     wait_for(target.process, lambda: ask(target))
-    for _ in range(WARM_UP):
-        ask(target)
+    for path in server_paths(target.path):
+        get(target.port, path, HEADERS)
     return target

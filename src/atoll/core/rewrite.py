@@ -41,27 +41,30 @@ class Links:
     def rewrite(self, text: bytes) -> bytes:
         """The text with the site's links pointing at Atoll."""
         for base, ours in self.bases:
-            at = text.find(base)
-            if at >= 0:
-                text = self._replace(text, base, ours, at)
+            pieces = text.split(base)
+            if len(pieces) > 1:
+                text = self._joined(text, pieces, base, ours)
         return text
 
-    def _replace(self, text: bytes, base: bytes, ours: bytes, at: int) -> bytes:
+    def _joined(self, text: bytes, pieces: list[bytes], base: bytes, ours: bytes) -> bytes:
+        """The pieces between the bases, joined with ours where the base begins a link."""
+        last = pieces.pop()
+        follows = (*pieces[1:], last)
+        for before, after in zip(pieces, follows, strict=True):
+            if not before.endswith(_USUAL) or after[:1] not in _URL_GOES_ON:
+                break
+        else:
+            pieces.append(last)
+            return ours.join(pieces)
         parts: list[bytes] = []
-        last = 0
-        size = len(base)
-        while at >= 0:
-            end = at + size
+        at = 0
+        for before, after in zip(pieces, follows, strict=True):
+            at += len(before)
             # "http://site:8774" must not match "http://site:87745"
-            if text[end : end + 1] in _URL_GOES_ON and (
-                text.endswith(_USUAL, last, at) or self._is_link(text, at)
-            ):
-                parts += (text[last:at], ours)
-                last = end
-            at = text.find(base, end)
-        if not parts:
-            return text
-        parts.append(text[last:])
+            link = after[:1] in _URL_GOES_ON and (before.endswith(_USUAL) or self._is_link(text, at))
+            parts += (before, ours if link else base)
+            at += len(base)
+        parts.append(last)
         return b"".join(parts)
 
     def _is_link(self, text: bytes, at: int) -> bool:
@@ -86,7 +89,7 @@ class Names:
     `filled` becomes `[other]`: the site was told nothing, since the zone is all of it.
     """
 
-    __slots__ = ("_keys", "_longest", "_names", "_other", "_pattern", "_probe", "_values")
+    __slots__ = ("_keys", "_last", "_longest", "_names", "_other", "_pattern", "_probe", "_values")
 
     def __init__(
         self,
@@ -104,6 +107,8 @@ class Names:
         # What all keys have in them, to find out cheaply that a text has none, or one.
         self._probe = _common(keys).encode()
         self._values = _Values(names, other, filled)
+        # What was found last: how far before the probe it began, the text, what was put instead.
+        self._last = (0, b"\0", b"")
 
     def rewrite(self, item: bytes, envelope: tuple[str, ...] = ()) -> bytes:
         """One item (or an envelope with one) with its names translated.
@@ -115,11 +120,17 @@ class Names:
             return item
         if item.find(self._probe, at + 1) >= 0:
             return self._several(item, envelope)
+        lead, text, instead = self._last
+        if at >= lead and item.startswith(text, at - lead):
+            return b"".join((item[: at - lead], instead, item[at - lead + len(text) :]))
         found = self._pattern.search(item, max(0, at - self._longest))
         if found is None:
             return item
         start, end = found.span(2)
-        return b"".join((item[:start], self._values[found.groups()], item[end:]))
+        instead = item[found.start() : start] + self._values[found.groups()]
+        # Most answers say the same as the one before.
+        self._last = (at - found.start(), found.group(), instead)
+        return b"".join((item[: found.start()], instead, item[end:]))
 
     def _several(self, item: bytes, envelope: tuple[str, ...]) -> bytes:
         """Where a key stands twice, one may be a user's: only its place tells."""

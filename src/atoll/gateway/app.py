@@ -26,7 +26,7 @@ from atoll.gateway.placed import Placed
 from atoll.gateway.shared import Shared
 from atoll.gateway.summed import Summed
 from atoll.gateway.zones import Zones
-from atoll.services.table import Kind, Service, Shape
+from atoll.services.table import Kind, Match, Service, Shape
 from atoll.wire.client import Broken
 from atoll.wire.message import ProtocolRefused, Request
 from atoll.wire.server import ClientGone, Reply
@@ -45,7 +45,7 @@ class App:
         self._parts = parts
         self._telemetry = parts.telemetry
         self._tokens = parts.tokens
-        self._deadline = deadline_seconds
+        self.deadline = deadline_seconds
         self._services = {name.encode(): service for name, service in services.items()}
         self._loop = asyncio.get_running_loop()
         self._telemetry.now = self._loop.time
@@ -77,28 +77,21 @@ class App:
 
     async def handle(self, request: Request, reply: Reply) -> None:
         """Answer one request, whatever happens."""
-        call = Call(request, reply, _request_id(request), request.started + self._deadline)
+        call = Call(
+            request, reply, given_id(request.index) or new_request_id(), request.started + self.deadline
+        )
         await self.finish(call, self._route(call))
 
-    def ready(self, request: Request, reply: Reply) -> Call | None:
-        """The call of a request whose caller is known, matched; None where finding out would take a wait."""
-        segments = request.path.split(b"/")
+    def matched(self, target: bytes) -> tuple[Service, str | None, Match] | None:
+        """(service, the project in the path, route) of a plain path; None where it is none of a service's."""
+        segments = target.split(b"/")
         service = self._services.get(segments[1])
         if service is None or len(segments) < 5 or service.service_type == IDENTITY:
             return None
-        caller = self._tokens.known(request.index.get(b"x-auth-token", b""), request.started)
-        if caller is None or segments[2].decode("latin-1") not in service.versions:
+        if segments[2].decode() not in service.versions:
             return None
-        call = Call(request, reply, _request_id(request), request.started + self._deadline)
-        call.service = service
-        call.caller = caller
-        call.path = request.path[len(segments[1]) + 1 :]
-        try:
-            tail = self._own_project(caller, service, segments[3:])
-        except AtollError:
-            return None
-        call.match = service.match(request.method, tail)
-        return call
+        project, tail = _project_in(service, segments[3:])
+        return service, project, service.match(b"GET", tail)
 
     async def finish(self, call: Call, work: Awaitable[None]) -> None:
         """Do what answers a call, and make a fault of whatever goes wrong."""
@@ -158,12 +151,10 @@ class App:
         if caller.restricted:
             # Searches and fan-outs would go beyond the rules: better none than wrongly done.
             raise Forbidden("Tokens of application credentials with access rules are not taken here yet.")
-        if service.project_in_path == "optional" and service.project_form.match(tail[0]):
-            project = tail[0].decode("latin-1")
-            if project != caller.project_id:
-                raise BadRequest(_wrong_project(service.service_type, project, caller.project_id))
-            return tail[1:]
-        return tail
+        project, below = _project_in(service, tail)
+        if project is not None and project != caller.project_id:
+            raise BadRequest(_wrong_project(service.service_type, project, caller.project_id))
+        return below
 
     async def _any_site(self, call: Call) -> None:
         """What every site answers alike, and routes in no table: the first site that answers says."""
@@ -196,9 +187,9 @@ class App:
         call.reply.send(answer.status, lines + call.extra_lines, answer.body)
 
 
-def _request_id(request: Request) -> str:
-    """The client's own id where it is one (it goes to every site), else a new one."""
-    given = request.index.get(b"x-openstack-request-id")
+def given_id(index: Mapping[bytes, bytes]) -> str | None:
+    """The client's own request id where it is one: it goes to every site."""
+    given = index.get(b"x-openstack-request-id")
     if (
         given is not None
         and len(given) == 40
@@ -206,7 +197,14 @@ def _request_id(request: Request) -> str:
         and given[4:].replace(b"-", b"").isalnum()
     ):
         return given.decode("latin-1")
-    return new_request_id()
+    return None
+
+
+def _project_in(service: Service, tail: list[bytes]) -> tuple[str | None, list[bytes]]:
+    """(the project a path names where it may, the path below it)."""
+    if service.project_in_path == "optional" and service.project_form.match(tail[0]):
+        return tail[0].decode("latin-1"), tail[1:]
+    return None, tail
 
 
 def _wrong_project(service_type: str, path: str, token: str) -> str:

@@ -1,8 +1,11 @@
 """One request on its way through the gateway, with what is known of it so far."""
 
 import asyncio
+import itertools
 import random
 from dataclasses import dataclass, field
+
+import msgspec
 
 from atoll.core.errors import BadRequest, TooLarge
 from atoll.services.table import Match, Service
@@ -23,6 +26,13 @@ class Caller:
     until: float
     system: bool = False
     restricted: bool = False  # the token carries access rules
+    plain: bool = field(init=False)  # the token is of a project and without conditions
+    logged: bytes = field(init=False, repr=False, compare=False)  # as it stands in a line of the access log
+
+    def __post_init__(self) -> None:
+        project, user = (msgspec.json.encode(one) for one in (self.project_id, self.user_id))
+        object.__setattr__(self, "plain", not self.system and not self.restricted)
+        object.__setattr__(self, "logged", b'"project_id":%b,"user_id":%b' % (project, user))
 
     @property
     def key(self) -> tuple[str, str, frozenset[str]]:
@@ -38,6 +48,18 @@ def new_request_id() -> str:
     """A request id in the form that every service takes from its caller: req-<uuid4>."""
     digits = f"{random.getrandbits(128):032x}"
     return f"req-{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+class RequestIds:
+    """Request ids for one process, random but for the last part, which counts."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(random.getrandbits(31))
+        self._start = new_request_id()[:-8].encode()
+
+    def new(self) -> bytes:
+        """An id that this process has not given before."""
+        return b"%b%08x" % (self._start, next(self._numbers) & 0xFFFFFFFF)
 
 
 @dataclass(slots=True)

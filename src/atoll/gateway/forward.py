@@ -5,7 +5,7 @@ Nothing is decided here about which site; nothing is changed but what design say
 
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from atoll.core.errors import BadSiteAnswer, NotAcceptable
@@ -14,7 +14,7 @@ from atoll.gateway.telemetry import Telemetry
 from atoll.sites.site import Endpoint
 from atoll.wire.body import BodyTooLarge
 from atoll.wire.client import Broken
-from atoll.wire.message import Request, Response
+from atoll.wire.message import Response
 
 # JSON answers are read whole to be rewritten; a page of 1,000 servers is 3 MB.
 ANSWER_LIMIT = 64 * 1024 * 1024
@@ -41,8 +41,8 @@ IDENTITY_HEADERS = frozenset(
 }  # fmt: skip
 
 
-_VERSIONS = frozenset({b"openstack-api-version", b"x-openstack-nova-api-version"})
-_UNVERSIONED = _VERSIONS.isdisjoint
+_VERSIONS = (b"openstack-api-version", b"x-openstack-nova-api-version")
+_UNVERSIONED = frozenset(_VERSIONS).isdisjoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,30 +94,28 @@ class Forward:
         parts.append(endpoint.head_end)
         parts += request.lines
         parts.append(b"X-OpenStack-Request-ID: %b\r\n" % call.id.encode())
-        if raw or not _UNVERSIONED(request.index):
-            parts += cls._conditional(call, endpoint, raw=raw)
+        if raw and (coding := request.index.get(b"accept-encoding")):
+            parts.append(b"Accept-Encoding: %b\r\n" % coding)
+        if not _UNVERSIONED(request.index):
+            parts += cls.version_lines(request.index, endpoint)
         return parts
 
     @staticmethod
-    def names_latest(request: Request) -> bool:
+    def names_latest(index: Mapping[bytes, bytes]) -> bool:
         """Whether a version header says `latest`, which stands for another number at each moment."""
-        return not _UNVERSIONED(request.index) and any(
-            b"latest" in request.index.get(name, b"").lower() for name in _VERSIONS
+        return not _UNVERSIONED(index) and any(
+            b"latest" in index.get(name, b"").lower() for name in _VERSIONS
         )
 
     @staticmethod
-    def _conditional(call: Call, endpoint: Endpoint, *, raw: bool) -> list[bytes]:
-        """The header lines that depend on the site or the route."""
-        index = call.request.index
+    def version_lines(index: Mapping[bytes, bytes], endpoint: Endpoint | None = None) -> list[bytes]:
+        """The header lines that say a version; of `latest` it depends on the endpoint what it stands for."""
         lines = []
-        if raw and (value := index.get(b"accept-encoding")):
-            lines.append(b"Accept-Encoding: %b\r\n" % value)
-        for name in sorted(_VERSIONS):
-            if (value := index.get(name)) is None:
-                continue
-            if b"latest" in value.lower():
-                value = numbered(value, endpoint)
-            lines.append(b"%b: %b\r\n" % (name, value))
+        for name in _VERSIONS:
+            if (value := index.get(name)) is not None:
+                if endpoint is not None and b"latest" in value.lower():
+                    value = numbered(value, endpoint)
+                lines.append(b"%b: %b\r\n" % (name, value))
         return lines
 
     async def _stream(self, call: Call, endpoint: Endpoint, parts: list[bytes]) -> Response:
@@ -184,7 +182,7 @@ class Forward:
             endpoint.head_end,
             b"X-Auth-Token: %b\r\nAccept: application/json\r\n" % call.caller.token,
             b"X-OpenStack-Request-ID: %b\r\n" % call.id.encode(),
-            *self._conditional(call, endpoint, raw=False),
+            *self.version_lines(call.request.index, endpoint),
         ]
         if body is not None:
             kind = call.request.index.get(b"content-type", b"application/json")
@@ -265,14 +263,18 @@ def rewrite(endpoint: Endpoint, text: bytes, call: Call, *, item: bool = False) 
 
     `item` says that the text is the resource itself, without its envelope.
     """
+    envelope: tuple[str, ...] = ()
+    if not item and call.service is not None and call.match.route is not None:
+        envelope = call.service.envelope(call.match.route)
+    return rewritten(endpoint, text, envelope)
+
+
+def rewritten(endpoint: Endpoint, text: bytes, envelope: tuple[str, ...]) -> bytes:
+    """A resource with links, zones and equivalents as clients see them; `envelope` is what it stands in."""
     text = endpoint.links.rewrite(text)
     if endpoint.ids is not None:
         text = endpoint.ids(text)
     for names in endpoint.names:
-        envelope: tuple[str, ...] = ()
-        if not item and call.service is not None and call.match.route is not None:
-            resource = call.service.by_name.get(call.match.route.resource)
-            envelope = (resource.envelope,) if resource is not None else ()
         text = names.rewrite(text, envelope)
     return text
 

@@ -3,117 +3,234 @@
 The same steps as in `app` and `placed`, in the same order, without a task: token and location are in this
 process' caches, the site is well, a connection to it is idle. Whatever is not so, or goes wrong before the
 site has answered, is left to the ordinary way; nothing is decided here that is decided differently there.
+What follows from a path alone, or from a header section alone, is found out once and kept.
 """
 
-from atoll.gateway.app import App
-from atoll.gateway.call import Call
-from atoll.gateway.forward import Forward, rewrite, without
+from dataclasses import dataclass
+
+from atoll.gateway.app import App, given_id
+from atoll.gateway.call import Call, Caller, RequestIds
+from atoll.gateway.forward import Forward, rewritten, without
 from atoll.gateway.parts import Parts
-from atoll.services.table import Kind, Shape
+from atoll.gateway.telemetry import Way
+from atoll.services.table import Kind, Match, Service, Shape
 from atoll.sites.site import Endpoint
 from atoll.wire.client import Broken, Connection, Exchange
-from atoll.wire.message import Request, Response
+from atoll.wire.heads import PLAIN_TARGET, Head
+from atoll.wire.message import Response
 from atoll.wire.server import Reply, ServerConnection
 
 # Larger answers, and those of unknown length, are streamed by the ordinary way (bytes).
 LARGEST = 128 * 1024
 BODILESS = frozenset({204, 304})
 NOT_PLAIN = frozenset({b"location", b"content-encoding"})
+# Paths whose meaning is kept, each a few hundred bytes.
+PATHS = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Path:
+    """What a path means, whoever asks: the route, the id, the project it may name."""
+
+    service: Service
+    match: Match
+    resource: str
+    id: str
+    project: str | None
+    below: bytes  # the service: /v2.1/servers/…
+    envelope: tuple[str, ...]
+    way: Way
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Section:
+    """What a header section means on any path: whose token, which id, the lines that go to the site."""
+
+    token: bytes
+    request_id: bytes | None
+    lines: bytes
 
 
 class Lane:
-    """Takes requests off the connections; `take` is called for every one without a body."""
+    """Takes requests off the connections; `take` is called for every GET without a body."""
 
     def __init__(self, app: App, parts: Parts) -> None:
         self._app = app
-        self._parts = parts
+        self._now = parts.telemetry.now
+        self._tokens = parts.tokens
+        self._locations = parts.locations
+        self._sites = parts.sites.by_name
+        self._telemetry = parts.telemetry
+        self._forward = parts.forward
+        self._ids = RequestIds()
+        self._paths: dict[bytes, _Path] = {}
 
-    def take(self, request: Request, connection: ServerConnection) -> bool:
+    def take(self, head: Head, target: bytes, connection: ServerConnection) -> bool:
         """Begin to answer, if all is known; False leaves the request as it was."""
-        if request.method != b"GET":
+        path = self._paths.get(target) or self._path(target)
+        section = head.note or self._section(head)
+        if path is None or not isinstance(section, _Section):
             return False
-        call = self._app.ready(request, Reply(connection, request))
-        if call is None:
+        started = self._now()
+        caller = self._tokens.known(section.token, started)
+        if caller is None or not caller.plain:
             return False
-        route = call.match.route
-        if route is None or route.kind is not Kind.PLACED or route.shape is not Shape.BY_ID or route.raw:
+        if path.project is not None and path.project != caller.project_id:
             return False
-        site = self._parts.locator.cached(route.resource, call.match.id.decode("latin-1"))
-        endpoint = site.endpoints.get(call.service_type) if site is not None else None
-        if endpoint is None or Forward.names_latest(request):
+        name = self._locations.cached(path.resource, path.id)
+        site = self._sites.get(name) if name is not None else None
+        endpoint = site.endpoints.get(path.service.service_type) if site is not None else None
+        if endpoint is None:
             return False
-        exchange = _LaneExchange(self, call, endpoint, connection)
-        head = Forward.head(call, endpoint)
-        head.append(b"\r\n")
+        request_id = section.request_id or self._ids.new()
+        exchange = _LaneExchange(self, connection, endpoint, started + self._app.deadline)
+        exchange.head = head
+        exchange.target = target
+        exchange.path = path
+        exchange.caller = caller
+        exchange.request_id = request_id
+        exchange.started = started
         connection.on_gone = exchange.cancel
-        exchange.connection = endpoint.origin.begin(exchange, b"".join(head))
+        out = (
+            b"GET ", endpoint.root, path.below, endpoint.head_end, section.lines,
+            b"X-OpenStack-Request-ID: ", request_id, b"\r\n\r\n",
+        )  # fmt: skip
+        exchange.connection = endpoint.origin.begin(exchange, b"".join(out))
         if exchange.connection is None:
             connection.on_gone = None
             return False
-        call.sites.append(endpoint.site)
         return True
+
+    def _path(self, target: bytes) -> _Path | None:
+        """What a path means; None where it is not one of a placed thing."""
+        if PLAIN_TARGET.match(target) is None:
+            return None
+        found = self._app.matched(target)
+        if found is None:
+            return None
+        service, project, match = found
+        route = match.route
+        if route is None or route.kind is not Kind.PLACED or route.shape is not Shape.BY_ID or route.raw:
+            return None
+        below = target[target.index(b"/", 1) :]
+        path = _Path(
+            service=service,
+            match=match,
+            resource=route.resource,
+            id=match.id.decode(),
+            project=project,
+            below=below,
+            envelope=service.envelope(route),
+            way=Way(service.service_type, route.template, target, below),
+        )
+        if len(self._paths) >= PATHS:
+            self._paths.clear()
+        self._paths[target] = path
+        return path
+
+    @staticmethod
+    def _section(head: Head) -> object:
+        """What a header section means; False where it cannot be said once for all."""
+        head.note = False
+        if not Forward.names_latest(head.index):
+            head.note = _Section(
+                token=head.index.get(b"x-auth-token", b""),
+                request_id=given.encode() if (given := given_id(head.index)) is not None else None,
+                lines=b"".join([*head.lines, *Forward.version_lines(head.index)]),
+            )
+        return head.note
+
+    def call(self, exchange: "_LaneExchange") -> Call:
+        """The call of a request in the lane, for the ordinary way."""
+        request = exchange.client.request(exchange.head, exchange.target, exchange.started)
+        call = Call(request, Reply(exchange.client, request), exchange.request_id.decode(), exchange.until)
+        call.service = exchange.path.service
+        call.match = exchange.path.match
+        call.caller = exchange.caller
+        call.path = exchange.path.below
+        call.sites.append(exchange.endpoint.site)
+        return call
 
     def streams(self, exchange: "_LaneExchange", response: Response) -> None:
         """Leave a long answer to the ordinary way."""
-        call, endpoint = exchange.call, exchange.endpoint
-        self._parts.telemetry.site_answered(call, endpoint, b"GET", response.status, call.request.started)
-        work = self._app.finish(call, self._parts.forward.pass_on(call, endpoint, response))
+        call, endpoint = self.call(exchange), exchange.endpoint
+        self._telemetry.site_answered(call, endpoint, b"GET", response.status, exchange.started)
+        work = self._app.finish(call, self._forward.pass_on(call, endpoint, response))
         exchange.client.lane_hands_over(call.request, call.reply, work)
 
-    def finished(self, exchange: "_LaneExchange", response: Response) -> None:
+    def answers(self, exchange: "_LaneExchange", response: Response, text: bytes) -> None:
         """Pass the answer on."""
-        call, endpoint, connection = exchange.call, exchange.endpoint, exchange.client
-        telemetry = self._parts.telemetry
-        route = call.match.route
-        if response.status == 404 and route is not None:
-            ident = call.match.id.decode("latin-1")
-            self._parts.locations.deleted(route.resource, ident, endpoint.site)
-        telemetry.site_answered(call, endpoint, b"GET", response.status, call.request.started)
+        endpoint, path, status = exchange.endpoint, exchange.path, response.status
+        if status == 404:
+            self._locations.deleted(path.resource, path.id, endpoint.site)
         lines = response.lines
-        text = response.body.taken()
         if b"json" in response.index.get(b"content-type", b""):
-            text = rewrite(endpoint, text, call)
+            text = rewritten(endpoint, text, path.envelope)
             if b"etag" in response.index:
                 lines = without(lines, b"etag")
-        if response.status == 204 or response.status == 304:
-            call.reply.send_head(response.status, lines, None)
-        else:
-            call.reply.send(response.status, lines, text)
-        telemetry.answered(call)
-        connection.lane_done(call.request, call.reply)
+        exchange.client.lane_answers(status, lines, text)
+        self._telemetry.lane_answered(
+            path.way, exchange.request_id, endpoint, exchange.caller, exchange.client.logged, status,
+            exchange.started, len(text),
+        )  # fmt: skip
 
     def failed(self, exchange: "_LaneExchange", error: Broken) -> None:
         """Leave a request whose connection was dead to the ordinary way; answer for every other failure."""
-        call, endpoint, connection = exchange.call, exchange.endpoint, exchange.client
+        endpoint, client = exchange.endpoint, exchange.client
         origin = endpoint.origin
         if exchange.connection is not None and origin.closed_early(exchange.connection, error):
-            connection.lane_failed(call.request)
+            client.lane_failed(client.request(exchange.head, exchange.target, exchange.started))
             return
-        self._parts.telemetry.site_answered(call, endpoint, b"GET", 0, call.request.started)
-        self._app.fail(call, origin.failure(error, repeatable=True))
-        self._parts.telemetry.answered(call)
-        connection.lane_done(call.request, call.reply)
+        call = self.call(exchange)
+        self._telemetry.site_answered(call, endpoint, b"GET", 0, exchange.started)
+        work = self._app.finish(call, _fail(origin.failure(error, repeatable=True)))
+        client.lane_hands_over(call.request, call.reply, work)
+
+
+async def _fail(error: Exception) -> None:
+    raise error
 
 
 class _LaneExchange(Exchange):
     """One request in the lane."""
 
-    __slots__ = ("call", "client", "connection", "endpoint", "lane", "streaming")
+    __slots__ = (
+        "caller", "client", "connection", "endpoint", "head", "lane", "path", "request_id", "started",
+        "streaming", "target", "until",
+    )  # fmt: skip
+    head: Head
+    target: bytes
+    path: _Path
+    caller: Caller
+    request_id: bytes
+    started: float
 
-    def __init__(self, lane: Lane, call: Call, endpoint: Endpoint, client: ServerConnection) -> None:
-        super().__init__(b"GET", call.deadline, endpoint.origin.stall_seconds)
+    def __init__(self, lane: Lane, client: ServerConnection, endpoint: Endpoint, until: float) -> None:
+        self.method = b"GET"
+        self.deadline = self.until = until
+        self.stall = endpoint.origin.stall_seconds
+        self.response = None
+        self.informational = None
         self.lane = lane
-        self.call = call
         self.endpoint = endpoint
         self.client = client
         self.connection: Connection | None = None
         self.streaming = False
 
+    def whole(self, response: Response, text: bytes) -> None:
+        """Pass the answer on, unless the client has gone."""
+        if self.client.on_gone is None:
+            return
+        if NOT_PLAIN.isdisjoint(response.index):
+            self.lane.answers(self, response, text)
+        else:
+            super().whole(response, text)
+
     def answered(self, response: Response) -> None:
-        """See whether the answer is short and plain."""
+        """An answer that is long or out of the ordinary takes the ordinary way; of others the body is due."""
         length = response.content_length
-        short = (length is not None and length <= LARGEST) or response.status in BODILESS
-        plain = response.index.keys().isdisjoint(NOT_PLAIN)
+        short = length is not None and length <= LARGEST and response.status not in BODILESS
+        plain = NOT_PLAIN.isdisjoint(response.index)
         if not (short and plain) and self.client.on_gone is not None:
             self.streaming = True
             self.lane.streams(self, response)
@@ -123,7 +240,7 @@ class _LaneExchange(Exchange):
         if self.streaming:
             response.body.finish()
         elif self.client.on_gone is not None:
-            self.lane.finished(self, response)
+            self.lane.answers(self, response, response.body.taken())
 
     def failed(self, error: Broken) -> None:
         """Say so, unless the client has gone."""

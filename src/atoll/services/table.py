@@ -230,6 +230,11 @@ class Service:
             return Match(None, ident, tuple(routes))
         return Match(found, ident)
 
+    def envelope(self, route: Route) -> tuple[str, ...]:
+        """The path to what an answer of the route shows."""
+        resource = self.by_name.get(route.resource)
+        return (resource.envelope,) if resource is not None else ()
+
     def routes(self) -> Iterator[Row]:
         """The lines of the table."""
         return iter(self.rows)

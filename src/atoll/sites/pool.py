@@ -19,6 +19,7 @@ from atoll.sites.breaker import Breaker
 from atoll.wire.body import Body
 from atoll.wire.client import AwaitedExchange, Broken, Connection, DeadlinePassed, Exchange
 from atoll.wire.message import Response
+from atoll.wire.outbox import Outbox
 
 # A kept connection is taken to be alive for this long (seconds) until the site has been seen to close one
 # earlier: the shortest keep-alive met in the field is two seconds.
@@ -46,6 +47,7 @@ class Watch:
         self.loop = asyncio.get_running_loop()
         self.origins: list[Origin] = []
         self.active: set[Origin] = set()
+        self.outbox = Outbox()
         self._ticks = 0
         self._timer: asyncio.TimerHandle | None = self.loop.call_later(SWEEP, self._sweep)
 
@@ -279,7 +281,10 @@ class Origin:
             wait = min(self._bounds.connect_seconds, max(0.0, deadline - self._loop.time()))
             async with asyncio.timeout(wait):
                 _, connection = await self._loop.create_connection(
-                    lambda: Connection(self._back, self._gone), self.host, self.port, ssl=self._tls
+                    lambda: Connection(self._back, self._gone, self._watch.outbox),
+                    self.host,
+                    self.port,
+                    ssl=self._tls,
                 )
         except (OSError, TimeoutError) as error:
             why = "timed out" if isinstance(error, TimeoutError) else _short(error)
@@ -291,6 +296,9 @@ class Origin:
             if self._waiters:
                 self._wake_one()
         return connection
+
+    def _new(self) -> Connection:
+        return Connection(self._back, self._gone, self._watch.outbox)
 
     async def _queue(self, deadline: float) -> None:
         """Wait for a connection to come free. Raises SiteUnavailable when too many wait already."""

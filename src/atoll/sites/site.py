@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from atoll.core.rewrite import Links, Names
 from atoll.sites.pool import Origin
 
@@ -37,8 +39,10 @@ class Endpoint:
     versions: tuple[tuple[int, int], tuple[int, int]] | None = None
     latest: tuple[int, int] | None = None
     head_end: bytes = field(init=False)
+    logged: bytes = field(init=False)  # the site's name as it stands in a line of the access log
 
     def __post_init__(self) -> None:
+        self.logged = msgspec.json.encode(self.site)
         self.head_end = b" HTTP/1.1\r\nHost: %b\r\n" % self.origin.netloc
 
 

@@ -9,6 +9,10 @@ from collections.abc import Callable
 HIGH_WATER = 256 * 1024
 
 
+def nothing() -> None:
+    """Neither pause nor resume, nor close: what is whole needs none of it."""
+
+
 class BodyTooLarge(Exception):
     """More bytes came than the reader was ready to hold."""
 
@@ -44,6 +48,14 @@ class Body:
         self.complete = False
         self.error: Exception | None = None
         self.received = 0
+
+    @classmethod
+    def whole(cls, data: bytes) -> "Body":
+        """A body that has come in one piece."""
+        body = cls(nothing, nothing)
+        body.feed(data)
+        body.complete = True
+        return body
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the wire."""
@@ -132,10 +144,6 @@ class Body:
             self._take()
 
 
-def _nothing() -> None:
-    """Neither pause nor resume."""
-
-
 # The body of every message that has none: complete, and nothing changes it.
-EMPTY = Body(_nothing, _nothing)
+EMPTY = Body(nothing, nothing)
 EMPTY.finish()

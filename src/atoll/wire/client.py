@@ -12,11 +12,14 @@ from typing import Any
 import httptools
 
 from atoll.wire.body import Body
+from atoll.wire.heads import Answers
 from atoll.wire.message import HOP_BY_HOP, HeaderNames, Response
+from atoll.wire.outbox import Outbox
 
 # Answer heads over this are refused: a site's answer is not trusted more than a client's request.
 HEAD_LIMIT = 128 * 1024
 NAMES = HeaderNames(HOP_BY_HOP | {b"location"})
+ANSWERS = Answers(NAMES)
 
 
 class Broken(Exception):
@@ -53,6 +56,12 @@ class Exchange:
     def finished(self, response: Response) -> None:
         """The answer is complete."""
 
+    def whole(self, response: Response, text: bytes) -> None:
+        """Head and body have come in one piece: instead of `answered` and `finished`."""
+        response.body = Body.whole(text)
+        self.answered(response)
+        self.finished(response)
+
     def failed(self, error: Broken) -> None:
         """There will be no (further) answer."""
 
@@ -86,11 +95,19 @@ class AwaitedExchange(Exchange):
 class Connection(asyncio.Protocol):
     """One connection to a site. `on_idle` and `on_lost` tell its pool; `idle_since` is loop time."""
 
+    __slots__ = (
+        "_answered", "_complete", "_drained", "_head_bytes", "_in_head", "_index", "_keep_alive", "_lines",
+        "_loop", "_on_idle", "_on_lost", "_outbox", "_parser", "_sending", "_transport", "_until_eof",
+        "_write_paused", "exchange", "idle_since", "lost", "ours", "uses",
+    )  # fmt: skip
+
     def __init__(
         self,
         on_idle: "Callable[[Connection], None]",
         on_lost: "Callable[[Connection], None]",
+        outbox: Outbox,
     ) -> None:
+        self._outbox = outbox
         self._loop = asyncio.get_running_loop()
         self._on_idle = on_idle
         self._on_lost = on_lost
@@ -104,6 +121,9 @@ class Connection(asyncio.Protocol):
         self._until_eof = False
         self._keep_alive = True
         self._head_bytes = 0
+        self._in_head = False
+        self._index: dict[bytes, bytes] = {}
+        self._lines: list[bytes] = []
         self.exchange: Exchange | None = None
         self.lost = False
         self.ours = False  # whether it was us who closed
@@ -138,12 +158,19 @@ class Connection(asyncio.Protocol):
             return
         self._answered = True
         if exchange.response is None:
+            if not self._head_bytes and not self._sending and exchange.method != b"HEAD":
+                read = ANSWERS.read(data)
+                if read is not None:
+                    self._whole(exchange, *read)
+                    return
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_LIMIT and len(data) < self._head_bytes:
                 self._break("the head of the answer is too large")
                 return
         else:
             exchange.deadline = self._loop.time() + exchange.stall
+        if self._parser is None:
+            self._parser = httptools.HttpResponseParser(self)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -168,8 +195,8 @@ class Connection(asyncio.Protocol):
         """Start a head; a second final answer to one request is refused."""
         if self._complete:
             raise ValueError("an answer nobody asked for")
-        self._index: dict[bytes, bytes] = {}
-        self._lines: list[bytes] = []
+        self._index = {}
+        self._lines = []
         self._in_head = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -237,12 +264,18 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._sending = more
         self.uses += 1
-        if self._parser is None:
-            self._parser = httptools.HttpResponseParser(self)
         if self.lost:
             self._fail(Broken("connection lost", answered=False))
             return
-        self._transport.write(head)
+        if more:
+            self._transport.write(head)
+        else:
+            self._outbox.put(self, head)
+
+    def write_now(self, data: bytes) -> None:
+        """Write, unless the connection has ended meanwhile."""
+        if not self.lost:
+            self._transport.write(data)
 
     async def write(self, data: bytes) -> None:
         """Send a part of the request body, waiting while the site reads slower than we send."""
@@ -285,6 +318,15 @@ class Connection(asyncio.Protocol):
         if exchange is not None and exchange.response is not None:
             exchange.finished(exchange.response)
         # else: an early answer; whoever sends closes or ends the request.
+
+    def _whole(self, exchange: Exchange, response: Response, text: bytes, keeps: bool) -> None:
+        """An answer that came in one piece: the parser has not seen it."""
+        self.exchange = None
+        self._complete = True
+        self._keep_alive = keeps
+        exchange.response = response
+        self._release()
+        exchange.whole(response, text)
 
     def _release(self) -> None:
         if self.lost:

@@ -7,7 +7,7 @@ two hops that read one message differently.
 
 from collections.abc import Callable
 
-from atoll.wire.body import Body
+from atoll.wire.body import EMPTY, Body, nothing
 
 # RFC 9110 7.6.1, and what belongs to one hop by its nature. Lengths are set anew for each hop.
 HOP_BY_HOP = frozenset(
@@ -177,8 +177,8 @@ class Response:
         status: int,
         index: dict[bytes, bytes],
         lines: list[bytes],
-        body: Body,
-        close: Callable[[], None],
+        body: Body = EMPTY,
+        close: Callable[[], None] = nothing,
     ) -> None:
         self.status = status
         self.close = close

@@ -12,16 +12,19 @@ from typing import Any
 import httptools
 
 from atoll.wire.body import EMPTY, Body
+from atoll.wire.heads import Head, Heads, target_of
 from atoll.wire.message import (
     HOP_BY_HOP,
     PLAIN_CONNECTION,
     SINGLE,
+    STATUS_LINES,
     HeaderNames,
     ProtocolRefused,
     Request,
     check_request,
     status_line,
 )
+from atoll.wire.outbox import Outbox
 
 # Pipelined requests kept while one is answered; more are left in the socket.
 PIPELINE = 16
@@ -58,9 +61,12 @@ class ServerSettings:
     head_seconds: float = 30.0
     unread_seconds: float = 300.0  # that a client may leave its answer unread
     refusal: Refusal = plain_refusal
-    # Takes a request without a body that can be answered without waiting for anything but a site; it then
-    # calls `lane_done`. False: nothing was done, the handler gets the request.
-    lane: "Callable[[Request, ServerConnection], bool] | None" = None
+    # Takes a GET without a body (its header section, its target) that can be answered without waiting for
+    # anything but a site; it then calls one of `lane_…`. False: nothing was done, the handler gets it.
+    # Before a known section nobody has looked at the target yet: it takes only those of PLAIN_TARGET.
+    lane: "Callable[[Head, bytes, ServerConnection], bool] | None" = None
+    heads: Heads = field(default_factory=Heads)
+    outbox: Outbox = field(default_factory=Outbox)
     connections: "set[ServerConnection]" = field(default_factory=set)
     draining: bool = False
     names: HeaderNames = field(init=False)
@@ -100,14 +106,14 @@ class Reply:
             head = (status_line(status), *lines, b"Content-Length: %d\r\n" % len(body), self._end_of_head())
             if self._request.method != b"HEAD":
                 head = (*head, body)
-        self._connection.write(b"".join(head))
+        self._connection.write_now(b"".join(head))
 
     def send_head(self, status: int, lines: Iterable[bytes], content_length: int | None) -> None:
         """Answer a HEAD, or a status without a body, keeping the length the site gave."""
         self.started = self.finished = True
         self.status = status
         length = () if content_length is None else (b"Content-Length: %d\r\n" % content_length,)
-        self._connection.write(b"".join((status_line(status), *lines, *length, self._end_of_head())))
+        self._connection.write_now(b"".join((status_line(status), *lines, *length, self._end_of_head())))
 
     def start(self, status: int, lines: Iterable[bytes], content_length: int | None) -> None:
         """Begin an answer whose body follows; without a length it is chunked (HTTP/1.0: until the close)."""
@@ -122,7 +128,7 @@ class Reply:
         else:
             framing = b""
             self._connection.close_after = True
-        self._connection.write(b"".join((status_line(status), *lines, framing, self._end_of_head())))
+        self._connection.write_now(b"".join((status_line(status), *lines, framing, self._end_of_head())))
 
     async def write(self, data: bytes) -> None:
         """Send a part of the body and wait while the client reads slower than we write.
@@ -132,19 +138,19 @@ class Reply:
         self.sent += len(data)
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
-        self._connection.write(data)
+        self._connection.write_now(data)
         await self._connection.writable()
 
     def finish(self) -> None:
         """The body is complete."""
         if self._chunked:
-            self._connection.write(b"0\r\n\r\n")
+            self._connection.write_now(b"0\r\n\r\n")
         self.finished = True
 
     def informational(self, status: int) -> None:
         """Pass on a 1xx, so that the client sends its body."""
         if not self.started:
-            self._connection.write(status_line(status) + b"\r\n")
+            self._connection.write_now(status_line(status) + b"\r\n")
 
     def abort(self) -> None:
         """Cut the connection: the only honest end of a body that broke half-way."""
@@ -172,13 +178,16 @@ class ServerConnection(asyncio.Protocol):
         self._current: Request | None = None
         self._head_bytes = 0
         self._in_head = False
+        self._between = True  # two requests: the parser has not begun another
         self._for_lane: Request | None = None
+        self._head: Head | None = None  # of the last request that was for the lane
         self._lane_busy = False
         self._handed: tuple[Request, Reply, Awaitable[None]] | None = None
         self.on_gone: Callable[[], None] | None = None  # the lane's, while it has a request
         self.busy = False
         self.close_after = False
         self.peer = ""
+        self.logged = b""  # the peer, for the access log
         self._unread_since: float | None = None
         self.since = self._loop.time()  # of the idle wait, or of the first byte of a head
 
@@ -189,6 +198,7 @@ class ServerConnection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]
         peer = transport.get_extra_info("peername")
         self.peer = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else ""
+        self.logged = self.peer.encode()
         self._settings.connections.add(self)
         self._task = self._loop.create_task(self._serve())
 
@@ -213,11 +223,16 @@ class ServerConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; refuse what is not HTTP."""
+        between = self._between and not self.busy
+        if between and self._known(data):
+            return
         if self._refused is not None:
             return
         in_head = self._in_head
         try:
             self._parser.feed_data(data)
+            if between and self._head is not None:
+                self._settings.heads.remember(data, self._head)
             if in_head and self._in_head:
                 # The parser keeps an unfinished header to itself: count what it swallows.
                 self._head_bytes += len(data)
@@ -235,6 +250,25 @@ class ServerConnection(asyncio.Protocol):
                 if isinstance(cause, ProtocolRefused)
                 else ProtocolRefused(400, f"Not HTTP/1.1: {error}.")
             )
+
+    def _known(self, data: bytes) -> bool:
+        """Whether the header section is a known one, and the lane takes the request."""
+        end = data.find(b"\r\n")
+        head = self._settings.heads.get(data[end:])
+        if head is None or self._waiter is None or self._refused is not None:
+            return False
+        target = target_of(data, end)
+        return target is not None and self._in_lane(head, target)
+
+    def _in_lane(self, head: Head, target: bytes) -> bool:
+        lane = self._settings.lane
+        if lane is None or self._settings.draining:
+            return False
+        self.busy = self._lane_busy = True
+        if lane(head, target, self):
+            return True
+        self.busy = self._lane_busy = False
+        return False
 
     def eof_received(self) -> bool:
         """Treat a half-closed connection as closed: clients that do this have gone."""
@@ -255,6 +289,8 @@ class ServerConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """Start a new head."""
         self._in_head = True
+        self._between = False
+        self._head = None
         self._target = b""
         self._index: dict[bytes, bytes] = {}
         self._lines: list[bytes] = []
@@ -304,10 +340,17 @@ class ServerConnection(asyncio.Protocol):
         connection = request.index.get(b"connection")
         if connection is not None and (nominated := connection.lower()) not in PLAIN_CONNECTION:
             _drop_nominated(request, nominated)
-        if self._waiter is not None and not self.busy and request.content_length == 0 and self._settings.lane:
+        if (
+            request.method == b"GET"
+            and request.content_length == 0
+            and request.version == "1.1"
+            and request.keep_alive
+            and self._waiter is not None
+            and not self.busy
+        ):
             self._for_lane = request
-            return
-        self._enqueue(request)
+        else:
+            self._enqueue(request)
 
     def _enqueue(self, request: Request) -> None:
         self._queue.append(request)
@@ -322,26 +365,41 @@ class ServerConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The body is whole."""
+        self._between = True
         self._body.finish()
         request = self._for_lane
-        if request is not None and self._settings.lane is not None:
+        if request is not None:
             self._for_lane = None
-            self.busy = self._lane_busy = True
-            self._current = request
-            if not self._settings.lane(request, self):
-                self.busy = self._lane_busy = False
-                self._current = None
+            self._head = Head(request.index, request.lines)
+            if not self._in_lane(self._head, self._target):
                 self._enqueue(request)
 
-    def lane_done(self, request: Request, reply: Reply) -> None:
-        """The lane has answered; go on with what came meanwhile."""
+    # -- the lane's side --------------------------------------------------------------------------
+
+    def request(self, head: Head, target: bytes, started: float) -> Request:
+        """The request that the lane has taken, for those who need more of it than its parts."""
+        request = Request(b"GET", target, head.index, head.lines)
+        request.body = EMPTY
+        request.peer = self.peer
+        request.started = started
+        return request
+
+    def lane_answers(self, status: int, lines: Iterable[bytes], body: bytes) -> None:
+        """Answer what the lane has taken; go on with what came meanwhile."""
         self.on_gone = None
         self.busy = self._lane_busy = False
         self.since = self._loop.time()
-        if not self._after(request, reply):
-            if not self._gone:
-                self._transport.close()
-        elif self._queue or self._refused is not None or self._settings.draining:
+        closing = self._settings.draining or self.close_after
+        length = b"Content-Length: %d\r\n\r\n" % len(body)
+        if closing:
+            length = b"Connection: close\r\n" + length
+        answer = b"".join((STATUS_LINES.get(status) or status_line(status), *lines, length, body))
+        if closing:
+            self.write_now(answer)
+            self._transport.close()
+            return
+        self._settings.outbox.put(self, answer)
+        if self._queue or self._refused is not None:
             self._wake()
 
     def lane_hands_over(self, request: Request, reply: Reply, answering: Awaitable[None]) -> None:
@@ -354,7 +412,6 @@ class ServerConnection(asyncio.Protocol):
         """The lane could not answer and nothing was sent: the handler gets the request."""
         self.on_gone = None
         self.busy = self._lane_busy = False
-        self._current = None
         self._queue.appendleft(request)
         self._wake()
 
@@ -469,9 +526,9 @@ class ServerConnection(asyncio.Protocol):
     def _answer_refusal(self, refused: ProtocolRefused) -> None:
         lines, body = self._settings.refusal(refused.status, str(refused), None)
         length = b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
-        self.write(b"".join((status_line(refused.status), *lines, length, body)))
+        self.write_now(b"".join((status_line(refused.status), *lines, length, body)))
 
-    def write(self, data: bytes) -> None:
+    def write_now(self, data: bytes) -> None:
         """Write to the client; bytes for one that has gone are dropped."""
         if not self._gone:
             self._transport.write(data)

@@ -1,15 +1,30 @@
-"""The access log goes on in a new file when the old one was renamed."""
+"""The access log: the same lines by either way, and a new file when the old one was renamed."""
 
 import asyncio
+import json
 import time
 
 from atoll.core.rewrite import Links
-from atoll.gateway.call import Call
-from atoll.gateway.telemetry import Telemetry
+from atoll.gateway.call import Call, Caller
+from atoll.gateway.telemetry import Telemetry, Way
+from atoll.services.catalog import SERVICES
 from atoll.sites.pool import Origin, Watch
 from atoll.sites.site import Endpoint
 from atoll.wire.message import Request
 from atoll.wire.server import Reply, ServerConnection, ServerSettings
+
+COMPUTE = SERVICES["compute"]
+
+
+def an_endpoint(watch: Watch) -> Endpoint:
+    return Endpoint(
+        site='par"is',
+        service_type="compute",
+        origin=Origin("http://127.0.0.1:1", site="paris", watch=watch),
+        root=b"",
+        url="http://127.0.0.1:1",
+        links=Links(()),
+    )
 
 
 async def nothing(request: Request, reply: Reply) -> None:
@@ -21,15 +36,7 @@ async def test_a_renamed_access_log_is_opened_anew(tmp_path):
     telemetry = Telemetry(str(path))
     telemetry.now = time.monotonic
     watch = Watch()
-    origin = Origin("http://127.0.0.1:1", site="paris", watch=watch)
-    endpoint = Endpoint(
-        site="paris",
-        service_type="compute",
-        origin=origin,
-        root=b"",
-        url="http://127.0.0.1:1",
-        links=Links(()),
-    )
+    endpoint = an_endpoint(watch)
     request = Request(b"GET", b"/compute/v2.1/servers", {}, [])
     call = Call(request, Reply(ServerConnection(ServerSettings(nothing)), request), "req-1", 1.0)
     try:
@@ -45,3 +52,39 @@ async def test_a_renamed_access_log_is_opened_anew(tmp_path):
     assert '"request_id":"one"' in (tmp_path / "access.log.1").read_text()
     assert '"request_id":"two"' in path.read_text()
     assert "one" not in path.read_text()
+
+
+async def test_the_lane_writes_the_lines_that_the_ordinary_way_writes(tmp_path):
+    caller = Caller(token=b"t", user_id="u", project_id='p"q', roles=frozenset(), is_admin=False, until=0.0)
+    target, below = b"/compute/v2.1/servers/8f2a", b"/v2.1/servers/8f2a"
+    request = Request(b"GET", target, {}, [])
+    request.peer = "127.0.0.1:4711"
+    call = Call(request, Reply(ServerConnection(ServerSettings(nothing)), request), "req-1", 1.0)
+    call.service, call.caller, call.path = COMPUTE, caller, below
+    call.match = COMPUTE.match(b"GET", [b"servers", b"8f2a"])
+    call.reply.status, call.reply.sent = 200, 17
+    call.sites.append('par"is')
+    watch = Watch()
+    endpoint = an_endpoint(watch)
+    written, counted = [], []
+    for lane in (False, True):
+        telemetry = Telemetry(str(tmp_path / f"{lane}.log"))
+        telemetry.now = lambda: 5.25
+        request.started = 5.0
+        if lane:
+            assert call.match.route is not None
+            way = Way("compute", call.match.route.template, target, below)
+            telemetry.lane_answered(way, b"req-1", endpoint, caller, b"127.0.0.1:4711", 200, 5.0, 17)
+        else:
+            telemetry.site_answered(call, endpoint, b"GET", 200, 5.0)
+            telemetry.answered(call)
+        telemetry.close()
+        lines = await asyncio.to_thread((tmp_path / f"{lane}.log").read_text)
+        written.append([json.loads(line) | {"time": 0} for line in lines.splitlines()])
+        counted.append(telemetry.metrics())
+    watch.close()
+    assert len(written[0]) == 2
+    assert written[0] == written[1]
+    assert [line for line in counted[0].splitlines() if b"memory" not in line] == [
+        line for line in counted[1].splitlines() if b"memory" not in line
+    ]
