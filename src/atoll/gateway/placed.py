@@ -175,7 +175,7 @@ class Placed:
             zone=zone,
             zones={zone: site.name for site in sites for zone in site.zones},
             named=tuple(things),
-            together=parts.together if resource.together else 0.0,
+            together=parts.together,
             spread=parts.spread,
         )
         choice = choose(want, candidates)
@@ -189,9 +189,8 @@ class Placed:
             reasons=[f"{reason.site}: {reason.text}" for reason in choice.reasons],
         )
         self._last_chosen[(resource.name, choice.site)] = parts.forward.now()
-        if zone is None and not any(len(thing.sites) == 1 for thing in things):
-            # Before the answer: the project's next create must find its home while this one is under way.
-            parts.set_home(project, choice.site)
+        # Before the answer: the project's next create must find its home while this one is under way.
+        parts.set_home(project, choice.site)
         return parts.sites.by_name[choice.site], zone
 
     async def _candidates(
@@ -201,7 +200,7 @@ class Placed:
         of_project, load = await parts.counts(project, resource.name)
         home = parts.homes.get(project)
         if home is not None:
-            # Where it was put when nothing told where: what comes next may have to meet it.
+            # Where its last thing was put: what comes next most likely has to meet it.
             of_project = {home: max(1, of_project.get(home, 0))}
         return [
             Candidate(

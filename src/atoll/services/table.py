@@ -79,7 +79,6 @@ class Resource:
     unseen: frozenset[str] = frozenset()
     refs: tuple[Ref, ...] = ()
     zone: str = ""  # where a create body names its availability zone
-    together: bool = True  # counts for, and follows, the site where a project's things are
 
     @property
     def envelope(self) -> str:
