@@ -11,7 +11,7 @@ from atoll.wire.message import HeaderNames, Response
 
 # Sections remembered, and how long one may be (bytes): a few thousand clients, a token each.
 SECTIONS = 4096
-LONGEST_SECTION = 8192
+LONGEST_SECTION = 4096
 # Header lines of answers remembered: dates and numbers come and go, so they are all forgotten at the bound.
 LINES = 2048
 # Forms of heads kept: sites differ in a few headers, answers in their status. A form is made of a head that
