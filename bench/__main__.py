@@ -1,15 +1,15 @@
-"""Run everything, print the tables, write `results.json`."""
+"""Run everything (or `requests` or `lists` alone), print the tables, write `results.json`."""
 
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from bench import backend, figures, packages, peers
+from bench import backend, figures, lists, packages, peers
 from bench.load import LoadFailed
 from bench.peers import Setting
 from bench.processes import Cores, NotStarted, free_ports
@@ -20,12 +20,16 @@ SITES = 3
 
 def main() -> int:
     """Measure. The exit status says whether measuring worked, not whether the goals are met."""
+    wanted = sys.argv[1:] or list(PARTS)
     cores, why = _ready()
-    if cores is None:
-        entries = _unmeasured((*STARTING, *REQUESTS), why)
-    else:
-        with tempfile.TemporaryDirectory(prefix="atoll-bench-") as name:
-            entries = _measure(Path(name), cores)
+    entries: list[Entry] = []
+    for name in wanted:
+        measure, unmeasured = PARTS[name]
+        if cores is None:
+            entries += _unmeasured(unmeasured, why)
+            continue
+        with tempfile.TemporaryDirectory(prefix="atoll-bench-") as folder:
+            entries += measure(Path(folder), cores)
     print(f"\n{entries_table(entries)}")
     write(entries)
     print("\nWritten to bench/results.json.")
@@ -50,7 +54,7 @@ def _ready() -> tuple[Cores | None, str]:
     return Cores(measured=cores[1], rest=(cores[0], *cores[2:5])), ""
 
 
-def _measure(folder: Path, cores: Cores) -> list[Entry]:
+def _requests(folder: Path, cores: Cores) -> list[Entry]:
     ports = free_ports(SITES)
 
     def setting(name: str) -> Setting:
@@ -74,6 +78,10 @@ def _measure(folder: Path, cores: Cores) -> list[Entry]:
         return _attempt(lambda: requests(stack), REQUESTS) + starting
 
 
+def _lists(folder: Path, cores: Cores) -> list[Entry]:
+    return _attempt(lambda: lists.measure(folder, cores), lists.ENTRIES)
+
+
 def _attempt(measure: Callable[[], list[Entry]], entries: Sequence[Entry]) -> list[Entry]:
     """What a measurement gave, or its entries with the reason why it gave nothing."""
     try:
@@ -86,6 +94,11 @@ def _unmeasured(entries: Sequence[Entry], why: str) -> list[Entry]:
     print(f"Not measured: {why}")
     return [replace(entry, how=why) for entry in entries]
 
+
+PARTS: Mapping[str, tuple[Callable[[Path, Cores], list[Entry]], Sequence[Entry]]] = {
+    "requests": (_requests, (*REQUESTS, *STARTING)),
+    "lists": (_lists, lists.ENTRIES),
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -57,5 +57,7 @@ def entries_table(entries: Sequence[Entry]) -> str:
 
 
 def write(entries: Sequence[Entry], path: Path = RESULTS) -> None:
-    """Write the entries as JSON, for whoever compares runs."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(entries)) + b"\n")
+    """Write the entries as JSON, for whoever compares runs; others that are there stay."""
+    before = msgspec.json.decode(path.read_bytes(), type=list[Entry]) if path.exists() else []
+    together = {entry.name: entry for entry in (*before, *entries)}
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(list(together.values()))) + b"\n")

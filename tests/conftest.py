@@ -1,4 +1,4 @@
-"""What tests have: no network in `unit`, only 127.0.0.1 in `wire` and `scenarios`, and a gateway to talk to.
+"""What tests have: no network in `unit`, only 127.0.0.1 elsewhere, and a gateway to talk to.
 
 A gateway with its sites takes about 20 ms to start, so each test has its own and leaves nothing behind.
 """
@@ -18,6 +18,8 @@ from tests.running import Atoll, Settings, atoll_before, sites_of
 from atoll.sandbox.simulated import Cloud
 from atoll.store import open_store
 
+pytest.register_assert_rewrite("tests.stores.contract")
+
 HERE = Path(__file__).parent
 
 StartAtoll = Callable[..., Awaitable[Atoll]]
@@ -28,7 +30,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     kind = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
     if kind == "unit":
         disable_socket(allow_unix_socket=True)  # the event loop wakes itself through a pair of those
-    elif kind in {"wire", "scenarios"}:
+    elif kind in {"wire", "scenarios", "stores"}:
         socket_allow_hosts(["127.0.0.1"], allow_unix_socket=True)
 
 

@@ -104,7 +104,7 @@ def configured(auth_url: str, sites: Settings, database: Path, port: int, tables
         **tables,
         "gateway": {**gateway, **tables.get("gateway", {})},
         "identity": {"auth_url": auth_url, **tables.get("identity", {})},
-        "store": {"url": f"sqlite:///{database}"},
+        "store": tables.get("store", {"url": f"sqlite:///{database}"}),
         "sites": sites,
     }
     return load(toml(content), source="test", env={})

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.core.choose import Candidate, Choice, Thing, Want, choose
+from atoll.core.choose import Candidate, Choice, Reason, Thing, Want, choose
 from atoll.core.errors import BadRequest, Conflict, SiteUnavailable
 
 SITES = [Candidate(site="paris"), Candidate(site="tokyo"), Candidate(site="rome")]
@@ -109,6 +109,7 @@ def test_a_project_with_things_at_several_sites_goes_on_where_most_are():
     assert texts(choice, "paris") == [
         "together: the project has 100 resources there",
         "spread: carries 9 of all projects",
+        "chosen: 10.00 points, the most",
     ]
 
 
@@ -118,7 +119,38 @@ def test_a_tie_goes_to_the_one_chosen_longest_ago_then_to_site_order():
         Candidate(site="tokyo", last_chosen=3),
         Candidate(site="rome", last_chosen=3),
     ]
-    assert choose(want(), sites).site == "tokyo"
+    choice = choose(want(), sites)
+    assert choice.site == "tokyo"
+    said = "chosen: 1.00 points, as paris and rome, and comes first in the configuration"
+    assert texts(choice, "tokyo")[-1] == said
+
+
+@pytest.mark.parametrize(
+    ("sites", "why"),
+    [
+        ([Candidate(site="paris")], "no other is left"),
+        ([Candidate(site="paris"), Candidate(site="tokyo", state="draining")], "no other is left"),
+        ([Candidate(site="paris", load=1), Candidate(site="tokyo", load=2)], "0.50 points, the most"),
+        (
+            [Candidate(site="paris", last_chosen=1), Candidate(site="tokyo", last_chosen=2)],
+            "1.00 points, as tokyo, and was chosen longest ago",
+        ),
+        (SITES, "1.00 points, as tokyo and rome, and comes first in the configuration"),
+    ],
+)
+def test_what_decided_is_the_last_reason(sites, why):
+    last = choose(want(), sites).reasons[-1]
+    assert (last.site, last.rule, last.text) == ("paris", "chosen", why)
+
+
+def test_what_was_considered_is_known_where_nothing_can_be_chosen():
+    considered: list[Reason] = []
+    with pytest.raises(SiteUnavailable):
+        choose(want(zone="asia"), [SITES[0], Candidate(site="tokyo", healthy=False)], considered)
+    assert [str(reason) for reason in considered] == [
+        "paris: availability zone asia is not there",
+        "tokyo: is away",
+    ]
 
 
 FACTS = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([0.0, 1.0, 2.0]), st.booleans())

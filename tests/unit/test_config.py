@@ -280,3 +280,16 @@ def test_the_reference_has_every_setting_with_its_text():
         for option in options.values()
         if option.default not in ("", "required")
     )
+
+
+def test_a_zone_may_have_another_name_in_each_service():
+    text = MINIMAL + '[zones.z]\nsite = "paris"\nzone = {compute = "az1", block-storage = "nova"}\n'
+    zone = read(text).zones["z"]
+    assert [zone.at(service) for service in ("compute", "block-storage", "network")] == ["az1", "nova", None]
+
+
+def test_a_zone_of_a_service_that_has_none_is_a_fault():
+    text = MINIMAL + '[zones.z]\nsite = "paris"\nzone = {compute = "az1", image = "nova"}\n'
+    (fault,) = faults(text)
+    assert fault.startswith("zones.z.zone")
+    assert "image" in fault

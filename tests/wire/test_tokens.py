@@ -141,7 +141,7 @@ async def test_what_can_be_no_token_is_not_asked_about(token: bytes | None) -> N
 
 
 async def test_what_the_token_says_is_what_the_caller_may() -> None:
-    rules = {"application_credential": {"access_rules": []}}
+    rules: dict[str, Any] = {"application_credential": {"access_rules": []}}
     for more, plain in (({}, True), ({"system": {"all": True}, "project": None}, False), (rules, False)):
         async with Origin(says(200, answer(**more))) as origin:
             watch = Watch()

@@ -15,6 +15,7 @@ from atoll.cli.logs import configure
 ELSEWHERE: Final = {
     "config": "atoll.cli.config_commands",
     "demo": "atoll.cli.demo",
+    "explain": "atoll.cli.explain",
     "keystone": "atoll.cli.keystone_commands",
     "sandbox": "atoll.cli.sandbox_commands",
     "site": "atoll.cli.site_commands",
@@ -47,6 +48,7 @@ def main() -> None:
     Set it up:        atoll config new --cloud mycloud > atoll.toml
                       atoll keystone register --cloud mycloud-admin
     Run it:           atoll serve
+    Ask what it did:  atoll explain REQUEST-ID
     """  # noqa: D301 - click wants the character, not the two letters
     configure("console", logging.WARNING)
 

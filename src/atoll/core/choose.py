@@ -10,6 +10,8 @@ import msgspec
 
 from atoll.core.errors import BadRequest, Conflict, SiteUnavailable
 
+CHOSEN: Final = "chosen"
+
 _UNKNOWN_ZONE: Final = {
     "compute": "The requested availability zone is not available",
     "block-storage": "Availability zone '{zone}' is invalid.",
@@ -58,13 +60,18 @@ class Want(msgspec.Struct, frozen=True, kw_only=True):
     """Weight of the site that carries least."""
 
 
-class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a site was left out (`points` is None) or how many points it got."""
+class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a site was left out (`points` is None), how many points it got, or why it was taken (`chosen`)."""
 
     site: str
     rule: str
     text: str
     points: float | None = None
+
+    def __str__(self) -> str:
+        """In a line: `paris: carries 3 of all projects (+0.50)`."""
+        points = "" if self.points is None else f" ({self.points:+.2f})"
+        return f"{self.site}: {self.text}{points}"
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,13 +81,14 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...]
 
 
-def choose(want: Want, candidates: Sequence[Candidate]) -> Choice:
+def choose(want: Want, candidates: Sequence[Candidate], considered: list[Reason] | None = None) -> Choice:
     """Choose among the candidates, which are in site order.
 
-    Raises `BadRequest` for an unknown zone or a thing no site has, `Conflict` when no site has all that is
-    named, `SiteUnavailable` when those that have are away or take nothing new.
+    The reasons are appended to `considered`, also when no site can be chosen. Raises `BadRequest` for an
+    unknown zone or a thing no site has, `Conflict` when no site has all that is named, `SiteUnavailable` when
+    those that have are away or take nothing new.
     """
-    reasons: list[Reason] = []
+    reasons: list[Reason] = considered if considered is not None else []
     fitting = _fitting(want, candidates, reasons)
     if not fitting:
         raise _conflict(want)
@@ -93,7 +101,22 @@ def choose(want: Want, candidates: Sequence[Candidate]) -> Choice:
         reasons.append(reason)
         totals[reason.site] += reason.points or 0.0
     best = min(open_sites, key=lambda c: (-totals[c.site], c.last_chosen, order[c.site]))
+    reasons.append(Reason(site=best.site, rule=CHOSEN, text=_why(best, open_sites, totals)))
     return Choice(site=best.site, reasons=tuple(reasons))
+
+
+def _why(best: Candidate, open_sites: Sequence[Candidate], totals: Mapping[str, float]) -> str:
+    """What decided for the best one, once all have their points."""
+    if len(open_sites) == 1:
+        return "no other is left"
+    equal = [one for one in open_sites if totals[one.site] == totals[best.site] and one is not best]
+    points = f"{totals[best.site]:.2f} points"
+    if not equal:
+        return f"{points}, the most"
+    others = _listed([one.site for one in equal])
+    if all(one.last_chosen > best.last_chosen for one in equal):
+        return f"{points}, as {others}, and was chosen longest ago"
+    return f"{points}, as {others}, and comes first in the configuration"
 
 
 def _fitting(want: Want, candidates: Sequence[Candidate], reasons: list[Reason]) -> list[Candidate]:

@@ -219,14 +219,14 @@ def _check_default_site(draft: Draft) -> list[Fault]:
 
 def _check_zones(draft: Draft) -> list[Fault]:
     faults = []
-    owners: dict[tuple[str, str | None], str] = {}
+    owners: dict[tuple[str, str], str] = {}
     mapped = {zone.site for zone in draft.zones.values()}
     for name, zone in draft.zones.items():
         place = f"zones.{name}"
         if not name or ":" in name or len(name) > 255:
             faults.append(Fault(f'zones."{name}"', "is not a zone name: 1 to 255 characters without ':'"))
         faults += _unknown_site(draft, f"{place}.site", zone.site)
-        target = (zone.site, zone.zone)
+        target = (zone.site, str(zone.zone))
         if target in owners:
             faults.append(Fault(place, f"is the same as zones.{owners[target]}: a zone has one name"))
         owners.setdefault(target, name)

@@ -77,6 +77,12 @@ class NotAcceptable(AtollError):
     kind = "not_acceptable"
 
 
+class RequestTimeout(AtollError):
+    """The client did not send its body in time."""
+
+    kind = "request_timeout"
+
+
 class Conflict(AtollError):
     """What was named cannot be served together, or two sites claim one id."""
 

@@ -1,20 +1,22 @@
 """One list over many sites: a k-way merge that says which pages it needs and is fed with them. Sends nothing.
 
-    walk = Walk(sites, sort=[("created_at", "desc")], limit=1000, describe=describe)
+    walk = Walk(sites, sort=[("created_at", "desc")], limit=1000)
     while needs := walk.needs():
         for need in needs: ... ask the site, in parallel ...
-            walk.feed(need.site, items, more=there_is_a_next_link)   # or walk.fail(need.site, reason)
+            walk.feed(need.site, items, described, more=there_is_a_next_link)  # or walk.fail(site, why)
     walk.page()
 
 A site's order is taken as it comes and never re-sorted, since services break ties by what nobody sees. Only
 the heads are compared, on the sort keys; ties go by site order. How much is asked of whom is the other half
 of the work: see `_first_ask` and `Walk.needs`.
+
+The merge itself is one stable sort, in C, of what the sites sent: an item that its site lists behind one it
+should precede takes that one's rank (`_effective`), and so each site's order stands.
 """
 
-import heapq
 import math
-from collections import deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -25,27 +27,38 @@ Direction = Literal["asc", "desc"]
 SortKey = str | int | float | None
 
 READ_FACTOR: Final = 3
-"""How many items may be read for one answered, where the layout of the data leaves a choice."""
+"""How many items may be read for one answered, where the layout of the data leaves a choice.
+
+One of them is kept for the second round, in which one site may turn out to have the whole page."""
+
+READ_FLOOR: Final = 400
+"""So many items may be read for however small a page: they cost less than another round."""
 
 SLACK: Final = 3.5
 """Standard deviations above the mean share that the first round asks of each site.
 
-With 100 sites and a page of 1000 randomly spread items, nearly every page is then done in one round."""
+With a few sites and a page of 1000 randomly spread items, nearly every page is then done in one round."""
+
+LOOK_AHEAD: Final = 10
+"""How many pages a walk up to a marker may read at once: what it drops must not fill the memory."""
 
 _MAX_DOUBLINGS: Final = 20  # more would make no difference, only big numbers
+
+TRAIL: Final = 3
+"""How many items before a marker are remembered, in case it is deleted while a client reads the page."""
 
 DEFAULT_MAX_PAGE: Final = 1000
 """Items in one request to a site: the services' own default maximum."""
 
 
 class Described(NamedTuple):
-    """What the merge has to know about an item."""
+    """What the merge has to know about the items of a page: a value for each, in their order."""
 
-    id: str
+    ids: Sequence[str]
     """What the site takes as marker."""
-    keys: tuple[SortKey, ...]
-    """The values of the sort keys, in their order; None for null."""
-    identity: Hashable = None
+    keys: Sequence[Sequence[SortKey]]
+    """For each sort key in turn its values; None for null."""
+    identities: Sequence[Hashable] | None = None
     """For shared kinds: what makes copies one. None: it is nobody's copy."""
 
 
@@ -61,27 +74,33 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """A page over sites, and where each site stands after it."""
 
     items: list[T]
+    ids: list[str]
     origins: list[str]
     """The site of each item."""
     markers: dict[str, str | None]
     """Per site the last id taken from it on this or an earlier page (None: none yet): the next page's
     start."""
+    earlier: dict[str, list[str | None]]
+    """Per site some ids taken before that one, oldest first (None: its list's start): where to start if the
+    marker is gone by then."""
     more: bool
     """Whether a site has, or says it has, items after this page."""
     missing: dict[str, str]
     """Sites that took no (further) part, with the reason."""
     marker_found: bool
     """False if the walk was to start after an item that no site has."""
+    seen: frozenset[Hashable]
+    """The identities shown on this or an earlier page."""
 
 
 class Walk(Generic[T]):
     """A walk over the lists of several sites, up to one page of the merged list.
 
-    `sites` are in site order. `describe` is called once per item. `limit` None means everything there is.
-    `markers` start each site where an earlier page ended. Without them, `after` walks from the start and
-    drops everything up to and including the item of that id; `offset` drops that many items. Items with an
-    identity in `seen`, or met before on this walk, are dropped: the first in the merged order stays, the
-    first site's on a tie (for lists of shared kinds, whose keys may differ by site, see `merge_whole`).
+    `sites` are in site order. `limit` None means everything there is. `markers` and `earlier` start each
+    site where an earlier page ended. Without them, `after` walks from the start and drops everything up to
+    and including the item of that id; `offset` drops that many items. Items with an identity in `seen`, or
+    met before on this walk, are dropped: the first in the merged order stays, the first site's on a tie (for
+    lists of shared kinds, whose keys may differ by site, see `merge_whole`).
     """
 
     def __init__(  # noqa: PLR0913 - one argument per query parameter of a list
@@ -90,27 +109,25 @@ class Walk(Generic[T]):
         *,
         sort: Sequence[tuple[str, Direction]],
         limit: int | None,
-        describe: Callable[[T], Described],
         markers: Mapping[str, str | None] | None = None,
+        earlier: Mapping[str, Sequence[str | None]] | None = None,
         after: str | None = None,
         offset: int = 0,
         max_page: int = DEFAULT_MAX_PAGE,
-        seen: Sequence[Hashable] = (),
+        seen: Iterable[Hashable] = (),
     ) -> None:
-        starts = markers or {}
-        self._sources = [_Source[T](site, place, starts.get(site)) for place, site in enumerate(sites)]
+        starts, before = markers or {}, earlier or {}
+        self._sources = [_Source[T](site, [*before.get(site, ()), starts.get(site)]) for site in sites]
         self._by_name = {source.site: source for source in self._sources}
-        self._descending = tuple(direction == "desc" for _, direction in sort)
+        self._order = _Order([direction for _, direction in sort])
         self._limit = limit
-        self._describe = describe
         self._max_page = max(1, max_page)
         self._searched, self._to_skip = after, offset
         self._seen = set(seen)
-        self._read = self._dropped = self._rounds = 0
-        self._page: list[tuple[T, str]] = []
-        # The next known item of each site that has one, and the sites whose next item is not known.
-        self._heads: list[tuple[tuple[Any, ...], int]] = []
-        self._blocking = set(range(len(self._sources)))
+        self._due = self._read = self._dropped = self._rounds = 0
+        self._page: list[tuple[T, str, str]] = []
+        # Of each item in merged order that is known but not taken, the source.
+        self._ahead: list[_Source[T]] = []
 
     @property
     def rounds(self) -> int:
@@ -127,16 +144,16 @@ class Walk(Generic[T]):
         """Whether the page is full, or no site has any more."""
         if self._limit is not None and len(self._page) >= self._limit:
             return True
-        return not self._heads and not self._blocking
+        return not any(source.more or source.known for source in self._sources)
 
     def needs(self) -> list[Need]:
         """Give the next requests, to be made at once; none when the page is complete or answers are due.
 
         Nothing can be taken past a site whose next item is not known. After the first round the sites that
         would run dry within this page are asked for more: the one that blocks for all it could have in the
-        page, those behind it for a share of what may still be read, which doubles with each round.
+        page, those behind it for a share of what may still be read, and from the third round on for more each time.
         """
-        if self.complete or any(source.asked for source in self._sources):
+        if self._due or self.complete:
             return []
         self._rounds += 1
         remaining = self._remaining()
@@ -149,93 +166,105 @@ class Walk(Generic[T]):
         behind = dry[len(first) :]
         if behind:
             in_all = remaining + len(self._page) + self._dropped
-            left = READ_FACTOR * in_all - self._read - each * len(first)
-            least = remaining * 2 ** min(self._rounds - 3, _MAX_DOUBLINGS)
-            share = math.ceil(max(left, least) / len(behind))
-            asks += [(source, min(remaining - rank, share)) for rank, source in behind]
+            left = max(READ_FACTOR * in_all, READ_FLOOR) - self._read - each * len(first)
+            least = 0 if self._rounds < 3 else remaining * 2 ** min(self._rounds - 3, _MAX_DOUBLINGS)
+            share = max(left // len(behind), math.ceil(least / len(behind)))
+            asks += [(source, min(remaining - rank, share)) for rank, source in behind if share > 0]
+        self._due = len(asks)
         return [source.ask(min(size, self._max_page)) for source, size in asks]
 
-    def feed(self, site: str, items: Sequence[T], *, more: bool, next_marker: str | None = None) -> None:
+    def feed(
+        self,
+        site: str,
+        items: Sequence[T],
+        described: Described,
+        *,
+        more: bool,
+    ) -> None:
         """Take what a site answered to its last request.
 
         `more` says whether the site has a next page; only that tells, a short page does not (a site may have
-        a smaller maximum of its own). `next_marker` is the marker of the site's next link where it has one. A
-        site that says `more` and does not get on takes no further part.
+        a smaller maximum of its own). A site that says `more` and does not get on takes no further part.
         """
         source = self._by_name[site]
         if not source.asked:
             return
         self._read += len(items)
-        described = [self._describe(item) for item in items]
-        marker = next_marker or (described[-1].id if described else None)
-        source.asked = False
-        if more and (marker is None or marker == source.fetched):
+        if more and (not described.ids or described.ids[-1] == source.resume[-1]):
             source.fail("its list does not get on: the next page starts where this one did")
         else:
-            source.fetched, source.more = marker, more
-            was_dry = not source.buffer
-            source.buffer.extend(
-                (self._rank(d.keys), d, item) for d, item in zip(described, items, strict=True)
-            )
-            if was_dry and source.buffer:
-                heapq.heappush(self._heads, (source.buffer[0][0], source.place))
-        self._settle(source)
-        self._take()
+            source.take_in(items, described, self._order)
+            source.more = more
+        source.asked = False
+        self._answered()
+
+    def lost(self, site: str) -> bool:
+        """Take that a site no longer knows the item it was to go on after: it is asked after one before that.
+
+        False, and nothing happens, where there is none.
+        """
+        if not self._by_name[site].lose():
+            return False
+        self._answered()
+        return True
 
     def fail(self, site: str, reason: str) -> None:
         """Leave the site out of the rest of the walk; what was taken from it stays."""
         source = self._by_name[site]
+        self._due += not source.asked
         source.fail(reason)
-        self._settle(source)
-        self._take()
+        self._answered()
 
     def page(self) -> Page[T]:
         """Give the page as far as it is known; whole once `complete`."""
         return Page(
-            items=[item for item, _ in self._page],
-            origins=[site for _, site in self._page],
-            markers={source.site: source.taken for source in self._sources if source.failed is None},
-            more=any(source.buffer or source.more for source in self._sources),
+            items=[item for item, _, _ in self._page],
+            ids=[one for _, one, _ in self._page],
+            origins=[site for _, _, site in self._page],
+            markers={source.site: source.taken[-1] for source in self._sources if source.failed is None},
+            earlier={source.site: source.taken[:-1] for source in self._sources if source.failed is None},
+            more=any(source.known or source.more for source in self._sources),
             missing={source.site: source.failed for source in self._sources if source.failed is not None},
             marker_found=self._searched is None,
+            seen=frozenset(self._seen),
         )
 
-    def _settle(self, source: "_Source[T]") -> None:
-        """Put down whether the site's next item is known, after anything happened to it."""
-        if source.more and not source.buffer:
-            self._blocking.add(source.place)
-        else:
-            self._blocking.discard(source.place)
-        if source.failed is not None:
-            self._heads = [head for head in self._heads if head[1] != source.place]
-            heapq.heapify(self._heads)
+    def _answered(self) -> None:
+        """One answer fewer is due; after the last of a round, take what can be taken."""
+        self._due -= 1
+        if not self._due:
+            self._ahead = self._order.merged(self._sources)
+            self._take()
 
     def _take(self) -> None:
         """Take items in merged order until the page is full or a site's next item is not known."""
-        while self._heads and not self._blocking and not self.complete:
-            self._take_from(self._sources[self._heads[0][1]])
+        if any(source.blocks for source in self._sources):
+            return
+        page = self._page
+        full = len(page) + len(self._ahead) if self._limit is None else self._limit
+        taken = 0
+        for source in self._ahead:
+            if len(page) >= full:
+                break
+            taken += 1
+            at = source.at
+            source.at += 1
+            if self._is_shown(source, at):
+                page.append((source.items[at], source.ids[at], source.site))
+            else:
+                self._dropped += 1
+            if source.blocks:
+                break
+        del self._ahead[:taken]
 
-    def _take_from(self, source: "_Source[T]") -> None:
-        """Take the next item of the site whose head comes first."""
-        _, described, item = source.buffer.popleft()
-        source.taken = described.id
-        if source.buffer:
-            heapq.heapreplace(self._heads, (source.buffer[0][0], source.place))
-        else:
-            heapq.heappop(self._heads)
-            self._settle(source)
-        if self._is_shown(described):
-            self._page.append((item, source.site))
-        else:
-            self._dropped += 1
-
-    def _is_shown(self, described: Described) -> bool:
-        if described.identity is not None:
-            if described.identity in self._seen:
+    def _is_shown(self, source: "_Source[T]", at: int) -> bool:
+        identity = source.identities[at]
+        if identity is not None:
+            if identity in self._seen:
                 return False
-            self._seen.add(described.identity)
+            self._seen.add(identity)
         if self._searched is not None:
-            if described.id == self._searched:
+            if source.ids[at] == self._searched:
                 self._searched = None
             return False
         if self._to_skip:
@@ -249,7 +278,7 @@ class Walk(Generic[T]):
             return self._max_page
         remaining = self._limit - len(self._page) + self._to_skip
         if self._searched is not None:  # nobody knows how far: each round reads as much again
-            remaining += max(self._limit, self._dropped)
+            remaining += max(self._limit, min(self._dropped, LOOK_AHEAD * self._limit))
         return remaining
 
     def _run_dry(self, within: int) -> list[tuple[int, "_Source[T]"]]:
@@ -257,34 +286,20 @@ class Walk(Generic[T]):
 
         A dry run of `_take` that passes the sites whose next item is not known.
         """
-        dry = [(0, source) for source in self._sources if source.more and not source.buffer]
-        heads = list(self._heads)
-        taken = [0] * len(self._sources)
-        for rank in range(1, within):
-            if not heads:
-                break
-            source = self._sources[heads[0][1]]
-            taken[source.place] += 1
-            if taken[source.place] < len(source.buffer):
-                heapq.heapreplace(heads, (source.buffer[taken[source.place]][0], source.place))
-                continue
-            heapq.heappop(heads)
+        dry = [(0, source) for source in self._sources if source.blocks]
+        left = {id(source): source.known for source in self._sources if source.more}
+        for rank, source in enumerate(self._ahead[: within - 1], 1):
             if source.more:
-                dry.append((rank, source))
+                left[id(source)] -= 1
+                if not left[id(source)]:
+                    dry.append((rank, source))
         return dry
-
-    def _rank(self, keys: tuple[SortKey, ...]) -> tuple[Any, ...]:
-        return tuple(
-            _Descending(_component(key)) if descending else _component(key)
-            for key, descending in zip(keys, self._descending, strict=True)
-        )
 
 
 def merge_whole(
-    lists: Mapping[str, Sequence[T]],
+    lists: Mapping[str, tuple[Sequence[T], Described]],
     *,
     sort: Sequence[tuple[str, Direction]],
-    describe: Callable[[T], Described],
     limit: int | None = None,
     after: str | None = None,
     offset: int = 0,
@@ -295,53 +310,147 @@ def merge_whole(
     only be said once every list is known. `after` and `limit` then cut a page out.
     """
     seen: set[Hashable] = set()
-    walk = Walk[T](
-        list(lists), sort=sort, limit=limit, describe=describe, after=after, offset=offset, max_page=1
-    )
+    walk = Walk[T](list(lists), sort=sort, limit=limit, after=after, offset=offset, max_page=1)
     walk.needs()
-    for site, items in lists.items():
-        kept = []
-        for item in items:
-            identity = describe(item).identity
+    for site, (items, (ids, keys, identities)) in lists.items():
+        stay = []
+        for at, identity in enumerate(identities or [None] * len(ids)):
             if identity is None or identity not in seen:
-                kept.append(item)
+                stay.append(at)
                 seen.add(identity)
-        walk.feed(site, kept, more=False)
+        described = Described([ids[at] for at in stay], [[column[at] for at in stay] for column in keys])
+        walk.feed(site, [items[at] for at in stay], described, more=False)
     return walk.page()
 
 
 class _Source(Generic[T]):
-    """One site of a walk."""
+    """One site of a walk: what is known of its list, and how far (`at`) it has been taken.
 
-    def __init__(self, site: str, place: int, marker: str | None) -> None:
-        self.site, self.place = site, place
-        self.buffer: deque[tuple[tuple[Any, ...], Described, T]] = deque()
-        self.fetched = self.taken = marker
+    `before` are ids from before this walk, the marker last; `resume` those after which it can be asked, the
+    last one first. `ranks` are effective, see `_Order`.
+    """
+
+    __slots__ = (
+        "asked", "at", "before", "failed", "gone", "identities", "ids", "items", "more", "ranks", "resume",
+        "site",
+    )  # fmt: skip
+
+    def __init__(self, site: str, before: list[str | None]) -> None:
+        self.site = site
+        self.before = before
+        self.resume = list(before)
+        self.gone: set[str | None] = set()
+        self.items: list[T] = []
+        self.ids: list[str] = []
+        self.ranks: list[Any] = []
+        self.identities: list[Hashable] = []
+        self.at = 0
         self.more = True  # until the site says otherwise
         self.asked = False
         self.failed: str | None = None
 
+    @property
+    def known(self) -> int:
+        """How many items are known that are not taken."""
+        return len(self.items) - self.at
+
+    @property
+    def blocks(self) -> bool:
+        """Whether its next item is not known."""
+        return self.more and self.at == len(self.items)
+
+    @property
+    def taken(self) -> list[str | None]:
+        """The last few ids taken, the very last one last."""
+        return [*self.before, *self.ids[max(0, self.at - TRAIL - 1) : self.at]][-TRAIL - 1 :]
+
     def ask(self, limit: int) -> Need:
         self.asked = True
-        return Need(self.site, self.fetched, limit)
+        return Need(self.site, self.resume[-1], limit)
+
+    def lose(self) -> bool:
+        """Whether there is an item before the one that the site no longer knows: it is asked after that."""
+        if not self.asked or len(self.resume) < 2:
+            return False
+        self.asked = False
+        self.gone.add(self.resume.pop())
+        if not self.ids:
+            self.before.pop()
+        return True
+
+    def take_in(self, items: Sequence[T], described: Described, order: "_Order") -> None:
+        """Take what came. What was lost as a marker and is there after all has been on a page already."""
+        ranks = order.ranks(described)
+        identities = described.identities or [None] * len(items)
+        if self.gone.isdisjoint(described.ids):
+            self.items += items
+            self.ids += described.ids
+            self.identities += identities
+        else:
+            stay = [at for at, one in enumerate(described.ids) if one not in self.gone]
+            self.items += [items[at] for at in stay]
+            self.ids += [described.ids[at] for at in stay]
+            self.identities += [identities[at] for at in stay]
+            ranks = [ranks[at] for at in stay]
+        self.ranks += order.effective(ranks, self.ranks[-1:])
+        self.resume += described.ids
 
     def fail(self, reason: str) -> None:
         self.failed = reason
         self.more = self.asked = False
-        self.buffer.clear()
+        for column in (self.items, self.ids, self.ranks, self.identities):
+            del column[self.at :]
+
+
+class _Order:
+    """The order of a merged list, by the directions of its sort keys.
+
+    Where all keys go down the whole sort is turned round, which costs nothing; where some do, each of their
+    values is wrapped.
+    """
+
+    def __init__(self, directions: Sequence[Direction]) -> None:
+        self._reversed = bool(directions) and "asc" not in directions
+        wrapped = [way == "desc" and not self._reversed for way in directions]
+        self._components = [_descending if one else _component for one in wrapped]
+        self._later: Callable[[Any, Any], Any] = min if self._reversed else max
+
+    def ranks(self, described: Described) -> list[Any]:
+        """What to compare, for each item of a page."""
+        columns = [
+            map(component, column) for component, column in zip(self._components, described.keys, strict=True)
+        ]
+        if len(columns) == 1:
+            return list(columns[0])
+        return list(zip(*columns, strict=True)) if columns else [()] * len(described.ids)
+
+    def effective(self, ranks: Sequence[Any], last: Sequence[Any]) -> Sequence[Any]:
+        """The ranks of a site's next items as they count: never before that of the item before it."""
+        return list(accumulate((*last, *ranks), self._later))[len(last) :]
+
+    def merged(self, sources: Sequence[_Source[T]]) -> list[_Source[T]]:
+        """The source of each item that is known and not taken, in merged order."""
+        ranks: list[Any] = []
+        owners: list[_Source[T]] = []
+        for source in sources:
+            ranks += source.ranks[source.at :]
+            owners += [source] * source.known
+        return [
+            owners[one] for one in sorted(range(len(ranks)), key=ranks.__getitem__, reverse=self._reversed)
+        ]
 
 
 def _first_ask(wanted: int, sites: int) -> int:
     """Give how much to ask of each of `sites` for `wanted` items in all: the mean share and slack.
 
-    The slack covers the spread of randomly distributed items, but never makes the round read more than
-    `READ_FACTOR` times what is wanted, as long as everyone is asked for a little more than the mean.
+    The slack covers the spread of randomly distributed items. Of what may be read it leaves as much as one
+    site may be asked for next, as long as everyone is asked for a little more than the mean.
     """
     if sites == 1:
         return wanted
     mean = wanted / sites
     ample = math.ceil(mean + SLACK * math.sqrt(mean)) + 1
-    frugal = max(READ_FACTOR * wanted // sites, math.ceil(mean) + 1)
+    frugal = max((max(READ_FACTOR * wanted, READ_FLOOR) - wanted) // sites, math.ceil(mean) + 1)
     return max(1, min(ample, frugal, wanted))
 
 
@@ -351,7 +460,11 @@ def _component(key: SortKey) -> tuple[Any, ...]:
         return (0,)
     if isinstance(key, str):
         return (2, key.casefold())
-    return (1, key)
+    return (1, key) if isinstance(key, int | float) else (2, str(key))
+
+
+def _descending(key: SortKey) -> "_Descending":
+    return _Descending(_component(key))
 
 
 class _Descending:
@@ -364,6 +477,9 @@ class _Descending:
 
     def __lt__(self, other: "_Descending") -> bool:
         return other.value < self.value
+
+    def __gt__(self, other: "_Descending") -> bool:
+        return other.value > self.value
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Descending) and self.value == other.value

@@ -132,6 +132,21 @@ class Names:
         self._last = (at - found.start(), found.group(), instead)
         return b"".join((item[: found.start()], instead, item[end:]))
 
+    def rewrite_each(self, text: bytes, between: bytes) -> bytes:
+        """Many items at once, with something between them that is in none of them."""
+        found = self._pattern.search(text)
+        if found is None:
+            return text
+        # Most items say the same: where each says it once, and nothing else, it is replaced in all at once.
+        pieces = text.split(found.group())
+        count = text.count(between) + 1
+        once = all(between in piece for piece in pieces[1:-1])
+        if len(pieces) == count + 1 and once and text.count(self._probe) == count:
+            key, value = found.groups()
+            instead = found.group()[: -len(value)] + self._values[key, value]
+            return instead.join(pieces)
+        return between.join([self.rewrite(item) for item in text.split(between)])
+
     def _several(self, item: bytes, envelope: tuple[str, ...]) -> bytes:
         """Where a key stands twice, one may be a user's: only its place tells."""
         found = list(self._pattern.finditer(item))

@@ -107,6 +107,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Seconds for a whole request, searches and all pages of a list included. Streamed bodies are exempt."""
     connect_seconds: Seconds = 3.0
     """Seconds to connect to a site; a site that takes longer is away for this request."""
+    outcome_seconds: Seconds = 180.0
+    """Seconds that a site is looked at for what a create whose answer was lost may have made there."""
     site_connections: Count = 100
     """Connections to one site from one process: the share of Atoll that one slow site can hold."""
     site_queue: Count = 1000
@@ -150,6 +152,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """The URL of each service type: `compute`, `block-storage`, `image`, `network`. Tokens go only there."""
 
 
+ZoneName = Annotated[str, Meta(min_length=1, max_length=255)]
+ServiceType = Literal["compute", "block-storage", "network"]
+
+
 class Zone(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An availability zone as users pick it. A site without any gets one of its own name."""
 
@@ -157,8 +163,15 @@ class Zone(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """The name in `[zones.NAME]`."""
     site: str
     """The site that the zone is in."""
-    zone: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
-    """The zone of that site, for servers and volumes. Without it the site decides."""
+    zone: ZoneName | Mapping[ServiceType, ZoneName] | None = None
+    """The zone of that site: one name for all services, or `{compute = "az1", block-storage = "nova"}`. A service
+    without one decides by itself."""
+
+    def at(self, service_type: str) -> str | None:
+        """The zone in the words of one service of the site; None where it decides by itself."""
+        if isinstance(self.zone, Mapping):
+            return self.zone.get(service_type)  # type: ignore[call-overload, no-any-return]
+        return self.zone
 
 
 class Equivalents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

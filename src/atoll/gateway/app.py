@@ -77,9 +77,9 @@ class App:
 
     async def handle(self, request: Request, reply: Reply) -> None:
         """Answer one request, whatever happens."""
-        call = Call(
-            request, reply, given_id(request.index) or new_request_id(), request.started + self.deadline
-        )
+        # The lane has named what it could not answer.
+        ident = request.id or given_id(request.index) or new_request_id()
+        call = Call(request, reply, ident, request.started + self.deadline)
         await self.finish(call, self._route(call))
 
     def matched(self, target: bytes) -> tuple[Service, str | None, Match] | None:
@@ -125,7 +125,7 @@ class App:
             # authenticate
             caller = self._tokens.known(request.index.get(b"x-auth-token", b""), request.started)
             if caller is None:
-                caller = await self._tokens.caller(request.index.get(b"x-auth-token"))
+                caller = await self._validated(call)
             call.caller = caller
             tail = self._own_project(caller, service, tail)
         # match
@@ -135,6 +135,13 @@ class App:
             await self._any_site(call)
         else:
             await self._handlers[route.kind, route.shape](call)
+
+    async def _validated(self, call: Call) -> Caller:
+        """The caller, as the identity service says."""
+        try:
+            return await self._tokens.caller(call.request.index.get(b"x-auth-token"))
+        finally:
+            call.token_ms = round((self._loop.time() - call.request.started) * 1000, 2)
 
     @staticmethod
     def _as_a_site_says(call: Call, service: Service, tail: list[bytes]) -> bool:
@@ -172,6 +179,7 @@ class App:
         if not isinstance(error, AtollError | Broken):
             path = call.request.path.decode("latin-1")
             log.error("request_failed", request_id=call.id, path=path, exc_info=error)
+        call.error = error
         if call.reply.started:
             call.reply.abort()
             return

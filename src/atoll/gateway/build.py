@@ -13,6 +13,7 @@ from atoll.gateway.forward import Forward
 from atoll.gateway.keystone import endpoint_url
 from atoll.gateway.limiter import Limiter
 from atoll.gateway.locate import Locator
+from atoll.gateway.outcomes import Outcomes
 from atoll.gateway.parts import Parts
 from atoll.gateway.telemetry import Telemetry
 from atoll.gateway.tokens import Tokens
@@ -34,11 +35,13 @@ def build(config: Config, store: Store) -> tuple[App, Parts, Watch]:
     forward = Forward(telemetry)
     limiter = Limiter(config.limits.fan_out_per_second, config.limits.fan_out_burst)
     identity = _endpoint(config, watch, "identity", "identity", config.identity.auth_url)
+    locator = Locator(sites, forward, locations, limiter, equivalents)
     parts = Parts(
         sites=sites,
         forward=forward,
-        locator=Locator(sites, forward, locations, limiter, equivalents),
+        locator=locator,
         locations=locations,
+        outcomes=Outcomes(forward, locator, locations, seconds=config.limits.outcome_seconds),
         store=store,
         limiter=limiter,
         equivalents=equivalents,
@@ -81,9 +84,16 @@ def build_sites(config: Config, watch: Watch) -> Sites:
 
 
 def _site(config: Config, watch: Watch, name: str, settings: SiteSettings) -> Site:
-    zones = {zone: one.zone for zone, one in config.zones.items() if one.site == name}
+    zones = {zone: one for zone, one in config.zones.items() if one.site == name}
     endpoints = {
-        service_type: _endpoint(config, watch, name, service_type, url, zones)
+        service_type: _endpoint(
+            config,
+            watch,
+            name,
+            service_type,
+            url,
+            {zone: one.at(service_type) for zone, one in zones.items()},
+        )
         for service_type, url in settings.endpoints.items()
         if service_type in SERVICES and service_type != "identity"
     }
@@ -93,7 +103,7 @@ def _site(config: Config, watch: Watch, name: str, settings: SiteSettings) -> Si
         region=settings.region,
         state=settings.state,
         endpoints=endpoints,
-        zones=zones,
+        zones={zone: one.zone for zone, one in zones.items()},
     )
 
 
@@ -128,6 +138,7 @@ def _endpoint(
         root=f"/{path}".encode() if path else b"",
         url=url,
         links=Links(((root.encode(), ours.encode()),), objects=service_type == "identity"),
+        zones=zones or {},
         names=_zone_names(service_type, zones or {}),
     )
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from atoll.core.errors import BadRequest, TooLarge
+from atoll.core.choose import Reason
+from atoll.core.errors import BadRequest, RequestTimeout, TooLarge
 from atoll.services.table import Match, Service
 from atoll.wire.body import BodyTooLarge
 from atoll.wire.message import Request
@@ -79,7 +80,10 @@ class Call:
     caller: Caller = NOBODY
     path: bytes = b""  # /v2.1/servers/…
     sites: list[str] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
+    reasons: list[Reason] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)  # the sites that the answer lacks, with the reason
+    token_ms: float | None = None  # how long its validation took, where the token was not known
+    error: Exception | None = None  # what became a fault of ours
     extra_lines: list[bytes] = field(default_factory=list)  # of the answer
 
     @property
@@ -87,11 +91,22 @@ class Call:
         """The service called, for faults and logs."""
         return self.service.service_type if self.service is not None else "atoll"
 
+    def aside(self, deadline: float, *, versioned: bool = True) -> "Call":
+        """For questions of Atoll's own on the caller's behalf: same caller and id, a deadline of its own.
+
+        Without `versioned` they are asked in the version that every site has.
+        """
+        index = self.request.index if versioned else {}
+        return Call(
+            Request(b"GET", b"/", index, []), self.reply, self.id, deadline, self.service, self.match,
+            self.caller, self.path, sites=self.sites,
+        )  # fmt: skip
+
     async def read_body(self, limit: int) -> bytes:
         """The whole request body.
 
-        Raises TooLarge over `limit` bytes (unread where the length says so), BadRequest when it does not come
-        before the deadline.
+        Raises TooLarge over `limit` bytes (unread where the length says so), RequestTimeout when it does not
+        come before the deadline.
         """
         request = self.request
         if request.content_length is not None and request.content_length > limit:
@@ -105,7 +120,7 @@ class Call:
             async with asyncio.timeout_at(self.deadline):
                 return await request.body.read_all(limit)
         except TimeoutError as error:
-            raise BadRequest("The request body did not come in time.") from error
+            raise RequestTimeout("The request body did not come in time.") from error
         except BodyTooLarge as error:
             raise TooLarge(f"The request body is over {limit} bytes.") from error
 

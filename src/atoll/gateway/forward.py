@@ -8,9 +8,9 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from atoll.core.errors import BadSiteAnswer, NotAcceptable
+from atoll.core.errors import BadSiteAnswer, NotAcceptable, SiteTimeout
 from atoll.gateway.call import Call
-from atoll.gateway.telemetry import Telemetry
+from atoll.gateway.telemetry import Sent, Telemetry
 from atoll.sites.site import Endpoint
 from atoll.wire.body import BodyTooLarge
 from atoll.wire.client import Broken
@@ -121,7 +121,6 @@ class Forward:
     async def _stream(self, call: Call, endpoint: Endpoint, parts: list[bytes]) -> Response:
         """Send a body as it comes; the client is told to continue only when the site says so."""
         request = call.request
-        chunked = request.content_length is None
         length = request.content_length
         parts.append(
             b"Transfer-Encoding: chunked\r\n" if length is None else b"Content-Length: %d\r\n" % length
@@ -129,9 +128,7 @@ class Forward:
         if request.expects_continue:
             parts.append(b"Expect: 100-continue\r\n")
         parts.append(b"\r\n")
-        return await self.exchange(
-            call, endpoint, request.method, b"".join(parts), streamed=True, chunked=chunked
-        )
+        return await self.exchange(call, endpoint, request.method, b"".join(parts), streamed=True)
 
     async def exchange(
         self,
@@ -141,24 +138,25 @@ class Forward:
         head: bytes,
         *,
         streamed: bool = False,
-        chunked: bool = False,
+        why: str = "",
     ) -> Response:
-        """One exchange with a site, told to the log and the metrics."""
+        """One exchange with a site, told to the log and the metrics; `why` as in the log's `SiteLine`."""
         call.sites.append(endpoint.site)
-        started = self._telemetry.now()
-        status = 0
+        sent = Sent(method, _path_below(endpoint, method, head), self._telemetry.now(), why)
         try:
-            response = await endpoint.origin.exchange(
+            response = sent.response = await endpoint.origin.exchange(
                 method,
                 head,
                 deadline=call.deadline,
                 body=call.request.body if streamed else None,
-                chunked=chunked,
+                chunked=streamed and call.request.content_length is None,
                 informational=call.reply.informational if streamed else None,
             )
-            status = response.status
+            sent.repeated = response.repeated
+        except SiteTimeout as error:
+            raise SiteTimeout(f"{error} The request id there is {call.id}.", site=endpoint.site) from error
         finally:
-            self._telemetry.site_answered(call, endpoint, method, status, started)
+            self._telemetry.site_answered(call, endpoint, sent)
         return response
 
     async def ask(
@@ -169,6 +167,7 @@ class Forward:
         target: bytes,
         *,
         body: bytes | None = None,
+        why: str = "",
     ) -> SiteAnswer:
         """Ask a site something for the caller, in the version the client asked for, and read the answer.
 
@@ -188,7 +187,7 @@ class Forward:
             kind = call.request.index.get(b"content-type", b"application/json")
             lines.append(b"Content-Type: %b\r\nContent-Length: %d\r\n" % (kind, len(body)))
         lines += (b"\r\n", body or b"")
-        response = await self.exchange(call, endpoint, method, b"".join(lines))
+        response = await self.exchange(call, endpoint, method, b"".join(lines), why=why)
         return SiteAnswer(response.status, response, await read_json(endpoint.site, response))
 
     def answer(self, call: Call, endpoint: Endpoint, answer: SiteAnswer, text: bytes | None = None) -> None:
@@ -238,6 +237,12 @@ class Forward:
             response.close()
             raise
         reply.finish()
+
+
+def _path_below(endpoint: Endpoint, method: bytes, head: bytes) -> bytes:
+    """The path of a request below the endpoint's root, without its query."""
+    target = head[len(method) + 1 + len(endpoint.root) : head.index(b" HTTP/1.1")]
+    return target.partition(b"?")[0]
 
 
 async def read_json(site: str, response: Response) -> bytes:

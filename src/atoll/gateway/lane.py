@@ -12,7 +12,7 @@ from atoll.gateway.app import App, given_id
 from atoll.gateway.call import Call, Caller, RequestIds
 from atoll.gateway.forward import Forward, rewritten, without
 from atoll.gateway.parts import Parts
-from atoll.gateway.telemetry import Way
+from atoll.gateway.telemetry import Sent, Way
 from atoll.services.table import Kind, Match, Service, Shape
 from atoll.sites.site import Endpoint
 from atoll.wire.client import Broken, Connection, Exchange
@@ -154,7 +154,8 @@ class Lane:
     def streams(self, exchange: "_LaneExchange", response: Response) -> None:
         """Leave a long answer to the ordinary way."""
         call, endpoint = self.call(exchange), exchange.endpoint
-        self._telemetry.site_answered(call, endpoint, b"GET", response.status, exchange.started)
+        sent = Sent(b"GET", call.path, exchange.started, response=response)
+        self._telemetry.site_answered(call, endpoint, sent)
         work = self._app.finish(call, self._forward.pass_on(call, endpoint, response))
         exchange.client.lane_hands_over(call.request, call.reply, work)
 
@@ -170,7 +171,7 @@ class Lane:
                 lines = without(lines, b"etag")
         exchange.client.lane_answers(status, lines, text)
         self._telemetry.lane_answered(
-            path.way, exchange.request_id, endpoint, exchange.caller, exchange.client.logged, status,
+            path.way, exchange.request_id, endpoint, exchange.caller, exchange.client.logged, response,
             exchange.started, len(text),
         )  # fmt: skip
 
@@ -178,11 +179,15 @@ class Lane:
         """Leave a request whose connection was dead to the ordinary way; answer for every other failure."""
         endpoint, client = exchange.endpoint, exchange.client
         origin = endpoint.origin
+        sent = Sent(b"GET", exchange.path.below, exchange.started)
         if exchange.connection is not None and origin.closed_early(exchange.connection, error):
-            client.lane_failed(client.request(exchange.head, exchange.target, exchange.started))
+            request = client.request(exchange.head, exchange.target, exchange.started)
+            request.id = exchange.request_id.decode()
+            self._telemetry.lost(request.id, endpoint, sent)
+            client.lane_failed(request)
             return
         call = self.call(exchange)
-        self._telemetry.site_answered(call, endpoint, b"GET", 0, exchange.started)
+        self._telemetry.site_answered(call, endpoint, sent)
         work = self._app.finish(call, _fail(origin.failure(error, repeatable=True)))
         client.lane_hands_over(call.request, call.reply, work)
 

@@ -6,33 +6,40 @@ The order, the pages and what to ask of whom are `core.merge`'s; this file asks 
 answer. Items pass as raw bytes; only links, zones and equivalents in them are changed.
 """
 
+import asyncio
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 import structlog
 
-from atoll.core.errors import AtollError, BadRequest, BadSiteAnswer, NotImplementedHere, TooManyRequests
+from atoll.core.errors import (
+    AtollError,
+    BadRequest,
+    BadSiteAnswer,
+    NotImplementedHere,
+    SiteUnavailable,
+    TooManyRequests,
+)
 from atoll.core.merge import Described, Need, Page, Walk, merge_whole
 from atoll.gateway import queries
 from atoll.gateway.call import Call
 from atoll.gateway.equivalents import Equivalents
 from atoll.gateway.fanout import none_answered, scatter
-from atoll.gateway.forward import SiteAnswer, rewrite
+from atoll.gateway.forward import SiteAnswer
+from atoll.gateway.items import Cut, Item, Read, Reader, joined, made_by, outward
 from atoll.gateway.partial import add_missing, allows_partial
 from atoll.gateway.parts import Parts
 from atoll.gateway.queries import ListQuery
 from atoll.gateway.shared import IN_ONE_SITE
+from atoll.gateway.unknown import unknown_servers
 from atoll.services.table import Kind, Resource
-from atoll.sites.site import Site
+from atoll.sites.site import Endpoint, Site
 from atoll.store import Cursor, Sighting, StoreError
 
 log = structlog.get_logger()
-
-Item = msgspec.Raw
 
 # Glance's pages are this long when nobody says otherwise (limit_param_default).
 IMAGE_PAGE = 25
@@ -49,11 +56,12 @@ class _Listing:
     path: bytes
     brief: bool
     limit: int | None
-    describe: Callable[[Item], Described]
+    reader: Reader
     first: dict[str, SiteAnswer] = field(default_factory=dict)  # by site
     refused: dict[str, SiteAnswer] = field(default_factory=dict)
     failed: dict[str, AtollError] = field(default_factory=dict)
     count: int = 0
+    deleted_marker: str | None = None  # the site that no longer knows the client's
 
 
 class Lists:
@@ -82,9 +90,11 @@ class Lists:
             page = await self._whole(listing)
         else:
             page = await self._walk(listing)
-        if page is None or (query.marker is not None and not page.marker_found):
-            # The service's own fault for a marker that is nowhere, or for what every site refuses.
+        if page is None:
             await self._refusal(listing)
+            return
+        if query.marker is not None and not page.marker_found:
+            await self._unknown_marker(listing)
             return
         self._report_missing(listing, page)
         await self._answer(listing, page, kept=route.kind is Kind.PLACED)
@@ -111,6 +121,8 @@ class Lists:
         limit = query.limit
         if call.service_type == "image":
             limit = min(limit or IMAGE_PAGE, self._parts.page_limit)
+        elif not resource.paged:
+            limit = None
         elif call.service_type != "network":
             limit = min(limit or self._parts.page_limit, self._parts.page_limit)
         return _Listing(
@@ -121,183 +133,189 @@ class Lists:
             path=path + b"/detail" if brief else path,
             brief=brief,
             limit=limit,
-            describe=describer(resource, [key for key, _ in shown], self._identity(call)),
+            reader=Reader(resource, [key for key, _ in shown], self._identity(call)),
         )
 
-    def _identity(self, call: Call) -> Callable[[str], object]:
+    def _identity(self, call: Call) -> Callable[[str], Hashable] | None:
         route = call.match.route
         if route is not None and route.kind is Kind.SHARED:
             return lambda ident: ident
         equivalents: Equivalents = self._parts.equivalents
 
-        def group(ident: str) -> object:
+        def group(ident: str) -> Hashable:
             found = equivalents.group(ident)
             return found.id if found is not None else None
 
-        return group if equivalents else lambda _: None
+        return group if equivalents else None
 
     # -- asking -----------------------------------------------------------------------------------
 
     async def _walk(self, listing: _Listing) -> Page[Item] | None:
         """One page of the merged list; None when every site refuses."""
         query = listing.query
-        cursor = None
+        cursor = Cursor(markers={})
+        kept = None
         if query.marker is not None:
-            cursor = await self._load_cursor(listing, query.marker)
-        names = [site.name for site in listing.sites]
-        missing: Mapping[str, str] = {}
-        if cursor is not None:
-            missing = cursor.missing
-            names = [name for name in names if name not in missing]
+            kept = await self._load_cursor(listing, query.marker)
+            cursor = kept or cursor
         walk: Walk[Item] = Walk(
-            names,
+            [site.name for site in listing.sites if site.name not in cursor.missing],
             sort=query.sort,
             limit=listing.limit,
-            describe=listing.describe,
-            markers=cursor.markers if cursor is not None else None,
-            after=query.marker if cursor is None else None,
+            markers=cursor.markers,
+            earlier=cursor.earlier,
+            after=query.marker if kept is None else None,
             offset=query.offset,
             max_page=self._parts.page_limit,
+            seen=cursor.seen,
         )
         while needs := walk.needs():
-            for name, items, more in await self._ask(listing, needs):
-                if items is None or not self._legible(listing, name, walk.feed, name, items, more=more):
-                    walk.fail(name, _reason(listing, name))
+            for need, came in await self._ask(listing, needs):
+                if came is not None:
+                    walk.feed(need.site, came.items, came.described, more=came.more)
+                elif not (self._has_lost_marker(listing, need) and walk.lost(need.site)):
+                    walk.fail(need.site, _reason(listing, need.site))
         if not listing.first:
             return None
         page = walk.page()
-        if missing:
-            page = msgspec.structs.replace(page, missing={**missing, **page.missing}, marker_found=True)
-        elif cursor is not None:
-            page = msgspec.structs.replace(page, marker_found=True)
-        return page
+        return msgspec.structs.replace(
+            page,
+            missing={**cursor.missing, **page.missing},
+            marker_found=page.marker_found and listing.deleted_marker is None,
+        )
+
+    @staticmethod
+    def _has_lost_marker(listing: _Listing, need: Need) -> bool:
+        """Whether a site refused because the item it was to go on after is gone.
+
+        If that is the client's own marker, the service is to say so, as it does for one site.
+        """
+        answer = listing.refused.get(need.site)
+        lost = (
+            answer is not None
+            and need.marker is not None
+            and answer.status in {400, 404}
+            and need.marker.encode() in answer.text
+        )
+        if lost and need.marker == listing.query.marker:
+            listing.deleted_marker = need.site
+            return False
+        if lost:
+            del listing.refused[need.site]
+        return lost
 
     async def _whole(self, listing: _Listing) -> Page[Item] | None:
         """A page of a list of shared things: every site's list is read, and each thing shown once."""
-        lists: dict[str, list[Item]] = {}
+        pages: dict[str, list[Read]] = {}
         needs = [Need(site.name, None, self._parts.page_limit) for site in listing.sites]
         while needs:
             further = []
-            for name, items, more in await self._ask(listing, needs):
-                if items is None or not self._legible(listing, name, list, map(listing.describe, items)):
+            for need, came in await self._ask(listing, needs):
+                if came is None:
                     continue
-                lists.setdefault(name, []).extend(items)
-                if more and items:
-                    further.append(Need(name, listing.describe(items[-1]).id, self._parts.page_limit))
+                pages.setdefault(need.site, []).append(came)
+                last = came.described.ids[-1:]
+                if came.more and last and last[0] != need.marker:
+                    further.append(Need(need.site, last[0], self._parts.page_limit))
             needs = further
         if not listing.first:
             return None
         page = merge_whole(
-            {site.name: lists[site.name] for site in listing.sites if site.name in lists},
+            {site.name: _joined(pages[site.name]) for site in listing.sites if site.name in pages},
             sort=listing.query.sort,
-            describe=listing.describe,
             limit=listing.limit,
             after=listing.query.marker,
             offset=listing.query.offset,
         )
-        missing = {name: _reason(listing, name) for name in {*listing.failed, *listing.refused}}
+        gone = {*listing.failed, *listing.refused}
+        missing = {site.name: _reason(listing, site.name) for site in listing.sites if site.name in gone}
         return msgspec.structs.replace(page, missing=missing)
 
-    async def _ask(
-        self, listing: _Listing, needs: Sequence[Need]
-    ) -> list[tuple[str, list[Item] | None, bool]]:
-        """One round: the items of each site asked and whether it has more; None for one that failed."""
-        parts, call = self._parts, listing.call
+    async def _ask(self, listing: _Listing, needs: Sequence[Need]) -> list[tuple[Need, Read | None]]:
+        """One round: what each site answered that was asked; None for one that failed or refused.
+
+        A round has half of the time that is left, so that one site that stalls leaves some for the others.
+        """
+        parts, now = self._parts, self._parts.forward.now()
+        call = listing.call.aside(now + (listing.call.deadline - now) / 2)
         asked = {}
         for need in needs:
             site = parts.sites.by_name[need.site]
             target = listing.path + b"?" + self._site_query(listing, site, need)
-            asked[need.site] = parts.forward.ask(call, parts.endpoint(site, call), b"GET", target)
+            asked[need.site] = self._page(listing, call, parts.endpoint(site, call), target)
         gathered = await scatter(asked)
         listing.failed.update(gathered.failed)
-        came: list[tuple[str, list[Item] | None, bool]] = [(name, None, False) for name in gathered.failed]
-        for name, answer in gathered.answered.items():
-            if answer.status != 200:
-                listing.refused[name] = answer
-                came.append((name, None, False))
-                continue
-            try:
-                items, more = self._read(listing, name, answer)
-            except BadSiteAnswer as error:
-                listing.failed[name] = error
-                came.append((name, None, False))
-                continue
-            came.append((name, items, more))
-        return came
+        return [(need, gathered.answered.get(need.site)) for need in needs]
 
-    @staticmethod
-    def _legible(
-        listing: _Listing, name: str, take: Callable[..., object], *given: object, **more: object
-    ) -> bool:
-        """Whether a site's items could be read by what takes them in; else the site is missing."""
+    async def _page(self, listing: _Listing, call: Call, endpoint: Endpoint, target: bytes) -> Read | None:
+        """A page of one site, read while others are on their way; None where it refuses.
+
+        Raises what `forward.ask` raises, BadSiteAnswer too for what is no list.
+        """
+        answer = await self._parts.forward.ask(call, endpoint, b"GET", target)
+        site = endpoint.site
+        if answer.status != 200:
+            listing.refused[site] = answer
+            return None
         try:
-            take(*given, **more)
-        except (msgspec.MsgspecError, UnicodeDecodeError, LookupError, TypeError) as error:
-            log.warning("items_not_read", site=name, reason=str(error)[:256])
-            listing.failed[name] = BadSiteAnswer(
-                f"The site {name} answered what are no {listing.resource.plural}.", site=name
-            )
-            listing.first.pop(name, None)
-            return False
-        return True
+            page = listing.reader.read(site, answer.text)
+        except BadSiteAnswer as error:
+            log.warning("items_not_read", site=site, reason=str(error)[:256])
+            raise
+        if site not in listing.first:
+            listing.first[site] = answer
+            listing.count += page.total or 0
+        return page
 
     def _site_query(self, listing: _Listing, site: Site, need: Need) -> bytes:
         query = listing.query
         first = site.name not in listing.first
         if query.zone is not None and query.zone in site.zones:
-            query = dataclasses.replace(query, rest=queries.with_zone(query, site.zones[query.zone]))
+            here = self._parts.endpoint(site, listing.call).zones[query.zone]
+            query = dataclasses.replace(query, rest=queries.with_zone(query, here))
         # Neutron gives everything when no limit is named, and sorts only when told to.
         limit = None if listing.limit is None else need.limit
         text = query.at_site(limit=limit, marker=need.marker, count=query.with_count and first)
         return self._parts.equivalents.query_at(text, site.name)
-
-    def _read(self, listing: _Listing, site: str, answer: SiteAnswer) -> tuple[list[Item], bool]:
-        """The items of a page and whether the site says there are more. Raises BadSiteAnswer."""
-        plural = listing.resource.plural
-        try:
-            content = msgspec.json.decode(answer.text, type=dict[str, msgspec.Raw])
-            items = msgspec.json.decode(content[plural], type=list[msgspec.Raw])
-            if site not in listing.first:
-                listing.first[site] = answer
-                if "count" in content:
-                    listing.count += msgspec.json.decode(content["count"], type=int)
-            more = "next" in content
-            if f"{plural}_links" in content:
-                links = msgspec.json.decode(content[f"{plural}_links"], type=list[dict[str, Any]])
-                more = any(link.get("rel") == "next" for link in links)
-        except (msgspec.MsgspecError, KeyError) as error:
-            raise BadSiteAnswer(
-                f"The site {site} answered what is not a list of {plural}.", site=site
-            ) from error
-        return items, more
 
     # -- answering --------------------------------------------------------------------------------
 
     async def _refusal(self, listing: _Listing) -> None:
         """Answer what every site refuses, in the words of the first that did; 503 when none answered."""
         call = listing.call
-        if not listing.first:
-            statuses = {answer.status for answer in listing.refused.values()}
-            if 429 in statuses:
-                waits = [one.response.index.get(b"retry-after", b"1") for one in listing.refused.values()]
-                raise TooManyRequests(
-                    "The sites ask for patience.",
-                    retry_after=max(float(wait) for wait in waits if wait.isdigit()),
-                )
-            if listing.refused and listing.brief:
-                # What was read was the detailed list: the fault has to be the brief one's.
-                await self._alone(call, listing.sites[0])
-                return
-            if listing.refused:
-                name, answer = next(iter(listing.refused.items()))
-                site = self._parts.sites.by_name[name]
-                self._parts.forward.answer(call, self._parts.endpoint(site, call), answer)
-                return
+        waits = [wait for name in listing.refused if (wait := _patience(listing, name)) is not None]
+        if waits:
+            raise TooManyRequests("The sites ask for patience.", retry_after=max(waits))
+        first = next((site for site in listing.sites if site.name in listing.refused), None)
+        if first is not None and listing.brief:
+            # What was read was the detailed list: the fault has to be the brief one's.
+            await self._alone(call, first)
+        elif first is not None:
+            self._say(listing, first.name, listing.refused[first.name])
+        else:
             raise none_answered(f"its {listing.resource.plural.replace('_', ' ')}", listing.failed)
-        missing = {**listing.failed}
-        if missing:
-            raise none_answered("the marker", missing)
-        await self._alone(call, listing.sites[0])
+
+    async def _unknown_marker(self, listing: _Listing) -> None:
+        """Answer the service's own fault for a marker that is gone or nowhere; 503 while it may be away."""
+        if listing.deleted_marker is not None:
+            self._say(listing, listing.deleted_marker, listing.refused[listing.deleted_marker])
+            return
+        away = {name: _error(listing, name) for name in (*listing.refused, *listing.failed)}
+        if away:
+            raise none_answered("the marker", away)
+        call, query = listing.call, call_query(listing.call)
+        for site in listing.sites:
+            # One that still has it, deleted, would answer with a list of its own: that is not the answer.
+            answer = await self._parts.forward.ask(call, self._parts.endpoint(site, call), b"GET", query)
+            if answer.status != 200:
+                self._say(listing, site.name, answer)
+                return
+        raise BadRequest(f"marker [{listing.query.marker}] not found")
+
+    def _say(self, listing: _Listing, name: str, answer: SiteAnswer) -> None:
+        """Answer what one site said."""
+        endpoint = self._parts.endpoint(self._parts.sites.by_name[name], listing.call)
+        self._parts.forward.answer(listing.call, endpoint, answer)
 
     def _report_missing(self, listing: _Listing, page: Page[Item]) -> None:
         """Name the sites that are missing, or refuse to answer without them."""
@@ -307,40 +325,46 @@ class Lists:
         everywhere = route is not None and route.kind is Kind.SHARED and route.resource not in IN_ONE_SITE
         default = not self._parts.strict and (everywhere or not listing.query.look_up)
         if not allows_partial(listing.call, default=default):
-            failed = {
-                name: listing.failed.get(name) or BadSiteAnswer(reason, site=name)
-                for name, reason in page.missing.items()
-            }
+            failed = {name: _error(listing, name, reason) for name, reason in page.missing.items()}
             raise none_answered(f"its {listing.resource.plural.replace('_', ' ')}", failed)
         add_missing(listing.call, page.missing)
 
     async def _answer(self, listing: _Listing, page: Page[Item], *, kept: bool) -> None:
         call, parts = listing.call, self._parts
         endpoints = {site.name: parts.endpoint(site, call) for site in listing.sites}
-        last = ""
-        texts = []
-        for item, site in zip(page.items, page.origins, strict=True):
-            raw = bytes(item)
-            if listing.brief:
-                raw = cut_down(item, listing.resource.brief)
-            texts.append(rewrite(endpoints[site], raw, call, item=True))
-        if page.items:
-            last = listing.describe(page.items[-1]).id
-        plural = listing.resource.plural
-        body = [b'{"%b": [%b]' % (plural.encode(), b", ".join(texts))]
+        first_name, first = next(
+            (site.name, listing.first[site.name]) for site in listing.sites if site.name in listing.first
+        )
+        saved = None
+        if kept and page.ids and (page.more or listing.query.limit is not None):
+            saved = asyncio.ensure_future(self._save_cursor(listing, page))
+            await asyncio.sleep(0)  # it is written while the items are
+        cut = Cut(listing.resource.brief) if listing.brief else None
+        texts = outward([item.raw for item in page.items], page.origins, endpoints, cut)
+        if listing.resource.name == "server" and page.missing:
+            texts = await self._unknown(listing, page, first) + texts
+        if saved is not None:
+            await saved
+        tail = [b"]"]
         if listing.query.with_count:
-            body.append(b', "count": %d' % listing.count)
-        if page.more and last and page.markers is not None and listing.limit is not None:
-            body.append(self._next(listing, last))
-            if kept:
-                await self._save_cursor(listing, last, Cursor(markers=page.markers, missing=page.missing))
-        first_name, first = next(iter(listing.first.items()))
+            tail.append(b', "count": %d' % listing.count)
+        if page.more and page.ids and listing.limit is not None:
+            tail.append(self._next(listing, page.ids[-1]))
         if call.service_type == "image":
-            body.append(self._image_extras(listing, first))
-        body.append(b"}")
-        parts.forward.answer(call, endpoints[first_name], first, b"".join(body))
+            tail.append(self._image_extras(listing, first))
+        tail.append(b"}")
+        body = joined(b'{"%b": [' % listing.resource.plural.encode(), texts, b"".join(tail))
+        parts.forward.answer(call, endpoints[first_name], first, body)
         if kept:
             self._learn(listing, page)
+
+    async def _unknown(self, listing: _Listing, page: Page[Item], said: SiteAnswer) -> list[bytes]:
+        """The known servers of missing sites, as far as there is room for them on the page."""
+        room = (listing.limit or 0) - len(page.ids)
+        detail = listing.call.match.route is not None and listing.call.match.route.detail
+        return await unknown_servers(
+            listing.call, self._parts, said, page.missing, room=room, but=set(page.ids), detail=detail
+        )
 
     def _next(self, listing: _Listing, last: str) -> bytes:
         call = listing.call
@@ -364,10 +388,14 @@ class Lists:
 
     def _learn(self, listing: _Listing, page: Page[Item]) -> None:
         """Remember where the things passing by are: the next request for one of them needs no search."""
-        rows = [
-            Sighting(resource_type=listing.resource.name, id=listing.describe(item).id, site=site)
-            for item, site in zip(page.items, page.origins, strict=True)
-        ]
+        name, known = listing.resource.name, self._parts.locations.cached
+        rows = []
+        for item, ident, site in zip(page.items, page.ids, page.origins, strict=True):
+            if known(name, ident) != site:
+                project, made = made_by(item.shown)
+                rows.append(
+                    Sighting(resource_type=name, id=ident, site=site, project_id=project, created_at=made)
+                )
         self._parts.locations.learn(rows, "list")
 
     async def _load_cursor(self, listing: _Listing, marker: str) -> Cursor | None:
@@ -378,9 +406,11 @@ class Lists:
             log.warning("cursor_not_read", reason=str(error)[:256])
             return None
 
-    async def _save_cursor(self, listing: _Listing, last: str, cursor: Cursor) -> None:
+    async def _save_cursor(self, listing: _Listing, page: Page[Item]) -> None:
+        seen = [one for one in page.seen if isinstance(one, str)]
+        cursor = Cursor(markers=page.markers, earlier=page.earlier, missing=page.missing, seen=seen)
         try:
-            await self._parts.store.save_cursor(*self._cursor_key(listing), last, cursor)
+            await self._parts.store.save_cursor(*self._cursor_key(listing), page.ids[-1], cursor)
         except StoreError as error:
             log.warning("cursor_not_saved", reason=str(error)[:256])
 
@@ -399,40 +429,36 @@ def _reason(listing: _Listing, name: str) -> str:
     return f"it answered {answer.status}" if answer is not None else "it did not answer"
 
 
-def cut_down(item: Item, fields: Sequence[str]) -> bytes:
-    """An item of a detailed list as the brief list shows it."""
-    content = msgspec.json.decode(item, type=dict[str, msgspec.Raw])
-    kept = [b'"%b": %b' % (name.encode(), bytes(content[name])) for name in fields if name in content]
-    return b"{%b}" % b", ".join(kept)
+def _error(listing: _Listing, name: str, reason: str = "") -> AtollError:
+    """What keeps a site from being part of the list."""
+    failed = listing.failed.get(name)
+    if failed is not None:
+        return failed
+    text = reason or _reason(listing, name)
+    return SiteUnavailable(f"The site {name}: {text}.", site=name, retry_after=_patience(listing, name))
 
 
-def describer(
-    resource: Resource, keys: Sequence[str], identity: Callable[[str], object]
-) -> Callable[[Item], Described]:
-    """What reads of an item as much as the merge has to know."""
-    nest, _, id_field = resource.identity.rpartition("/")
-    marker_field = id_field if nest else "id"
-    names = [marker_field, id_field, *(key.rpartition("/")[2] for key in keys)]
-    fields = {name: f"field_{index}" for index, name in enumerate(dict.fromkeys(names))}
-    shape: Any = msgspec.defstruct(
-        "Shown", [(alias, Any, None) for alias in fields.values()], rename={v: k for k, v in fields.items()}
+def _patience(listing: _Listing, name: str) -> float | None:
+    """How long (seconds) a site that said 429 wants to be left alone; None for another."""
+    answer = listing.refused.get(name)
+    if answer is None or answer.status != 429:
+        return None
+    wait = answer.response.index.get(b"retry-after", b"")
+    return float(wait) if wait.isdigit() else 1.0
+
+
+def _joined(pages: Sequence[Read]) -> tuple[list[Item], Described]:
+    """The pages of one site's whole list as one."""
+    first = pages[0].described
+    return [item for page in pages for item in page.items], Described(
+        [one for page in pages for one in page.described.ids],
+        [[one for page in pages for one in page.described.keys[at]] for at in range(len(first.keys))],
+        None
+        if first.identities is None
+        else [one for page in pages for one in page.described.identities or ()],
     )
-    decode = msgspec.json.Decoder(dict[str, shape] if nest else shape).decode
-    marker, same = fields[marker_field], fields[id_field]
-    sorts = [fields[key.rpartition("/")[2]] for key in keys]
-
-    def describe(item: Item) -> Described:
-        shown = decode(item)
-        if nest:
-            shown = shown[nest]
-        ident = str(getattr(shown, marker))
-        values = tuple(_sortable(getattr(shown, name)) for name in sorts)
-        return Described(ident, values, identity(str(getattr(shown, same))))
-
-    return describe
 
 
-def _sortable(value: object) -> str | int | float | None:
-    if value is None or isinstance(value, str | int | float):
-        return value
-    return str(value)
+def call_query(call: Call) -> bytes:
+    """The path and query of a call as a site gets them."""
+    return call.path + (b"?" + call.request.query if call.request.query else b"")

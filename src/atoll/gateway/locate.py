@@ -16,6 +16,7 @@ from atoll.gateway.call import Call
 from atoll.gateway.equivalents import Equivalents
 from atoll.gateway.fanout import scatter
 from atoll.gateway.forward import Forward, SiteAnswer
+from atoll.gateway.items import Made, made_by
 from atoll.gateway.limiter import Limiter
 from atoll.services.catalog import HOMES, SERVICES, form_of
 from atoll.sites.site import Site, Sites
@@ -105,9 +106,8 @@ class Locator:
             raise not_found(resource, ident)
         found, away = await self._ask_all(call, resource, ident)
         if found:
-            self._locations.learn(
-                [Sighting(resource_type=resource, id=ident, site=name) for name in found], "search"
-            )
+            sightings = [_sighting(resource, ident, name, answer.text) for name, answer in found.items()]
+            self._locations.learn(sightings, "search")
             if len(found) > 1:
                 await self._locations.flush()
             return self._sites.by_name[next(iter(found))]
@@ -127,7 +127,7 @@ class Locator:
         self._limiter.take(call.caller.project_id, asyncio.get_running_loop().time())
         gathered = await scatter(
             {
-                site.name: self._forward.ask(call, site.endpoints[service_type], b"GET", target)
+                site.name: self._forward.ask(call, site.endpoints[service_type], b"GET", target, why="search")
                 for site in sites
             }
         )
@@ -180,7 +180,9 @@ class Locator:
         target = f"/{service.versions[0]}/{one.path}?name={quote(name)}&fields=id".encode()
         gathered = await scatter(
             {
-                site.name: self._forward.ask(call, site.endpoints[service.service_type], b"GET", target)
+                site.name: self._forward.ask(
+                    call, site.endpoints[service.service_type], b"GET", target, why="search"
+                )
                 for site in self._sites.with_service(service.service_type)
             }
         )
@@ -211,6 +213,14 @@ def show_target(call: Call, resource: str, ident: str) -> tuple[str, bytes]:
     project = f"/{call.caller.project_id}" if service.service_type == "block-storage" else ""
     path = f"/{service.versions[0]}{project}/{one.path}/{quote(ident, safe='')}"
     return service.service_type, path.encode()
+
+
+def _sighting(resource: str, ident: str, site: str, text: bytes) -> Sighting:
+    """A thing that was found, with what it says of its making; the text is what `shows` has passed."""
+    content = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    shown = content.get(SERVICES[HOMES[resource]].by_name[resource].envelope, text)
+    project, made = made_by(msgspec.json.decode(shown, type=Made))
+    return Sighting(resource_type=resource, id=ident, site=site, project_id=project, created_at=made)
 
 
 def shows(resource: str, ident: str, text: bytes) -> bool:

@@ -29,6 +29,7 @@ def missing_line(missing: Mapping[str, str]) -> bytes:
 
 def add_missing(call: Call, missing: Mapping[str, str]) -> None:
     """Say with the answer which sites it lacks."""
+    call.missing.update(missing)
     call.extra_lines.append(missing_line(missing))
 
 

@@ -11,6 +11,7 @@ from atoll.gateway.equivalents import Equivalents
 from atoll.gateway.forward import Forward
 from atoll.gateway.limiter import Limiter
 from atoll.gateway.locate import Locator
+from atoll.gateway.outcomes import Outcomes
 from atoll.gateway.telemetry import Telemetry
 from atoll.gateway.tokens import Tokens
 from atoll.sites.site import Endpoint, Site, Sites
@@ -46,6 +47,7 @@ class Parts:
     forward: Forward
     locator: Locator
     locations: Locations
+    outcomes: Outcomes
     store: Store
     limiter: Limiter
     equivalents: Equivalents

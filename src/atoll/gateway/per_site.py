@@ -127,7 +127,7 @@ class PerSite:
             zone = bodies.zone_named(body, place)
             if zone is not None and (chosen := parts.sites.of_zone(zone)) is not None:
                 site = chosen
-                text = bodies.with_zone(text, place, site.zones[zone])
+                text = bodies.with_zone(text, place, parts.endpoint(site, call).zones[zone])
         endpoint = parts.endpoint(site, call)
         response = await parts.forward.send(call, endpoint, body=text)
         await parts.forward.pass_on(call, endpoint, response)

@@ -7,24 +7,28 @@ Lists are in `lists`. Must not know one service from another: what differs is in
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import msgspec
 import structlog
 
-from atoll.core.choose import Candidate, Thing, Want, choose
-from atoll.core.errors import Conflict, NotFound
+from atoll.core.choose import CHOSEN, Candidate, Reason, Thing, Want, choose
+from atoll.core.errors import BadSiteAnswer, Conflict, NotFound, SiteTimeout
 from atoll.gateway import bodies
 from atoll.gateway.call import Call
 from atoll.gateway.forward import SiteAnswer, read_json
+from atoll.gateway.outcomes import Lost
 from atoll.gateway.parts import Parts
-from atoll.services.table import Ref, Resource
+from atoll.services.table import Ref, Resource, Route
 from atoll.sites.site import Site
 from atoll.store import Sighting
 from atoll.wire.message import Response
 
 log = structlog.get_logger()
 
+# Answers of whoever stands before a service that does not answer: the work may be done all the same.
+UNCERTAIN = frozenset({500, 502, 504})
 # Security groups of this name are in every site and project.
 EVERYWHERE = frozenset({("security_group", "default")})
 
@@ -51,8 +55,8 @@ class Placed:
             parts.locator.refuse_conflict(route.resource, ident)
         endpoint = parts.endpoint(site, call)
         body = None
-        if route.refs and call.request.has_body:
-            body = await self._checked_body(call, site, route.refs)
+        if (route.refs or route.zones) and call.request.has_body:
+            body = await self._checked_body(call, site, route)
         response = await parts.forward.send(call, endpoint, raw=route.raw, body=body)
         status = response.status
         if status == 404:
@@ -69,16 +73,21 @@ class Placed:
                 site = parts.sites.by_name[name]
                 if site.healthy(call.service_type):
                     call.path = call.path.replace(ident.encode(), group.ids[name].encode())
+                    text = f"{ident} is declared to be {group.ids[name]} there"
+                    call.reasons.append(Reason(site=name, rule="equivalent", text=text))
                     return site
         try:
             return await parts.locator.site_of(call, resource, ident)
         except NotFound:
             # It is nowhere: one site says so, in the words of its service.
-            return parts.sites.with_service(call.service_type)[0]
+            site = parts.sites.with_service(call.service_type)[0]
+            text = f"no site has {ident}: this one says so in the words of its service"
+            call.reasons.append(Reason(site=site.name, rule="nowhere", text=text))
+            return site
 
-    async def _checked_body(self, call: Call, site: Site, refs: Sequence[Ref]) -> bytes:
+    async def _checked_body(self, call: Call, site: Site, route: Route) -> bytes:
         """The body, if everything it names is at the site of the id. Raises Conflict otherwise."""
-        parts = self._parts
+        parts, refs = self._parts, route.refs
         text = await call.read_body(parts.body_limit)
         body = bodies.decoded(text)
         if body is None:
@@ -95,6 +104,10 @@ class Placed:
                     id=ident,
                     site=site.name,
                 )
+        for place in route.zones:
+            zone = bodies.zone_named(body, place)
+            if zone is not None and zone in site.zones:
+                text = bodies.with_zone(text, place, parts.endpoint(site, call).zones[zone])
         return bodies.with_ids(text, refs, parts.equivalents, site.name)
 
     async def _learn_side_effect(self, call: Call, site: Site, response: Response) -> None:
@@ -128,24 +141,41 @@ class Placed:
         else:
             site, zone = await self._choose(call, resource, refs, body)
             if resource.zone and zone is not None:
-                text = self._zone_at(text, resource, site, zone)
+                text = self._zone_at(text, resource, parts.endpoint(site, call).zones.get(zone))
             text = bodies.with_ids(text, refs, parts.equivalents, site.name)
-        endpoint = parts.endpoint(site, call)
-        response = await parts.forward.send(call, endpoint, body=text)
-        if response.status >= 300:
-            await parts.forward.pass_on(call, endpoint, response)
-            return
-        answer = SiteAnswer(response.status, response, await read_json(site.name, response))
-        await self._learn(call, resource, site, answer)
-        parts.forward.answer(call, endpoint, answer)
+        answer = await self._made(call, resource, site, text)
+        parts.forward.answer(call, parts.endpoint(site, call), answer)
+
+    async def _made(self, call: Call, resource: Resource, site: Site, text: bytes) -> SiteAnswer:
+        """Send a create and remember what it made; what is lost of the answer is looked for."""
+        parts = self._parts
+        lost = Lost(resource=resource, site=site, body=bodies.decoded(text) or {}, began=time.time())
+        try:
+            response = await parts.forward.send(call, parts.endpoint(site, call), body=text)
+        except (SiteTimeout, BadSiteAnswer) as error:
+            raise parts.outcomes.lost(call, lost, error) from error
+        location = response.index.get(b"location", b"")
+        try:
+            answer = SiteAnswer(response.status, response, await read_json(site.name, response))
+        except BadSiteAnswer as error:
+            if response.status >= 300:
+                raise
+            made = await self._learn(call, resource, site, location, b"")
+            if not made:
+                raise parts.outcomes.lost(call, lost, error) from error
+            words = resource.name.replace("_", " ")
+            raise BadSiteAnswer(f"{error} The {words} {made[0]} was created.", site=site.name) from error
+        unsaid = answer.status in UNCERTAIN
+        if answer.status < 300 and not await self._learn(call, resource, site, location, answer.text):
+            unsaid = bool(answer.text) and bodies.decoded(answer.text) is None
+        if unsaid:
+            parts.outcomes.look(call, lost)
+        return answer
 
     @staticmethod
-    def _zone_at(text: bytes, resource: Resource, site: Site, zone: str) -> bytes:
-        here = site.zones.get(zone)
-        if resource.zone.endswith("/*"):
-            if here is None:
-                return bodies.without_hints(text, resource.zone)
-            return bodies.with_zone(text, resource.zone, here)
+    def _zone_at(text: bytes, resource: Resource, here: str | None) -> bytes:
+        if resource.zone.endswith("/*") and here is None:
+            return bodies.without_hints(text, resource.zone)
         return bodies.with_zone(text, resource.zone, here)
 
     async def _choose(
@@ -156,6 +186,7 @@ class Placed:
         zone = bodies.zone_named(body, resource.zone) if resource.zone else None
         sites = parts.sites.with_service(call.service_type)
         if len(sites) == 1:
+            call.reasons.append(Reason(site=sites[0].name, rule=CHOSEN, text="no other has this service"))
             return sites[0], zone
         wanted = bodies.named(body, refs)
         having = await asyncio.gather(
@@ -178,15 +209,14 @@ class Placed:
             together=parts.together,
             spread=parts.spread,
         )
-        choice = choose(want, candidates)
-        call.reasons += [f"{reason.site}: {reason.text}" for reason in choice.reasons]
+        choice = choose(want, candidates, call.reasons)
         log.info(
             "site_chosen",
             request_id=call.id,
             resource=resource.name,
             site=choice.site,
             project_id=project,
-            reasons=[f"{reason.site}: {reason.text}" for reason in choice.reasons],
+            reasons=[str(reason) for reason in choice.reasons],
         )
         self._last_chosen[(resource.name, choice.site)] = parts.forward.now()
         # Before the answer: the project's next create must find its home while this one is under way.
@@ -224,23 +254,26 @@ class Placed:
             return await locator.named(call, resource, ident)
         return await locator.having(call, resource, ident, perhaps=True)
 
-    async def _learn(self, call: Call, resource: Resource, site: Site, answer: SiteAnswer) -> None:
-        """Remember where the new things are. A failure here must not lose them: a search finds them."""
-        try:
-            content = msgspec.json.decode(answer.text, type=dict[str, msgspec.Raw])
-        except msgspec.DecodeError:
-            return
-        for raw in _items(content, resource):
-            try:
-                item = msgspec.json.decode(raw, type=_Made)
-            except msgspec.DecodeError:
-                continue
+    async def _learn(
+        self, call: Call, resource: Resource, site: Site, location: bytes, text: bytes
+    ) -> list[str]:
+        """Remember where the new things are; the ids that the answer named.
+
+        A failure of the store must not lose them: a search finds them.
+        """
+        made = _things(text, resource)
+        ident = location.rpartition(b"/")[2].decode("latin-1")
+        if not made and bodies.is_id(ident):
+            made = [_Made(id=ident)]
+        for item in made:
             owner = item.project_id or item.tenant_id or call.caller.project_id
             ident = str(item.id)
             self._parts.locator.created(resource.name, ident)
+            self._parts.outcomes.answered(resource.name, ident)
             await self._parts.locations.created(
                 Sighting(resource_type=resource.name, id=ident, site=site.name, project_id=owner)
             )
+        return [str(item.id) for item in made]
 
 
 class _Made(msgspec.Struct):
@@ -249,15 +282,17 @@ class _Made(msgspec.Struct):
     tenant_id: str | None = None
 
 
-def _items(content: dict[str, msgspec.Raw], resource: Resource) -> list[msgspec.Raw]:
+def _things(text: bytes, resource: Resource) -> list[_Made]:
     """The new things in an answer: one in its envelope, several in a bulk answer, or bare (Glance)."""
-    if resource.envelope in content:
-        return [content[resource.envelope]]
-    if resource.plural in content:
-        return msgspec.json.decode(content[resource.plural], type=list[msgspec.Raw])
-    if "id" in content:
-        return [msgspec.Raw(msgspec.json.encode(content))]
-    return []
+    try:
+        content = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        if resource.envelope in content:
+            return [msgspec.json.decode(content[resource.envelope], type=_Made)]
+        if resource.plural in content:
+            return msgspec.json.decode(content[resource.plural], type=list[_Made])
+        return [msgspec.json.decode(text, type=_Made)] if "id" in content else []
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return []
 
 
 def _project_of(body: dict[str, object]) -> str | None:

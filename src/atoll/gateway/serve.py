@@ -101,6 +101,7 @@ async def serve(
             server.close()
         await _drain(settings, config.gateway.drain_seconds)
     finally:
+        await parts.outcomes.close()
         await _end(background)
         for connection in list(settings.connections):
             connection.abort()

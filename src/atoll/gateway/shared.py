@@ -7,42 +7,22 @@
 Lists are in `lists`.
 """
 
-import contextlib
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from urllib.parse import quote
+from collections.abc import Sequence
 
-import msgspec
-import structlog
-
-from atoll.core.errors import AtollError, SiteTimeout, SiteUnavailable
-from atoll.core.spans import find, splice
+from atoll.core.errors import AtollError, SiteUnavailable
+from atoll.core.spans import splice
 from atoll.gateway import bodies
 from atoll.gateway.call import Call
-from atoll.gateway.fanout import none_answered, scatter
-from atoll.gateway.forward import SiteAnswer
+from atoll.gateway.fanout import none_answered
 from atoll.gateway.parts import Parts
 from atoll.gateway.placed import Placed
+from atoll.gateway.shared_changes import SharedChanges, tail
+from atoll.gateway.shared_creates import SharedCreates
 from atoll.sites.site import Site
-
-log = structlog.get_logger()
 
 # What lives in one site although its id is valid in all: its bytes are in one place until it is copied.
 IN_ONE_SITE = frozenset({"image"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """What a site made. `proof` is in it and in nothing that others have made (b"": nothing such)."""
-
-    site: Site
-    answer: SiteAnswer
-    proof: bytes = b""
-
-    def ident(self, resource: str) -> str:
-        """Its id, or what it has in place of one."""
-        return _identity_of(self.answer.text, "name" if resource == "keypair" else "id")
 
 
 class Shared:
@@ -51,6 +31,8 @@ class Shared:
     def __init__(self, parts: Parts, placed: Placed) -> None:
         self._parts = parts
         self._placed = placed
+        self._changes = SharedChanges(parts)
+        self._creates = SharedCreates(parts)
 
     # -- by id ------------------------------------------------------------------------------------
 
@@ -108,31 +90,18 @@ class Shared:
         return sorted(sites, key=lambda site: not site.healthy(call.service_type))
 
     async def _at_all(self, call: Call, resource: str, ident: str) -> None:
-        """Carry a change to every site; the first that has the thing answers for all."""
+        """Carry a change to every site that may have the thing."""
         parts = self._parts
-        body = await call.read_body(parts.body_limit) if call.request.has_body else None
         sites = await self._that_may_have(call, resource, ident)
-        gathered = await scatter(
-            {site.name: self._ask_one(call, site, call.request.method, body) for site in sites}
-        )
-        parts.locator.gone(resource, ident)
-        if gathered.failed:
-            raise none_answered(f"the {resource} {ident}", gathered.failed)
-        done = {name: one for name, one in gathered.answered.items() if one.status < 300}
-        refused = {
-            name: one for name, one in gathered.answered.items() if one.status >= 300 and one.status != 404
-        }
-        name, answer = next(iter((refused or done or gathered.answered).items()))
-        if refused and done:
-            log.error(
-                "shared_change_half_done",
-                request_id=call.id,
-                resource=resource,
-                id=ident,
-                done=sorted(done),
-                refused=sorted(refused),
-            )
-        parts.forward.answer(call, parts.endpoint(parts.sites.by_name[name], call), answer)
+        if len(sites) == 1:
+            endpoint = parts.endpoint(sites[0], call)
+            response = await parts.forward.send(call, endpoint)
+            parts.locator.gone(resource, ident)
+            await parts.forward.pass_on(call, endpoint, response)
+        elif call.request.method == b"DELETE" and not tail(call):
+            await self._changes.delete(call, sites)
+        else:
+            await self._changes.change(call, sites)
 
     async def _that_may_have(self, call: Call, resource: str, ident: str) -> Sequence[Site]:
         """All sites; for an image those that have it, or one that says that nobody has it."""
@@ -157,95 +126,8 @@ class Shared:
         if route.resource in IN_ONE_SITE and len(sites) > 1:
             await self._create_in_one(call, text, body)
             return
-        if body is None:
-            sites = sites[:1]  # one site says what is wrong with it
-        given = text
-        if body is not None and route.resource == "flavor":
-            text = _with_flavor_id(text)
-        self._require_all(call, route.resource, sites)
-        # The first alone: it refuses for all, or generates what the others import.
-        answer = await self._ask_one(call, sites[0], b"POST", text)
-        made = [_Made(sites[0], answer)]
-        if answer.status < 300 and len(sites) > 1:
-            if route.resource == "keypair":
-                text = _with_public_key(text, answer.text)
-            first = _Made(sites[0], answer, _proof(given, text))
-            made = await self._at_the_others(call, first, sites[1:], text)
-        last = made[-1]
-        self._parts.forward.answer(call, self._parts.endpoint(last.site, call), last.answer)
-
-    def _require_all(self, call: Call, resource: str, sites: Sequence[Site]) -> None:
-        """Raise SiteUnavailable while a site is away: nothing is made at only some of them."""
-        for site in sites:
-            if not site.healthy(call.service_type):
-                raise SiteUnavailable(
-                    f"A {resource.replace('_', ' ')} is made at every site, and {site.name} is away.",
-                    resource=resource,
-                    site=site.name,
-                    retry_after=5,
-                )
-
-    async def _at_the_others(
-        self, call: Call, first: _Made, sites: Sequence[Site], text: bytes
-    ) -> list[_Made]:
-        """Make it at the other sites at once; undo it everywhere when one refuses or fails.
-
-        The last of the list is what the client is told: the first site's answer, or the refusal.
-        """
-        gathered = await scatter({site.name: self._ask_one(call, site, b"POST", text) for site in sites})
-        by_name = {site.name: site for site in sites}
-        answered = [_Made(by_name[name], answer) for name, answer in gathered.answered.items()]
-        refused = [one for one in answered if one.answer.status >= 300]
-        if not refused and not gathered.failed:
-            return [*answered, first]
-        await self._undo(call, [first, *(one for one in answered if one.answer.status < 300)])
-        lost = [by_name[name] for name, error in gathered.failed.items() if isinstance(error, SiteTimeout)]
-        await self._undo_unknown(call, first, lost)
-        if gathered.failed:
-            raise next(iter(gathered.failed.values()))
-        return refused
-
-    async def _ask_one(self, call: Call, site: Site, method: bytes, body: bytes | None) -> SiteAnswer:
-        target = call.path + (b"?" + call.request.query if call.request.query else b"")
-        return await self._parts.forward.ask(
-            call, self._parts.endpoint(site, call), method, target, body=body
-        )
-
-    async def _undo(self, call: Call, made: Sequence[_Made]) -> None:
-        """Take back what was made at some sites, since another refused."""
-        parts = self._parts
-        resource = call.match.route.resource if call.match.route is not None else ""
-        for one in made:
-            ident = one.ident(resource)
-            path = call.path.rstrip(b"/") + b"/" + quote(ident, safe="").encode()
-            try:
-                undone = await parts.forward.ask(call, parts.endpoint(one.site, call), b"DELETE", path)
-            except AtollError as error:
-                log.error(  # noqa: TRY400 - the site's reason says it all
-                    "undo_failed", request_id=call.id, site=one.site.name, id=ident, reason=str(error)[:256]
-                )
-            else:
-                log.info("undone", request_id=call.id, site=one.site.name, id=ident, status=undone.status)
-
-    async def _undo_unknown(self, call: Call, first: _Made, sites: Sequence[Site]) -> None:
-        """Take back what a site may have made although its answer was lost.
-
-        Only what is provably ours: the key that the first site generated, a flavor under an id of our making.
-        """
-        resource = call.match.route.resource if call.match.route is not None else ""
-        for site in sites:
-            proof = first.proof
-            found = None
-            if proof:
-                path = call.path.rstrip(b"/") + b"/" + quote(first.ident(resource), safe="").encode()
-                with contextlib.suppress(AtollError):
-                    found = await self._parts.forward.ask(
-                        call, self._parts.endpoint(site, call), b"GET", path
-                    )
-            if found is not None and found.status == 200 and proof in found.text:
-                await self._undo(call, [_Made(site, found)])
-            elif found is None or found.status != 404:
-                log.error("outcome_unknown", request_id=call.id, site=site.name, resource=resource)
+        # Of what is no body one site says what is wrong with it.
+        await self._creates.create(call, text, sites if body is not None else sites[:1])
 
     async def _create_in_one(self, call: Call, text: bytes, body: dict[str, object] | None) -> None:
         """An image: chosen like a placed thing, under an id that is free at every site."""
@@ -262,49 +144,3 @@ class Shared:
                 await self._parts.forward.pass_on(call, endpoint, answer)
                 return
         await self._placed.create_at_choice(call, text, body)
-
-
-def _with_flavor_id(text: bytes) -> bytes:
-    """A flavor without an id of its own gets one here, so that it is the same at every site."""
-    for start, end in find(text, ("flavor", "id")):
-        if text[start:end] in {b"null", b'"auto"', b'""'}:
-            return splice(text, [((start, end), b'"%b"' % str(uuid.uuid4()).encode())])
-        return text
-    for start, _ in find(text, ("flavor",)):
-        inside = b'"id": "%b", ' % str(uuid.uuid4()).encode()
-        return splice(text, [((start + 1, start + 1), inside)])
-    return text
-
-
-def _with_public_key(text: bytes, answer: bytes) -> bytes:
-    """The body for the other sites: the key that the first site generated is imported there."""
-    try:
-        made: Mapping[str, Mapping[str, object]] = msgspec.json.decode(answer)
-        public_key = made["keypair"]["public_key"]
-    except (msgspec.DecodeError, KeyError, TypeError):
-        return text
-    for _ in find(text, ("keypair", "public_key")):
-        return text
-    for start, _ in find(text, ("keypair",)):
-        inside = b'"public_key": %b, ' % msgspec.json.encode(public_key)
-        return splice(text, [((start + 1, start + 1), inside)])
-    return text
-
-
-def _proof(given: bytes, sent: bytes) -> bytes:
-    """What was put into a body on its way: an id or a key that nobody else has."""
-    if given == sent:
-        return b""
-    for path in (("flavor", "id"), ("keypair", "public_key")):
-        for start, end in find(sent, path):
-            return sent[start:end].strip(b'"')
-    return b""
-
-
-def _identity_of(text: bytes, key: str) -> str:
-    try:
-        content = msgspec.json.decode(text)
-        first = next(iter(content.values()))
-        return str(first[key] if isinstance(first, dict) else content[key])
-    except (msgspec.DecodeError, KeyError, StopIteration, AttributeError):
-        return ""

@@ -10,23 +10,24 @@ from typing import Any
 import msgspec
 
 from atoll.core.errors import BadRequest, BadSiteAnswer
-from atoll.core.sums import combine, divided
-from atoll.gateway import bodies
+from atoll.core.sums import combine
 from atoll.gateway.call import Call
 from atoll.gateway.fanout import none_answered, scatter
 from atoll.gateway.forward import SiteAnswer
 from atoll.gateway.partial import add_missing, allows_partial
 from atoll.gateway.parts import Parts
+from atoll.gateway.quotas import Quotas
 from atoll.sites.site import Site
 
 SHARE = b"atoll_site="
 
 
 class Summed:
-    """Reads are summed; a quota that is set is divided over the sites, a per-object limit set at each."""
+    """Reads are summed; writes, which only quotas have, are in `quotas`."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._quotas = Quotas(parts)
 
     async def handle(self, call: Call) -> None:
         """Answer for all sites together."""
@@ -36,17 +37,16 @@ class Summed:
             endpoint = parts.endpoint(sites[0], call)
             await parts.forward.pass_on(call, endpoint, await parts.forward.send(call, endpoint))
             return
-        method = call.request.method
-        text = await call.read_body(parts.body_limit) if call.request.has_body else None
-        answers = await self._ask(call, sites, text)
+        if call.request.method not in {b"GET", b"HEAD"}:
+            await self._quotas.write(call, sites)
+            return
+        answers = await self._ask(call, sites)
         first_site, first = next(iter(answers.items()))
         endpoint = parts.endpoint(parts.sites.by_name[first_site], call)
         refused = {name: one for name, one in answers.items() if one.status >= 400}
         if refused:
             name, answer = next(iter(refused.items()))
             parts.forward.answer(call, parts.endpoint(parts.sites.by_name[name], call), answer)
-        elif method == b"DELETE" or not first.text:
-            parts.forward.answer(call, endpoint, first)
         else:
             shares = {name: _decoded(name, one) for name, one in answers.items()}
             self._require_alike(call, shares)
@@ -76,24 +76,15 @@ class Summed:
                 return chosen
         return sites
 
-    async def _ask(self, call: Call, sites: Sequence[Site], text: bytes | None) -> dict[str, SiteAnswer]:
+    async def _ask(self, call: Call, sites: Sequence[Site]) -> dict[str, SiteAnswer]:
         parts = self._parts
         parts.limiter.take(call.caller.project_id, parts.forward.now())
         target = call.path + (b"?" + call.request.query if call.request.query else b"")
-        shares: Sequence[bytes | None] = [text] * len(sites)
-        body = bodies.decoded(text) if text is not None else None
-        if body is not None:
-            shares = [msgspec.json.encode(share) for share in divided(body, len(sites))]
         gathered = await scatter(
-            {
-                site.name: parts.forward.ask(
-                    call, parts.endpoint(site, call), call.request.method, target, body=share
-                )
-                for site, share in zip(sites, shares, strict=True)
-            }
+            {site.name: parts.forward.ask(call, parts.endpoint(site, call), b"GET", target) for site in sites}
         )
         if gathered.failed:
-            if not gathered.answered or text is not None or not allows_partial(call, default=False):
+            if not gathered.answered or not allows_partial(call, default=False):
                 raise none_answered("its share of the total", gathered.failed)
             add_missing(call, gathered.missing())
         return gathered.answered

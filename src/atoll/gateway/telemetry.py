@@ -24,42 +24,42 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import generate_latest
 
+from atoll.core.access_log import PLAIN, REQUEST, SITE, RequestLine, SiteLine, request_id_of
+from atoll.core.errors import AtollError, BadSiteAnswer, Internal
 from atoll.gateway.call import Call, Caller
 from atoll.sites.site import Endpoint, Sites
+from atoll.wire.client import Broken
+from atoll.wire.message import Response
 
 FLUSH_SECONDS = 0.2
 FLUSH_BYTES = 64 * 1024
 BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
+# A message with many sites in it is as long as a list of sites (characters).
+LONGEST_MESSAGE = 1000
+
 log = structlog.get_logger()
 
 
-class Line(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of the access log; `ms` are milliseconds."""
-
-    time: float
-    event: str
-    request_id: str
-    service: str
-    method: str
-    path: str
-    status: int
-    ms: float
-    site: str = ""
-    project_id: str = ""
-    user_id: str = ""
-    client: str = ""
-    sites: list[str] = []
-    reasons: list[str] = []
-    bytes: int = 0
-
-
-# Both lines of a GET by id, as `Line` would be written: the request path has no time to build two of them.
+# Both lines of a GET by id, as they would be encoded: the request path has no time to build two of them.
 _BOTH = (
-    b'{"time":%b,"event":"site_answered","request_id":"%b",%b,"status":%d,"ms":%.2f,"site":%b}\n'
-    b'{"time":%b,"event":"request_answered","request_id":"%b",%b,"status":%d,"ms":%.2f,%b,'
+    b'{"time":%b,"event":"site_answered","request_id":"%b",%b,"status":%b,"site":%b,'
+    b'"site_request_id":"%.64b"}\n'
+    b'{"time":%b,"event":"request_answered","request_id":"%b",%b,"status":%b,%b,'
     b'"client":"%b","sites":[%b],"bytes":%d}\n'
 )
+
+
+@dataclass(slots=True)
+class Sent:
+    """A request to a site, with what is said of it at its end. `started` is loop time."""
+
+    method: bytes
+    path: bytes
+    started: float
+    why: str = ""
+    response: Response | None = None
+    repeated: bool = False
 
 
 class Way:
@@ -107,30 +107,42 @@ class Telemetry:
 
     # -- on the request path ----------------------------------------------------------------------
 
-    def site_answered(
-        self, call: Call, endpoint: Endpoint, method: bytes, status: int, started: float
-    ) -> None:
+    def site_answered(self, call: Call, endpoint: Endpoint, sent: Sent) -> None:
         """Write down one call out; status 0 stands for no answer."""
-        took = self.now() - started
+        took = self.now() - sent.started
+        status = sent.response.status if sent.response is not None else 0
         key = (endpoint.site, endpoint.service_type, status)
         histogram = self._site_requests.get(key)
         if histogram is None:
             histogram = self._site_requests[key] = _Histogram()
         histogram.add(took)
-        if self._out is not None:
-            self._write(
-                Line(
-                    time.time(),
-                    "site_answered",
-                    call.id,
-                    endpoint.service_type,
-                    method.decode(),
-                    call.path.decode("latin-1"),
-                    status,
-                    round(took * 1000, 2),
-                    endpoint.site,
-                )
+        self._site_line(call.id, endpoint, sent, took)
+
+    def lost(self, request_id: str, endpoint: Endpoint, sent: Sent) -> None:
+        """Write down a request that was lost with a dead connection and goes out again: it counts once."""
+        sent.repeated = True
+        self._site_line(request_id, endpoint, sent, self.now() - sent.started)
+
+    def _site_line(self, request_id: str, endpoint: Endpoint, sent: Sent, took: float) -> None:
+        if self._out is None:
+            return
+        response = sent.response
+        self._write(
+            SiteLine(
+                time.time(),
+                SITE,
+                request_id,
+                endpoint.service_type,
+                sent.method.decode(),
+                sent.path.decode("latin-1"),
+                response.status if response is not None else 0,
+                round(took * 1000, 2),
+                endpoint.site,
+                request_id_of(response.index.get(b"x-openstack-request-id", b"")) if response else "",
+                sent.why,
+                sent.repeated,
             )
+        )
 
     def answered(self, call: Call) -> None:
         """Write down one request at its end."""
@@ -145,22 +157,26 @@ class Telemetry:
         histogram.add(took)
         if self._out is not None:
             caller = call.caller
+            fault, message = _told(call.error)
             self._write(
-                Line(
+                RequestLine(
                     time.time(),
-                    "request_answered",
+                    REQUEST,
                     call.id,
                     service,
                     key[2],
                     request.path.decode("latin-1"),
                     reply.status,
                     round(took * 1000, 2),
-                    "",
                     caller.project_id,
                     caller.user_id,
                     request.peer,
                     call.sites,
                     call.reasons,
+                    call.missing,
+                    call.token_ms,
+                    fault,
+                    message,
                     reply.sent,
                 )
             )
@@ -172,13 +188,14 @@ class Telemetry:
         endpoint: Endpoint,
         caller: Caller,
         peer: bytes,
-        status: int,
+        response: Response,
         started: float,
         sent: int,
     ) -> None:
         """`site_answered` and `answered` of a request that took the lane, in one."""
         now = self.now()
         took = now - started
+        status = response.status
         both = way.histograms.get((endpoint.site, status))
         if both is None:
             both = way.histograms[endpoint.site, status] = (
@@ -193,14 +210,16 @@ class Telemetry:
             return
         if now != self._stamped:
             self._stamped, self._stamp = now, b"%.6f" % time.time()
+        end = b'%d,"ms":%.2f' % (status, took * 1000)
         self._buffer += _BOTH % (
-            self._stamp, request_id, way.below, status, took * 1000, endpoint.logged,
-            self._stamp, request_id, way.path, status, took * 1000, caller.logged, peer,
+            self._stamp, request_id, way.below, end, endpoint.logged,
+            response.index.get(b"x-openstack-request-id", b"").translate(PLAIN),
+            self._stamp, request_id, way.path, end, caller.logged, peer,
             endpoint.logged, sent,
         )  # fmt: skip
         self._written()
 
-    def _write(self, line: Line) -> None:
+    def _write(self, line: SiteLine | RequestLine) -> None:
         self._encode(line, self._buffer, -1)
         self._buffer += b"\n"
         self._written()
@@ -310,6 +329,18 @@ class Telemetry:
         if self._resident.exists():
             memory.add_metric([], int(self._resident.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
             yield memory
+
+
+def _told(error: Exception | None) -> tuple[str, str]:
+    """(kind, message) of what Atoll answers itself."""
+    if error is None:
+        return "", ""
+    if isinstance(error, AtollError):
+        return error.kind, str(error)[:LONGEST_MESSAGE] if error.safe else ""
+    if isinstance(error, Broken):
+        return BadSiteAnswer.kind, str(error)
+    # What is no error of ours is a bug; its traceback is in the log.
+    return Internal.kind, ""
 
 
 def _cumulated(one: _Histogram) -> list[tuple[str, float]]:

@@ -16,7 +16,7 @@ from atoll.gateway.fanout import none_answered, scatter
 from atoll.gateway.forward import SiteAnswer
 from atoll.gateway.partial import add_missing
 from atoll.gateway.parts import Parts
-from atoll.sites.site import Site
+from atoll.sites.site import Endpoint
 
 
 class Zones:
@@ -43,7 +43,10 @@ class Zones:
             return
         merge = _network if call.service_type == "network" else _compute
         content = merge(
-            [(parts.sites.by_name[name], _decoded(name, one)) for name, one in gathered.answered.items()]
+            [
+                (parts.endpoint(parts.sites.by_name[name], call), _decoded(name, one))
+                for name, one in gathered.answered.items()
+            ]
         )
         # A zone whose site is away is still a zone: it is listed, as not available.
         if gathered.failed:
@@ -65,12 +68,12 @@ def _away(zone: str) -> dict[str, Any]:
     return {"zoneName": zone, "zoneState": {"available": False}, "hosts": None}
 
 
-def _compute(answers: list[tuple[Site, Mapping[str, Any]]]) -> dict[str, Any]:
+def _compute(answers: list[tuple[Endpoint, Mapping[str, Any]]]) -> dict[str, Any]:
     """Nova's and Cinder's form: each of our zones with the state of the site's zones behind it."""
     zones = []
-    for site, content in answers:
+    for endpoint, content in answers:
         theirs = {one["zoneName"]: one for one in content.get("availabilityZoneInfo", [])}
-        for ours, here in site.zones.items():
+        for ours, here in endpoint.zones.items():
             behind = [one for name, one in theirs.items() if here in {None, name}]
             if behind:
                 zones.append({**behind[0], "zoneName": ours})
@@ -79,16 +82,16 @@ def _compute(answers: list[tuple[Site, Mapping[str, Any]]]) -> dict[str, Any]:
         for name, one in theirs.items():
             # Nova lists the zone of its own services; it is not one to boot in, and not one of ours.
             if name == "internal":
-                zones.append({**one, "zoneName": f"internal@{site.name}"})
+                zones.append({**one, "zoneName": f"internal@{endpoint.site}"})
     return {"availabilityZoneInfo": zones}
 
 
-def _network(answers: list[tuple[Site, Mapping[str, Any]]]) -> dict[str, Any]:
+def _network(answers: list[tuple[Endpoint, Mapping[str, Any]]]) -> dict[str, Any]:
     """Neutron's form: a zone once for networks and once for routers."""
     zones = []
-    for site, content in answers:
+    for endpoint, content in answers:
         theirs = content.get("availability_zones", [])
-        for ours, here in site.zones.items():
+        for ours, here in endpoint.zones.items():
             seen = set()
             for one in theirs:
                 if here in {None, one.get("name")} and one.get("resource") not in seen:

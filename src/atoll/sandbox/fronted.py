@@ -21,6 +21,10 @@ unset OS_REGION_NAME
 """
 
 
+# Every service's zone is called nova; Neutron has none where no agent runs.
+ZONES = 'compute = "nova", block-storage = "nova"'
+
+
 def gateway_port(layout: Layout) -> int:
     """The port of Atoll before the sites of a layout."""
     return layout.port_base + 90
@@ -48,6 +52,7 @@ def configuration(layout: Layout, sites: Sequence[Mapping[str, Any]]) -> str:
             for service, url in site["endpoints"].items()
             if service in {"compute", "block-storage", "image", "network"}
         ]
+        lines += [f"[zones.{site['name']}]", f"site = {json.dumps(site['name'])}", f"zone = {{{ZONES}}}"]
     public = {site["name"]: site["public_network_id"] for site in sites if site.get("public_network_id")}
     if len(public) > 1:
         ids = ", ".join(f"{json.dumps(name)} = {json.dumps(ident)}" for name, ident in public.items())

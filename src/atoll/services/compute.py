@@ -1,8 +1,11 @@
-"""Nova: every route with its kind."""
+"""Nova: every route with its kind and its least role.
+
+`tests/unit/services` holds the lines against what an installed Nova says of itself (`tools/nova-routes`).
+"""
 
 import re
 
-from atoll.services.table import ANY, Kind, Ref, Resource, Service, row
+from atoll.services.table import ANY, Kind, Others, Ref, Resource, Service, row
 
 PLACED, SHARED, SUMMED, PER_SITE = Kind.PLACED, Kind.SHARED, Kind.SUMMED, Kind.PER_SITE
 
@@ -38,6 +41,30 @@ ACTION_REFS = (
     Ref("rescue/rescue_image_ref", "image"),
 )
 
+ACTION_ROLES = {
+    "migrate": "manager", "os-migrateLive": "manager",
+    "evacuate": "admin", "injectNetworkInfo": "admin", "os-resetState": "admin", "shelveOffload": "admin",
+    "os-getRDPConsole": "any", "resetNetwork": "any",  # gone: 404 or 410 to everyone
+}  # fmt: skip
+ACTION_FIELDS = ("migrate/host", "os-migrateLive/host", "unshelve/host")
+# A zone `zone:host:node` is one too: what of it names a host is decided where zones are read.
+CREATE_FIELDS = ("server/host", "server/hypervisor_hostname")
+SERVER_QUERIES = {
+    "all_tenants": Others.REFUSED, "status=deleted": Others.REFUSED,
+    "sort_key=host": Others.REFUSED, "sort_key=node": Others.REFUSED,
+    **dict.fromkeys(
+        ("host", "node", "project_id", "tenant_id", "deleted", "soft_deleted", "uuid", "image_ref",
+         "launch_index", "locked_by", "root_device_name", "kernel_id", "ramdisk_id", "access_ip_v4",
+         "access_ip_v6", "auto_disk_config", "display_description", "block_device_mapping", "info_cache",
+         "metadata", "pci_devices", "security_groups", "services", "system_metadata",
+         "display_name", "description"),
+        Others.DROPPED,
+    ),
+}  # fmt: skip
+OWN_USER = {"user_id": Others.OWN}
+PUBLIC = {"is_public": Others.DROPPED}
+ALL_PROJECTS = {"all_projects": Others.DROPPED}
+
 RESOURCES = (
     Resource(
         name="server", plural="servers", path="servers", detail="servers/detail",
@@ -60,8 +87,9 @@ RESOURCES = (
     Resource(name="security_group_rule", plural="security_group_rules", path="os-security-group-rules",
              refs=(Ref("security_group_rule/parent_group_id", "security_group"),
                    Ref("security_group_rule/group_id", "security_group"))),
-    Resource(name="floatingip", plural="floating_ips", path="os-floating-ips", singular="floating_ip"),
-    Resource(name="network", plural="networks", path="os-tenant-networks"),
+    Resource(name="floatingip", plural="floating_ips", path="os-floating-ips", singular="floating_ip",
+             refs=(Ref("pool", "network"),), paged=False),
+    Resource(name="network", plural="networks", path="os-tenant-networks", paged=False),
     Resource(name="volume", plural="volumes", path="os-volumes", detail="os-volumes/detail",
              zone="volume/availability_zone"),
     Resource(name="snapshot", plural="snapshots", path="os-snapshots",
@@ -74,67 +102,82 @@ RESOURCES = (
     Resource(name="hypervisor", plural="hypervisors", path="os-hypervisors", id_form="any"),
     Resource(name="service", plural="services", path="os-services", id_form="any"),
     Resource(name="aggregate", plural="aggregates", path="os-aggregates", id_form="any"),
-    Resource(name="agent", plural="agents", path="os-agents", id_form="any"),
     Resource(name="migration", plural="migrations", path="os-migrations", id_form="any",
              sort=(("created_at", "desc"),)),
     Resource(name="host", plural="hosts", path="os-hosts", id_form="any"),
 )  # fmt: skip
 
 ROUTES = (
-    row("servers", "GET POST", PLACED, "server"),
-    row("servers/detail", "GET", PLACED, "server"),
-    row("servers/{id}", "GET PUT DELETE", PLACED, "server"),
-    row("servers/{id}/action", "POST", PLACED, "server", refs=ACTION_REFS),
+    row("servers", "GET POST", PLACED, "server", admin_queries=SERVER_QUERIES, admin_fields=CREATE_FIELDS),
+    row("servers/detail", "GET", PLACED, "server", admin_queries=SERVER_QUERIES),
+    row("servers/{id}", "GET PUT DELETE", PLACED, "server", zones=("server/pinned_availability_zone",)),
+    row("servers/{id}/action", "POST", PLACED, "server", refs=ACTION_REFS,
+        zones=("unshelve/availability_zone",), actions=ACTION_ROLES,
+        admin_fields=ACTION_FIELDS),
+    row("servers/{id}/diagnostics", "GET", PLACED, "server", role="admin"),
+    row("servers/{id}/migrations", "GET", PLACED, "server", role="manager"),
+    row("servers/{id}/migrations/{id}", "GET:admin DELETE:manager", PLACED, "server"),
+    row("servers/{id}/migrations/{id}/action", "POST", PLACED, "server", role="manager"),
     row("servers/{id}/os-volume_attachments", "GET POST", PLACED, "server", refs=ATTACH_REFS),
+    row("servers/{id}/os-volume_attachments/{id}", "GET PUT DELETE", PLACED, "server", refs=ATTACH_REFS),
     row("servers/{id}/os-interface", "GET POST", PLACED, "server", refs=INTERFACE_REFS),
+    # interfaces, addresses, metadata, tags, shares, topology, password, consoles, instance actions, …
     row("servers/{id}/**", ANY, PLACED, "server"),
-    row("os-server-groups", "GET POST", PLACED, "server_group"),
+    row("os-server-groups", "GET POST", PLACED, "server_group", admin_queries=ALL_PROJECTS),
     row("os-server-groups/{id}", "GET DELETE", PLACED, "server_group"),
-    row("os-volumes_boot", "GET POST", PLACED, "server"),
-    row("os-volumes_boot/detail", "GET", PLACED, "server"),
+    # the same servers under their older name: closed by Nova from 2.103 on
+    row("os-volumes_boot", "GET POST", PLACED, "server", admin_queries=SERVER_QUERIES,
+        admin_fields=CREATE_FIELDS),
+    row("os-volumes_boot/detail", "GET", PLACED, "server", admin_queries=SERVER_QUERIES),
     row("os-volumes_boot/{id}", "GET PUT DELETE", PLACED, "server"),
-    # Nova's own views of Cinder, Neutron and Glance: closed by Nova itself from 2.36 on
+    row("os-volumes_boot/{id}/action", "POST", PLACED, "server", refs=ACTION_REFS),
+    # Nova's own views of Cinder, Neutron, Glance and Ironic: closed from 2.36 on, but for images/…/metadata
     row("os-security-groups", "GET POST", PLACED, "security_group"),
     row("os-security-groups/{id}", "GET PUT DELETE", PLACED, "security_group"),
     row("os-security-group-rules", "POST", PLACED, "security_group_rule"),
     row("os-security-group-rules/{id}", "DELETE", PLACED, "security_group_rule"),
     row("os-floating-ips", "GET POST", PLACED, "floatingip"),
     row("os-floating-ips/{id}", "GET DELETE", PLACED, "floatingip"),
-    row("os-floating-ip-pools", "GET", Kind.ANY_SITE),
-    row("os-networks", "GET POST", PLACED, "network"),
-    row("os-networks/{id}", "GET DELETE", PLACED, "network"),
-    row("os-networks/{id}/action", "POST", PLACED, "network"),
-    row("os-networks/add", "POST", PLACED, "network"),
-    row("os-tenant-networks", "GET POST", PLACED, "network"),
-    row("os-tenant-networks/{id}", "GET DELETE", PLACED, "network"),
+    row("os-floating-ip-pools", "GET:any", Kind.ANY_SITE),
+    row("os-networks", "GET", PLACED, "network"),
+    row("os-networks/{id}", "GET", PLACED, "network"),
+    row("os-tenant-networks", "GET", PLACED, "network"),
+    row("os-tenant-networks/{id}", "GET", PLACED, "network"),
     row("os-volumes", "GET POST", PLACED, "volume"),
     row("os-volumes/detail", "GET", PLACED, "volume"),
     row("os-volumes/{id}", "GET DELETE", PLACED, "volume"),
     row("os-snapshots", "GET POST", PLACED, "snapshot"),
     row("os-snapshots/detail", "GET", PLACED, "snapshot"),
     row("os-snapshots/{id}", "GET DELETE", PLACED, "snapshot"),
-    row("images", "GET", SHARED, "image"),
-    row("images/detail", "GET", SHARED, "image"),
-    row("images/{id}", "GET DELETE", SHARED, "image"),
-    row("images/{id}/**", ANY, SHARED, "image"),
-    row("os-baremetal-nodes", "GET POST", PER_SITE),
-    row("os-baremetal-nodes/{id}/**", ANY, PER_SITE),
-    row("os-baremetal-nodes/{id}", "GET DELETE", PER_SITE),
+    row("images", "GET", SHARED, "image", role="any"),  # Glance's policy, not Nova's
+    row("images/detail", "GET", SHARED, "image", role="any"),
+    row("images/{id}", "GET DELETE", SHARED, "image", role="any"),
+    row("images/{id}/metadata", "GET POST PUT", SHARED, "image", role="any"),
+    row("images/{id}/metadata/{id}", "GET PUT DELETE", SHARED, "image", role="any"),
+    row("os-baremetal-nodes", "GET:admin POST:any", PER_SITE),
+    row("os-baremetal-nodes/{id}", "GET:admin DELETE:any", PER_SITE),
+    row("os-baremetal-nodes/{id}/action", "POST", PER_SITE, role="any"),
     # shared
-    row("flavors", "GET POST", SHARED, "flavor"),
-    row("flavors/detail", "GET", SHARED, "flavor"),
-    row("flavors/{id}", "GET PUT DELETE", SHARED, "flavor"),
-    row("flavors/{id}/**", ANY, SHARED, "flavor"),
-    row("os-keypairs", "GET POST", SHARED, "keypair"),
-    row("os-keypairs/{id}", "GET DELETE", SHARED, "keypair"),
+    row("flavors", "GET:any POST:admin", SHARED, "flavor", admin_queries=PUBLIC),
+    row("flavors/detail", "GET", SHARED, "flavor", role="any", admin_queries=PUBLIC),
+    row("flavors/{id}", "GET:any PUT:admin DELETE:admin", SHARED, "flavor"),
+    row("flavors/{id}/action", "POST", SHARED, "flavor", role="admin"),
+    row("flavors/{id}/os-flavor-access", "GET", SHARED, "flavor", role="admin"),
+    row("flavors/{id}/os-extra_specs", "GET POST:admin", SHARED, "flavor"),
+    row("flavors/{id}/os-extra_specs/{id}", "GET PUT:admin DELETE:admin", SHARED, "flavor"),
+    row("flavors/{id}/**", ANY, SHARED, "flavor", role="admin",
+        beyond="what a later release adds to flavors is changed at every site, too"),
+    row("os-keypairs", "GET POST", SHARED, "keypair", role="any", admin_queries=OWN_USER,
+        admin_fields=("keypair/user_id",)),
+    row("os-keypairs/{id}", "GET DELETE", SHARED, "keypair", role="any", admin_queries=OWN_USER),
     # summed
-    row("limits", "GET", SUMMED, "limits"),
-    row("os-quota-sets/{id}", "GET PUT DELETE", SUMMED, "quota_set"),
-    row("os-quota-sets/{id}/detail", "GET", SUMMED, "quota_set"),
-    row("os-quota-sets/{id}/defaults", "GET", SUMMED, "quota_set"),
+    row("limits", "GET", SUMMED, "limits", role="any", admin_queries={"tenant_id": Others.REFUSED}),
+    row("os-quota-sets/{id}", "GET PUT:admin DELETE:admin", SUMMED, "quota_set", of_project=True),
+    row("os-quota-sets/{id}/detail", "GET", SUMMED, "quota_set", of_project=True),
+    row("os-quota-sets/{id}/defaults", "GET", SUMMED, "quota_set", role="any"),
     row("os-quota-class-sets/{id}", "GET PUT", SUMMED, "quota_class_set", role="admin"),
     row("os-simple-tenant-usage", "GET", SUMMED, "tenant_usages", role="admin"),
-    row("os-simple-tenant-usage/{id}", "GET", SUMMED, "tenant_usage"),
+    row("os-simple-tenant-usage/{id}", "GET", SUMMED, "tenant_usage", of_project=True),
     row("os-hypervisors/statistics", "GET", SUMMED, "hypervisor_statistics", role="admin"),
     # per site
     row("os-hypervisors", "GET", PER_SITE, "hypervisor", role="admin"),
@@ -145,30 +188,60 @@ ROUTES = (
     row("os-services/{id}", "PUT DELETE", PER_SITE, "service", role="admin"),
     row("os-aggregates", "GET POST", PER_SITE, "aggregate", role="admin"),
     row("os-aggregates/{id}", "GET PUT DELETE", PER_SITE, "aggregate", role="admin"),
-    row("os-aggregates/{id}/**", "GET POST", PER_SITE, "aggregate", role="admin"),
-    row("os-agents", "GET POST", PER_SITE, "agent", role="admin"),
-    row("os-agents/{id}", "PUT DELETE", PER_SITE, "agent", role="admin"),
+    row("os-aggregates/{id}/action", "POST", PER_SITE, "aggregate", role="admin"),
+    row("os-aggregates/{id}/images", "POST", PER_SITE, "aggregate", role="admin"),
     row("os-hosts", "GET", PER_SITE, "host", role="admin"),
     row("os-hosts/{id}", "GET PUT", PER_SITE, "host", role="admin"),
     row("os-hosts/{id}/**", "GET", PER_SITE, "host", role="admin"),
-    row("os-migrations", "GET", PER_SITE, "migration", role="admin"),
-    row("os-instance_usage_audit_log", "GET", PER_SITE, role="admin"),
-    row("os-instance_usage_audit_log/{id}", "GET", PER_SITE, role="admin"),
-    row("os-assisted-volume-snapshots", "POST", PLACED, "assisted_volume_snapshot", role="admin",
+    row("os-migrations", "GET", PER_SITE, "migration", role="manager",
+        admin_queries={"project_id": Others.NEEDED}),
+    row("os-instance_usage_audit_log", "GET", SUMMED, "instance_usage_audit_logs", role="admin"),
+    row("os-instance_usage_audit_log/{id}", "GET", SUMMED, "instance_usage_audit_log", role="admin"),
+    row("os-assisted-volume-snapshots", "POST", PLACED, "assisted_volume_snapshot", role="service",
         refs=(Ref("snapshot/volume_id", "volume"),)),
-    row("os-assisted-volume-snapshots/{id}", "DELETE", PLACED, "assisted_volume_snapshot", role="admin"),
+    row("os-assisted-volume-snapshots/{id}", "DELETE", PLACED, "assisted_volume_snapshot", role="service"),
     row("os-console-auth-tokens/{id}", "GET", PER_SITE, role="admin"),
-    row("os-cells", "GET POST", PER_SITE, role="admin"),
-    row("os-cells/{id}", "GET PUT DELETE", PER_SITE, role="admin"),
-    row("os-cells/{id}/**", "GET POST", PER_SITE, role="admin"),
-    row("os-fping", "GET", PER_SITE),
-    row("os-fping/{id}", "GET", PER_SITE),
     # the cloud's own
-    row("os-availability-zone", "GET", Kind.ZONES),
+    row("os-availability-zone", "GET", Kind.ZONES, role="any"),
     row("os-availability-zone/detail", "GET", Kind.ZONES, role="admin"),
-    row("os-server-external-events", "POST", Kind.EVENTS, "server", role="admin"),
-    row("extensions", "GET", Kind.ANY_SITE),
-    row("extensions/{id}", "GET", Kind.ANY_SITE),
+    row("os-server-external-events", "POST", Kind.EVENTS, "server", role="service"),
+    row("extensions", "GET", Kind.ANY_SITE, role="any"),
+    row("extensions/{id}", "GET", Kind.ANY_SITE, role="any"),
+    row("versions/{id}", "GET", Kind.ANY_SITE, role="any"),
+    # gone: every site answers 410 to everyone, whatever the path names
+    row("servers/{id}/consoles", "GET POST", Kind.ANY_SITE, role="any"),
+    row("servers/{id}/consoles/{id}", "GET DELETE", Kind.ANY_SITE, role="any"),
+    row("servers/{id}/os-virtual-interfaces", "GET", Kind.ANY_SITE, role="any"),
+    row("os-agents", "GET POST", Kind.ANY_SITE, role="any"),
+    row("os-agents/{id}", "PUT DELETE", Kind.ANY_SITE, role="any"),
+    row("os-cells", "GET POST", Kind.ANY_SITE, role="any"),
+    row("os-cells/capacities", "GET", Kind.ANY_SITE, role="any"),
+    row("os-cells/detail", "GET", Kind.ANY_SITE, role="any"),
+    row("os-cells/info", "GET", Kind.ANY_SITE, role="any"),
+    row("os-cells/sync_instances", "POST", Kind.ANY_SITE, role="any"),
+    row("os-cells/{id}", "GET PUT DELETE", Kind.ANY_SITE, role="any"),
+    row("os-cells/{id}/capacities", "GET", Kind.ANY_SITE, role="any"),
+    row("os-certificates", "POST", Kind.ANY_SITE, role="any"),
+    row("os-certificates/{id}", "GET", Kind.ANY_SITE, role="any"),
+    row("os-cloudpipe", "GET POST", Kind.ANY_SITE, role="any"),
+    row("os-cloudpipe/{id}", "PUT", Kind.ANY_SITE, role="any"),
+    row("os-fixed-ips/{id}", "GET", Kind.ANY_SITE, role="any"),
+    row("os-fixed-ips/{id}/action", "POST", Kind.ANY_SITE, role="any"),
+    row("os-floating-ip-dns", "GET", Kind.ANY_SITE, role="any"),
+    row("os-floating-ip-dns/{id}", "PUT DELETE", Kind.ANY_SITE, role="any"),
+    row("os-floating-ip-dns/{id}/entries/{id}", "GET PUT DELETE", Kind.ANY_SITE, role="any"),
+    row("os-floating-ips-bulk", "GET POST", Kind.ANY_SITE, role="any"),
+    row("os-floating-ips-bulk/{id}", "GET PUT", Kind.ANY_SITE, role="any"),
+    row("os-fping", "GET", Kind.ANY_SITE, role="any"),
+    row("os-fping/{id}", "GET", Kind.ANY_SITE, role="any"),
+    row("os-networks", "POST", Kind.ANY_SITE, role="any"),
+    row("os-networks/add", "POST", Kind.ANY_SITE, role="any"),
+    row("os-networks/{id}", "DELETE", Kind.ANY_SITE, role="any"),
+    row("os-networks/{id}/action", "POST", Kind.ANY_SITE, role="any"),
+    row("os-tenant-networks", "POST", Kind.ANY_SITE, role="any"),
+    row("os-tenant-networks/{id}", "DELETE", Kind.ANY_SITE, role="any"),
+    row("os-security-group-default-rules", "GET POST", Kind.ANY_SITE, role="any"),
+    row("os-security-group-default-rules/{id}", "GET DELETE", Kind.ANY_SITE, role="any"),
 )  # fmt: skip
 
 COMPUTE = Service(

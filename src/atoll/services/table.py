@@ -1,7 +1,8 @@
 """The words the tables of the services are written in, and how a path is matched against them.
 
 A table must be readable at a glance: one line per route, no code. What a kind means is in `docs/` and in the
-gateway's module of that name.
+gateway's module of that name. The least roles are the services' own defaults; for Nova a test holds them
+against what an installed release says of itself. Who checks them is said in ADR 8.
 """
 
 import re
@@ -37,6 +38,22 @@ class Shape(Enum):
     BY_ID = "by id"  # anything below one id
 
 
+# Least roles, weakest first: each from `reader` to `admin` implies the one before it; `any` is whoever has a
+# token of a project, `service` another service (or an administrator), `admin` an administrator.
+ROLES = ("any", "reader", "member", "manager", "service", "admin")
+
+
+class Others(Enum):
+    """What a query that only administrators may ask gets everybody else."""
+
+    __hash__ = object.__hash__  # as in Kind
+
+    REFUSED = "refused"  # 403
+    DROPPED = "dropped"  # the answer is as if it had not been asked
+    OWN = "own"  # 403 but with the caller's own project or user as its value
+    NEEDED = "needed"  # as OWN, and 403 where it is missing, too
+
+
 @dataclass(frozen=True, slots=True)
 class Ref:
     """A place in a body that names another resource.
@@ -63,7 +80,8 @@ class Resource:
     the version. `sort` is the order of a list that names none: (key, direction)…; `shown` maps sort keys
     to the fields that show them where the two differ; keys in `unseen` are never shown. `identity` is the
     field that makes two items of different sites one (shared kinds). `brief` are the fields of a brief list
-    where the detailed one has to be read for its order.
+    where the detailed one has to be read for its order. Lists that are not `paged` know no limit and no
+    marker, and some sites break on them.
     """
 
     name: str
@@ -79,6 +97,7 @@ class Resource:
     unseen: frozenset[str] = frozenset()
     refs: tuple[Ref, ...] = ()
     zone: str = ""  # where a create body names its availability zone
+    paged: bool = True
 
     @property
     def envelope(self) -> str:
@@ -88,14 +107,19 @@ class Resource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One line of a table, matched."""
+    """One method of a line of a table, matched. `role` is the least that may ask for it."""
 
     template: str
     methods: frozenset[str]
     kind: Kind
     resource: str
     role: str
+    actions: Mapping[str, str]
+    admin_queries: Mapping[str, Others]
+    admin_fields: tuple[str, ...]
+    of_project: bool
     refs: tuple[Ref, ...]
+    zones: tuple[str, ...]
     shape: Shape
     detail: bool
     raw: bool
@@ -103,15 +127,39 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A line as written: path, methods, kind, resource, and what is out of the ordinary."""
+    """A line as written: path, methods, kind, resource, and what is out of the ordinary.
+
+    `methods` is `GET PUT:admin`: methods, each with its least role if that is neither the `role` of the line
+    nor, where the line has none, the usual one (reader for GET and HEAD, member for the rest). `actions` are
+    the actions (the one key of the body) with a least role of their own. `admin_queries` are parameters (or
+    `parameter=value`) that only administrators may use, with what others get for them; `admin_fields` places
+    in the body that only they may fill; where a line is `of_project` the id is a project, and another's than
+    the caller's own is for them. `beyond` says why a line stands here though the release that the tests know
+    has no such route.
+    """
 
     path: str
     methods: str
     kind: Kind
     resource: str = ""
-    role: str = "member"
+    role: str = ""
+    actions: Mapping[str, str] = field(default_factory=dict)
+    admin_queries: Mapping[str, Others] = field(default_factory=dict)
+    admin_fields: tuple[str, ...] = ()
+    of_project: bool = False
     refs: tuple[Ref, ...] = ()
+    zones: tuple[str, ...] = ()  # where a body names an availability zone of the site
     raw: bool = False  # bodies are not JSON: streamed, never read
+    beyond: str = ""
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """Each method with its least role."""
+        found = {}
+        for word in self.methods.split():
+            method, _, role = word.partition(":")
+            found[method] = role or self.role or ("reader" if method in {"GET", "HEAD"} else "member")
+        return found
 
 
 def row(path: str, methods: str, kind: Kind, resource: str = "", **more: object) -> Row:
@@ -186,15 +234,20 @@ class Service:
             else:
                 node = node.children.setdefault(part.encode(), _Node())
         below = any(part.startswith("{") for part in parts)
-        for method in line.methods.split():
+        for method, role in line.roles.items():
             shape = Shape.BY_ID if below else Shape.CREATE if method == "POST" else Shape.LIST
             node.routes[method.encode()] = Route(
                 template=line.path,
-                methods=frozenset(line.methods.split()),
+                methods=frozenset(line.roles),
                 kind=line.kind,
                 resource=line.resource,
-                role=line.role,
+                role=role,
+                actions=line.actions,
+                admin_queries=line.admin_queries,
+                admin_fields=line.admin_fields,
+                of_project=line.of_project,
                 refs=line.refs,
+                zones=line.zones,
                 shape=shape,
                 detail=parts[-1] == "detail",
                 raw=line.raw,

@@ -223,6 +223,7 @@ class Origin:
                 raise
             if not self.breaker.closed or self.breaker.failures:
                 self._succeeded()
+            response.repeated = last
             return response
         raise AssertionError  # pragma: no cover - the loop returns or raises
 

@@ -23,7 +23,8 @@ def root_of(url: str) -> str:
 class Endpoint:
     """One service of one site.
 
-    `root` is the path before the version; `links` and `names` say what is changed in its answers. `versions`
+    `zones` maps Atoll's zone names to the service's own (None: it decides by itself). `root` is the path
+    before the version; `links` and `names` say what is changed in its answers. `versions`
     is the range of microversions found by discovery, None while that is not known; `latest` the newest that
     every enabled site has.
     """
@@ -34,6 +35,7 @@ class Endpoint:
     root: bytes
     url: str
     links: Links
+    zones: Mapping[str, str | None] = field(default_factory=dict)
     names: tuple[Names, ...] = ()
     ids: Callable[[bytes], bytes] | None = None  # equivalents, outward
     versions: tuple[tuple[int, int], tuple[int, int]] | None = None
@@ -51,14 +53,14 @@ State = Literal["enabled", "draining", "maintenance"]
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Site:
-    """One (cloud, region) pair. `zones` maps Atoll's zone names to the site's (None: the site decides)."""
+    """One (cloud, region) pair. `zones` are Atoll's zones in it, and what the operator says of each."""
 
     name: str
     number: int
     region: str
     state: State = "enabled"
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
-    zones: Mapping[str, str | None] = field(default_factory=dict)
+    zones: Mapping[str, object] = field(default_factory=dict)
 
     def endpoint(self, service_type: str) -> Endpoint | None:
         """The endpoint of a service, None where the site has no such service."""

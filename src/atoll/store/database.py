@@ -1,6 +1,7 @@
 """What the rest of the store needs of a database: transactions, and errors that are `StoreError`.
 
 Statements are plain portable SQL with `:name` parameters, which SQLite and SQLAlchemy understand alike.
+Work may be done twice: a transaction that lost against another one, or its connection, is tried again.
 SQLite goes straight to its driver: SQLAlchemy alone takes half of the second in which Atoll is to be up.
 """
 
@@ -25,11 +26,17 @@ class Clash(StoreError):
     """A row of that key is there already."""
 
 
+class MissingTable(StoreError):
+    """A table is not there: somebody dropped it. Opening the database again makes it."""
+
+
 class Access(enum.Enum):
     """What a transaction may do."""
 
     READ = "read"
     WRITE = "write"
+    SWEEP = "sweep"
+    """A write of any number of rows, for which no request waits."""
 
 
 class Connection(Protocol):
@@ -51,7 +58,8 @@ class Database(Protocol):
     async def run(self, access: Access, work: Callable[[Connection], T]) -> T:
         """Do some work in a transaction, committed if it returns; give what it gives.
 
-        The work may be done in another thread. Raises `StoreError`, and `Clash` where a key is taken.
+        The work may be done in another thread, and more than once. A table that is not there is made again
+        first. Raises `StoreError`, and `Clash` where a key is taken.
         """
 
     async def close(self) -> None:

@@ -1,30 +1,50 @@
-"""Any database but SQLite, by SQLAlchemy's asyncio engine."""
+"""PostgreSQL and MariaDB, by SQLAlchemy's asyncio engine.
+
+Whatever the database does, `run` is done within a bound: requests wait for it.
+"""
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import importlib
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy
-from sqlalchemy import event, inspect, text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLAlchemyError
+import structlog
+from sqlalchemy import inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from atoll.store.database import BUSY_SECONDS, Access, Clash, Connection, StoreError, T, make_directory
-from atoll.store.schema import HEAD, VERSION
+from atoll.store.database import Access, Connection, MissingTable, StoreError, T
+from atoll.store.drivers import Transient, driver_of, translated
+from atoll.store.schema import HEAD, NAMES, VERSION
 
-_DRIVERS: Final = {
-    "sqlite": "sqlite+aiosqlite",
-    "postgresql": "postgresql+asyncpg",
-    "mysql": "mysql+asyncmy",
-    "mariadb": "mysql+asyncmy",
-}
+_log = structlog.get_logger(__name__)
 
-_LOCK_SECONDS: Final = 60
+SECONDS: Final[Mapping[Access, float]] = {Access.READ: 2.0, Access.WRITE: 4.0, Access.SWEEP: 300.0}
+"""How long work may take, the wait for a connection and every try included. Searching the sites takes less
+than a database that answers no sooner, and the record of a create is waited for by a client."""
+
+OPEN_SECONDS: Final = 60.0
+"""How long opening may take: another gateway may be changing the tables."""
+
+LOCK_SECONDS: Final = 50.0
+"""Less, so that the reason is told."""
+
+CLOSE_SECONDS: Final = 2.0
+"""How long to say goodbye to the database."""
+
+PAUSE_SECONDS: Final = 1.0
+"""How long a database that did not answer is left alone; then one piece of work tries it."""
+
+POOL_SIZE: Final = 5
+"""Connections that a process has for reading, and as many for writing."""
+
+RECYCLE_SECONDS: Final = 600
+"""Firewalls forget connections that were idle for longer, without a word."""
+
+_TRIES: Final = 4  # of work that another transaction, or the end of a connection, was in the way of
+_TRY_PAUSE: Final = 0.02
 _LOCK_KEY: Final = 0x41746F6C6C  # any number, the same in every process
-_LOCKED_TRIES: Final = 100
-_LOCKED_PAUSE: Final = 0.05
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 
@@ -44,139 +64,194 @@ class _Connection:
 
     def change_each(self, sql: str, values: Iterable[Mapping[str, Any]], /) -> None:
         """Run one statement for each of some values."""
-        # One by one: given together, a value that is None in the first would be of no type in all.
-        for one in values:
-            self._connection.execute(text(sql), one)
+        if given := list(values):  # together: one exchange, where the driver can
+            self._connection.execute(text(sql), given)
+
+
+class _Patience:
+    """Whether to ask a database that did not answer lately."""
+
+    def __init__(self) -> None:
+        self._reason: str | None = None
+        self._until = 0.0
+
+    def check(self) -> None:
+        """Raise `StoreError` while it is left alone; the one that passes tries it for all."""
+        now = asyncio.get_running_loop().time()
+        if self._reason is None:
+            return
+        if now < self._until:
+            raise StoreError(self._reason)
+        self._until = now + max(SECONDS[Access.WRITE], PAUSE_SECONDS)
+
+    def lost(self, reason: str) -> None:
+        """Take in that it does not answer."""
+        self._reason = reason
+        self._until = asyncio.get_running_loop().time() + PAUSE_SECONDS
+
+    def answered(self) -> None:
+        """Take in that it does."""
+        self._reason = None
 
 
 class Engine:
     """An open database with current tables."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        self._immediate = engine.execution_options(atoll_immediate=True)
-        # SQLite lets one write at a time; waiting here is quicker and fairer than its polling.
-        self._turn = asyncio.Lock() if _is_sqlite(engine) else contextlib.nullcontext()
+    def __init__(self, readers: AsyncEngine, writers: AsyncEngine) -> None:
+        self._readers, self._writers = readers, writers
+        self._patience = _Patience()
+        self._left: set[asyncio.Task[Any]] = set()
+        self._making: asyncio.Task[None] | None = None
 
     async def run(self, access: Access, work: Callable[[Connection], T]) -> T:
         """Do some work in a transaction; raises `StoreError`."""
-        with _translated("the database failed"):
-            if access is Access.READ:
-                async with self._engine.begin() as connection:
-                    return await connection.run_sync(lambda it: work(_Connection(it)))
-            async with self._turn, self._immediate.begin() as connection:
-                return await connection.run_sync(lambda it: work(_Connection(it)))
+        self._patience.check()
+        return await self._within(SECONDS[access], self._run(access, work))
+
+    async def _run(self, access: Access, work: Callable[[Connection], T]) -> T:
+        engine = self._readers if access is Access.READ else self._writers
+        for attempt in range(1, _TRIES + 1):
+            try:
+                with translated("the database failed"):
+                    async with engine.begin() as connection:
+                        return await connection.run_sync(lambda it: work(_Connection(it)))
+            except Transient:
+                if attempt == _TRIES:
+                    raise
+                await asyncio.sleep(_TRY_PAUSE * attempt)
+            except MissingTable:
+                self._make_again()
+                raise
+        raise AssertionError("unreachable")
+
+    def _make_again(self) -> None:
+        """Have the tables made, if that is not under way: no request waits for it."""
+        if self._making is None or self._making.done():
+            self._making = asyncio.get_running_loop().create_task(self._made_again())
+
+    async def _made_again(self) -> None:
+        try:
+            await asyncio.to_thread(importlib.import_module, "atoll.store.migrate")  # takes half a second
+            await self.open()
+        except StoreError as exc:
+            _log.warning("tables_not_made", error=str(exc))
+        else:
+            _log.warning("tables_made_again")
+
+    async def _within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
+        """Do some work within a time; what takes longer is left to end by itself.
+
+        Taking back a query, and closing its connection, wait for the database too.
+        """
+        task = asyncio.get_running_loop().create_task(work)
+        try:
+            await asyncio.wait({task}, timeout=seconds)
+        except asyncio.CancelledError:
+            self._leave(task)
+            raise
+        if task.done():
+            self._patience.answered()
+            return task.result()
+        self._leave(task)
+        reason = f"the database did not answer within {seconds:g} s"
+        self._patience.lost(reason)
+        raise StoreError(reason)
+
+    def _leave(self, task: asyncio.Task[Any]) -> None:
+        def ended(one: asyncio.Task[Any]) -> None:
+            self._left.discard(one)
+            if not one.cancelled():
+                one.exception()  # it is nobody's now
+
+        self._left.add(task)
+        task.add_done_callback(ended)
+        task.cancel()
+
+    async def open(self) -> None:
+        """Bring the tables up to date; raises `StoreError`, also if they are of a later release."""
+        await self._within(OPEN_SECONDS, self._bring_up_to_date())
+
+    async def _bring_up_to_date(self) -> None:
+        """Make the tables that are not there, and change those of an earlier release.
+
+        Done under a lock, so that of processes at once one does it and the others wait.
+        """
+        with translated("cannot open the database"):
+            async with self._writers.begin() as connection:
+                await _lock(connection)
+                try:
+                    await connection.run_sync(_bring_up_to_date)
+                finally:
+                    await _unlock(connection)
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._engine.dispose()
+        if self._making is not None:
+            self._making.cancel()
+        for engine in (self._readers, self._writers):
+            with contextlib.suppress(StoreError):
+                await self._within(CLOSE_SECONDS, engine.dispose())
 
 
 async def open_engine(url: str) -> Engine:
     """Open a database by its URL; raises `StoreError`."""
-    parsed = _parse(url)
-    sqlite = parsed.get_backend_name() == "sqlite"
-    if sqlite:
-        make_directory(parsed.database or ":memory:")
+    parsed, driver = driver_of(url)
+
+    def engine(**options: Any) -> AsyncEngine:
+        return create_async_engine(
+            parsed,
+            connect_args=dict(driver.arguments),
+            pool_size=POOL_SIZE,
+            max_overflow=0,
+            pool_recycle=RECYCLE_SECONDS,
+            **options,
+        )
+
     try:
-        engine = create_async_engine(parsed, pool_pre_ping=not sqlite)
+        # Without a transaction a look-up is one exchange with the database.
+        readers = engine(isolation_level="AUTOCOMMIT", pool_reset_on_return=None)
+        # What is read before a write is what others committed, also after waiting for them.
+        writers = engine(isolation_level="READ COMMITTED")
     except ImportError as exc:
-        raise StoreError(f"{parsed.drivername} needs the package {exc.name}: install it") from exc
-    if sqlite:
-        _tune_sqlite(engine)
+        raise StoreError(f"{driver.name} needs the package {exc.name}: install it") from exc
+    database = Engine(readers, writers)
     try:
-        await _prepare(engine)
+        await database.open()
     except BaseException:
-        await engine.dispose()
+        await database.close()
         raise
-    return Engine(engine)
+    return database
 
 
-def _parse(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except ArgumentError as exc:
-        raise StoreError("the store's url is not a database URL: write sqlite:///PATH") from exc
-    name = parsed.get_backend_name()
-    if name not in _DRIVERS:
-        raise StoreError(f"{name} is not a database Atoll knows: there are {', '.join(_DRIVERS)}")
-    return parsed.set(drivername=_DRIVERS[name]) if "+" not in parsed.drivername else parsed
-
-
-def _tune_sqlite(engine: AsyncEngine) -> None:
-    @event.listens_for(engine.sync_engine, "connect")
-    def connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # transactions begin where SQLAlchemy says, see below
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=NORMAL")
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def begin(connection: sqlalchemy.Connection) -> None:
-        # A transaction that reads first and writes then could not wait for another writer.
-        immediate = connection.get_execution_options().get("atoll_immediate")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-
-async def _prepare(engine: AsyncEngine) -> None:
-    """Migrate under a lock, so that of processes starting at once one does it and the others wait."""
-    for attempt in range(_LOCKED_TRIES):
-        try:
-            async with engine.execution_options(atoll_immediate=True).begin() as connection:
-                await _lock(connection)
-                await connection.run_sync(_upgrade)
-                await _unlock(connection)
-        except OperationalError as exc:
-            # Switching SQLite to WAL does not wait for other connections, whatever the busy timeout says.
-            if "locked" not in str(exc) or attempt == _LOCKED_TRIES - 1:
-                raise StoreError(f"cannot open the database: {_brief(exc)}") from exc
-            await asyncio.sleep(_LOCKED_PAUSE)
-        except (SQLAlchemyError, OSError) as exc:
-            raise StoreError(f"cannot open the database: {_brief(exc)}") from exc
-        else:
-            return
+def _bring_up_to_date(connection: sqlalchemy.Connection) -> None:
+    there = set(inspect(connection).get_table_names())
+    if "alembic_version" not in there or connection.scalar(text(VERSION)) != HEAD:
+        _upgrade(connection)
+        there = set(inspect(connection).get_table_names())
+    if not there.issuperset(NAMES):
+        # The steps make what is not there, and leave the rest as it is.
+        connection.execute(text("DELETE FROM alembic_version"))
+        _upgrade(connection)
 
 
 def _upgrade(connection: sqlalchemy.Connection) -> None:
-    known = inspect(connection).has_table("alembic_version")
-    if known and connection.scalar(text(VERSION)) == HEAD:
-        return
     from atoll.store.migrate import upgrade  # noqa: PLC0415 - slow to import, seldom due
 
     upgrade(connection)
 
 
 async def _lock(connection: AsyncConnection) -> None:
-    if connection.dialect.name == "postgresql":
+    if connection.dialect.name == "postgresql":  # falls with the transaction
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
-    elif connection.dialect.name == "mysql":
-        held = await connection.scalar(text("SELECT GET_LOCK('atoll_migrate', :s)"), {"s": _LOCK_SECONDS})
-        if not held:
-            raise StoreError("another process has been migrating the database for a minute")
+        return
+    # Of the server, not of the database: the name has to say which.
+    held = await connection.scalar(
+        text("SELECT GET_LOCK(CONCAT('atoll.', MD5(DATABASE())), :seconds)"), {"seconds": LOCK_SECONDS}
+    )
+    if not held:
+        raise StoreError("another process has been changing the tables for too long")
 
 
 async def _unlock(connection: AsyncConnection) -> None:
-    if connection.dialect.name == "mysql":
-        await connection.execute(text("SELECT RELEASE_LOCK('atoll_migrate')"))
-
-
-@contextlib.contextmanager
-def _translated(what: str) -> Iterator[None]:
-    try:
-        yield
-    except IntegrityError as exc:
-        raise Clash(f"{what}: {_brief(exc)}") from exc
-    except (SQLAlchemyError, OSError) as exc:
-        raise StoreError(f"{what}: {_brief(exc)}") from exc
-
-
-def _is_sqlite(engine: AsyncEngine) -> bool:
-    return engine.dialect.name == "sqlite"
-
-
-def _brief(exc: BaseException) -> str:
-    """Give the driver's own words, without the statement and its parameters."""
-    cause = getattr(exc, "orig", None) or exc
-    return str(cause).partition("\n")[0] or type(cause).__name__
+    if connection.dialect.name != "postgresql":
+        await connection.execute(text("SELECT RELEASE_LOCK(CONCAT('atoll.', MD5(DATABASE())))"))

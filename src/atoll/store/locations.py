@@ -32,8 +32,11 @@ GATHER_SECONDS: Final = 0.05
 PAUSE_SECONDS: Final = 1.0
 """How long to leave a failing database alone."""
 
-CONFLICTS_SECONDS: Final = 60.0
-"""How often to read the conflicts that other processes found."""
+LOOK_SECONDS: Final = 60.0
+"""How often to read the conflicts that other processes found, and to see whether the table was lost."""
+
+TEACH_SECONDS: Final = 3600.0
+"""How long what is on record is not written again: a database that fails over may lose its last moments."""
 
 CREATE_SECONDS: Final = 5.0
 """How long the answer to a create waits for its record: rather late than without, but not for ever."""
@@ -42,7 +45,7 @@ CLOSE_SECONDS: Final = 5.0
 """How long closing may take to write what waits."""
 
 _LearntLater = Literal["list", "search"]
-_LEARNT_LATER: Final[tuple[_LearntLater, ...]] = ("list", "search")
+_SOURCES: Final[tuple[Source, ...]] = ("create", "list", "search")
 
 
 class LocationStore(Protocol):
@@ -63,6 +66,9 @@ class LocationStore(Protocol):
     async def forget(self, site: str) -> int:
         """Drop every location at a site."""
 
+    async def is_empty(self) -> bool:
+        """Whether there is no location at all."""
+
 
 class Locations:
     """The locations this process knows. `run` writes what is learnt, and has to run for that."""
@@ -73,7 +79,8 @@ class Locations:
         self._store = store
         self._cache: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._cache_size, self._queue_size = cache_size, queue_size
-        self._waiting: deque[tuple[_LearntLater, Sighting]] = deque()
+        self._recorded: set[tuple[str, str]] = set()
+        self._waiting: deque[tuple[Source, Sighting]] = deque()
         self._gone: deque[tuple[str, str, str]] = deque()
         self._conflicts: dict[tuple[str, str], tuple[str, ...]] = {}
         self._wake = asyncio.Event()
@@ -105,6 +112,7 @@ class Locations:
             return None
         if location is not None:
             self._remember((resource_type, id), location.site)
+            self._recorded.add((resource_type, id))
             if location.conflicting:
                 self._conflicts[resource_type, id] = location.conflicting
         return location
@@ -112,14 +120,16 @@ class Locations:
     def learn(self, sightings: Iterable[Sighting], source: _LearntLater) -> None:
         """Take in what a list or a search showed; written later, dropped if too much waits."""
         for sighting in sightings:
-            known = self._cache.get(sighting.key)
-            if known == sighting.site:
+            key = sighting.key
+            known = self._cache.get(key)
+            if known == sighting.site and key in self._recorded:
                 continue
             if len(self._waiting) >= self._queue_size:
                 self.dropped += 1
                 continue
             if known is None:
-                self._remember(sighting.key, sighting.site)
+                self._remember(key, sighting.site)
+            self._recorded.add(key)
             self._waiting.append((source, sighting))
         if self._waiting:
             self._wake.set()
@@ -128,7 +138,8 @@ class Locations:
         """Record what was just created, before the client is told of it.
 
         If the store fails, the resource is there all the same: it is logged as `location_not_recorded` and
-        False, the client gets its answer, this process knows the site and the others search for it.
+        False, the client gets its answer, this process knows the site and writes it down later, and the
+        others search for it until then.
         """
         self._remember(sighting.key, sighting.site)
         try:
@@ -142,7 +153,11 @@ class Locations:
                 site=sighting.site,
                 error=str(exc) or "the database did not answer in time",
             )
+            if len(self._waiting) < self._queue_size:
+                self._waiting.append(("create", sighting))
+                self._wake.set()
             return False
+        self._recorded.add(sighting.key)
         return True
 
     def deleted(self, resource_type: str, id: str, site: str) -> None:  # noqa: A002
@@ -153,6 +168,7 @@ class Locations:
 
     async def forget(self, site: str) -> int:
         """Forget everything about a site, here and in the store; raises `StoreError`."""
+        self._recorded -= {key for key, at in self._cache.items() if at == site}
         self._cache = OrderedDict((key, at) for key, at in self._cache.items() if at != site)
         self._waiting = deque(entry for entry in self._waiting if entry[1].site != site)
         self._conflicts = {key: sites for key, sites in self._conflicts.items() if site not in sites}
@@ -161,11 +177,15 @@ class Locations:
     async def run(self) -> None:
         """Write what is learnt, in batches, until cancelled."""
         loop = asyncio.get_running_loop()
-        due = loop.time()
+        due, teach = loop.time(), loop.time() + TEACH_SECONDS
         while True:
-            if loop.time() >= due:
-                await self._refresh_conflicts()
-                due = loop.time() + CONFLICTS_SECONDS
+            now = loop.time()
+            if now >= teach:
+                self._recorded.clear()
+                teach = now + TEACH_SECONDS
+            if now >= due:
+                await self._look()
+                due = now + LOOK_SECONDS
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(due):
                     await self._wake.wait()
@@ -189,7 +209,7 @@ class Locations:
         gone = [self._gone.popleft() for _ in range(min(BATCH, len(self._gone)))]
         written = False
         try:
-            for source in _LEARNT_LATER:
+            for source in _SOURCES:
                 sightings = [sighting for origin, sighting in batch if origin == source]
                 if sightings:
                     self._note(await self._store.learn(sightings, source))
@@ -209,13 +229,18 @@ class Locations:
             if not await self.flush():
                 await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _refresh_conflicts(self) -> None:
+    async def _look(self) -> None:
+        """See what others found out, and whether the table has to be filled again."""
         try:
             conflicts = await self._store.conflicts()
+            lost = bool(self._recorded) and not self.waiting and await self._store.is_empty()
         except StoreError as exc:
             _log.warning("conflicts_not_read", error=str(exc))
             return
         self._conflicts = {(one.resource_type, one.id): one.sites for one in conflicts}
+        if lost:
+            _log.warning("locations_lost", count=len(self._recorded))
+            self._recorded.clear()
 
     def _note(self, conflicts: Iterable[Conflict]) -> None:
         for conflict in conflicts:
@@ -230,3 +255,4 @@ class Locations:
         self._cache.move_to_end(key)
         for oldest in list(itertools.islice(self._cache, max(0, len(self._cache) - self._cache_size))):
             del self._cache[oldest]
+            self._recorded.discard(oldest)

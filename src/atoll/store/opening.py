@@ -1,6 +1,6 @@
 """Opening a database by its URL: SQLite by Python's own driver, every other one by SQLAlchemy."""
 
-from atoll.store.database import Database
+from atoll.store.database import Database, StoreError
 
 
 async def open_database(url: str) -> Database:
@@ -20,8 +20,10 @@ async def open_database(url: str) -> Database:
 
 
 def _sqlite_path(url: str) -> str | None:
-    """Give the file a plain SQLite URL names; one with a driver or options is for SQLAlchemy to read."""
+    """Give the file that a SQLite URL names; None for another database."""
     scheme, separator, rest = url.partition("://")
-    if scheme != "sqlite" or not separator or "?" in rest or (rest and not rest.startswith("/")):
+    if scheme.partition("+")[0] != "sqlite" or not separator:
         return None
+    if scheme != "sqlite" or "?" in rest or (rest and not rest.startswith("/")):
+        raise StoreError("a SQLite URL has no driver, host or options: write sqlite:///PATH")
     return rest[1:] or ":memory:"

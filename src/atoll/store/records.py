@@ -50,8 +50,12 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True):
 
     markers: dict[str, str | None]
     """Per site the id of the last item taken from it."""
+    earlier: dict[str, list[str | None]] = {}
+    """Per site some ids before that one, oldest first, in case it is deleted meanwhile (None: the start)."""
     missing: dict[str, str] = {}
     """Sites that take no further part in the walk, with the reason."""
+    seen: list[str] = []
+    """Which equivalents have been shown."""
 
 
 class Pruned(msgspec.Struct, frozen=True, kw_only=True):

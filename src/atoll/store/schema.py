@@ -5,8 +5,11 @@ What changes tables that are there already is under `migrations`; a test holds t
 
 from typing import Final
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest step of `migrations`."""
+
+NAMES: Final = ("locations", "conflicts", "cursors")
+"""The tables whose content is ours; `alembic_version` beside them says how new they are."""
 
 VERSION: Final = "SELECT version_num FROM alembic_version"
 
@@ -14,7 +17,7 @@ VERSION: Final = "SELECT version_num FROM alembic_version"
 # the site said 404. `sites` is a JSON list, the recorded site first. `state` is JSON: the marker of each
 # site, and the sites that are missing.
 TABLES: Final = (
-    """CREATE TABLE locations (
+    """CREATE TABLE IF NOT EXISTS locations (
         resource_type VARCHAR(64) NOT NULL,
         id VARCHAR(255) NOT NULL,
         site VARCHAR(63) NOT NULL,
@@ -24,23 +27,24 @@ TABLES: Final = (
         source VARCHAR(8) NOT NULL,
         deleted_at DOUBLE,
         PRIMARY KEY (resource_type, id))""",
-    "CREATE INDEX ix_locations_site ON locations (site)",
-    "CREATE INDEX ix_locations_project ON locations (project_id, resource_type)",
-    "CREATE INDEX ix_locations_deleted ON locations (deleted_at)",
-    """CREATE TABLE conflicts (
+    "CREATE INDEX IF NOT EXISTS ix_locations_site ON locations (site)",
+    "CREATE INDEX IF NOT EXISTS ix_locations_project ON locations (project_id, resource_type)",
+    "CREATE INDEX IF NOT EXISTS ix_locations_deleted ON locations (deleted_at)",
+    """CREATE TABLE IF NOT EXISTS conflicts (
         resource_type VARCHAR(64) NOT NULL,
         id VARCHAR(255) NOT NULL,
         sites TEXT NOT NULL,
         seen_at DOUBLE NOT NULL,
         PRIMARY KEY (resource_type, id))""",
-    """CREATE TABLE cursors (
+    """CREATE TABLE IF NOT EXISTS cursors (
         project_id VARCHAR(64) NOT NULL,
         query_hash VARCHAR(64) NOT NULL,
         last_id VARCHAR(255) NOT NULL,
         state TEXT NOT NULL,
         expires_at DOUBLE NOT NULL,
         PRIMARY KEY (project_id, query_hash, last_id))""",
-    "CREATE INDEX ix_cursors_expires ON cursors (expires_at)",
-    "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)",
-    f"INSERT INTO alembic_version (version_num) VALUES ('{HEAD}')",  # noqa: S608 - ours
+    "CREATE INDEX IF NOT EXISTS ix_cursors_expires ON cursors (expires_at)",
+    "CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)",
+    f"""INSERT INTO alembic_version (version_num)
+        SELECT '{HEAD}' WHERE NOT EXISTS (SELECT 1 FROM alembic_version)""",  # noqa: S608 - ours
 )

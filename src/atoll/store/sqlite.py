@@ -9,15 +9,32 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from atoll.store.database import BUSY_SECONDS, Access, Clash, Connection, StoreError, T, make_directory
-from atoll.store.schema import HEAD, TABLES, VERSION
+import structlog
+
+from atoll.store.database import (
+    BUSY_SECONDS,
+    Access,
+    Clash,
+    Connection,
+    MissingTable,
+    StoreError,
+    T,
+    make_directory,
+)
+from atoll.store.schema import HEAD, NAMES, TABLES, VERSION
+
+_log = structlog.get_logger(__name__)
 
 _LOCKED_TRIES: Final = 100
 _LOCKED_PAUSE: Final = 0.05
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 # A transaction that reads first and writes then could not wait for another writer: begun as IMMEDIATE it can.
-_BEGIN: Final = {Access.READ: "BEGIN", Access.WRITE: "BEGIN IMMEDIATE"}
+_BEGIN: Final = {
+    Access.READ: "BEGIN",
+    Access.WRITE: "BEGIN IMMEDIATE",
+    Access.SWEEP: "BEGIN IMMEDIATE",
+}
 
 
 class _Connection:
@@ -71,18 +88,39 @@ class _Lane:
 class Sqlite:
     """An open SQLite file with current tables. SQLite lets one write at a time, which the thread sees to."""
 
-    def __init__(self, reader: _Lane, writer: _Lane) -> None:
-        self._lanes = {Access.READ: reader, Access.WRITE: writer}
+    def __init__(self, path: str, reader: _Lane, writer: _Lane) -> None:
+        self._path = path
+        self._lanes = {Access.READ: reader, Access.WRITE: writer, Access.SWEEP: writer}
 
     async def run(self, access: Access, work: Callable[[Connection], T]) -> T:
         """Do some work in a transaction; raises `StoreError`."""
-        with _translated("the database failed"):
-            return await self._lanes[access].run(access, work)
+        try:
+            with _translated("the database failed"):
+                return await self._lanes[access].run(access, work)
+        except MissingTable as exc:
+            _log.warning("tables_made_again", error=str(exc))
+            with _translated("the database failed"):
+                await self.bring_up_to_date()
+                return await self._lanes[access].run(access, work)
+
+    async def bring_up_to_date(self) -> None:
+        """Make the tables that are not there, and change those of an earlier release.
+
+        Raises `StoreError` if they are of a later one, and the driver's errors.
+        """
+        writer = self._lanes[Access.WRITE]
+        version = await writer.run(Access.READ, _version)
+        if version not in {None, HEAD}:
+            from atoll.store.migrate import migrate_sqlite  # noqa: PLC0415 - slow to import, seldom due
+
+            await asyncio.to_thread(functools.partial(migrate_sqlite, self._path))
+        if not await writer.run(Access.READ, _complete):
+            await writer.run(Access.WRITE, _make_tables)
 
     async def close(self) -> None:
         """Close both connections."""
         with _translated("the database failed"):
-            for lane in self._lanes.values():
+            for lane in dict.fromkeys(self._lanes.values()):
                 await lane.close()
 
 
@@ -92,17 +130,11 @@ async def open_sqlite(path: str) -> Sqlite:
     writer = _Lane("write")
     # What is in memory belongs to its connection, so there is only one.
     reader = writer if path == ":memory:" else _Lane("read")
-    database = Sqlite(reader, writer)
+    database = Sqlite(path, reader, writer)
     try:
         with _translated("cannot open the database"):
             await writer.open(path)
-            version = await writer.run(Access.READ, _version)
-            if version is None:
-                version = await writer.run(Access.WRITE, _make_tables)
-            if version != HEAD:
-                from atoll.store.migrate import migrate_sqlite  # noqa: PLC0415 - slow to import, seldom due
-
-                await asyncio.to_thread(functools.partial(migrate_sqlite, path))
+            await database.bring_up_to_date()
             if reader is not writer:
                 await reader.open(path)
     except BaseException:
@@ -119,12 +151,15 @@ def _version(connection: Connection) -> str | None:
     return str(rows[0][0]) if rows else ""
 
 
-def _make_tables(connection: Connection) -> str | None:
-    """Make the tables, unless another process just did; give the step they are at."""
-    if _version(connection) is None:
-        for statement in TABLES:
-            connection.change(statement)
-    return _version(connection)
+def _complete(connection: Connection) -> bool:
+    there = {row[0] for row in connection.rows("SELECT name FROM sqlite_master")}
+    return there.issuperset((*NAMES, "alembic_version"))
+
+
+def _make_tables(connection: Connection) -> None:
+    """Make those tables that are not there; another process may do so at the same time."""
+    for statement in TABLES:
+        connection.change(statement)
 
 
 def _connect(path: str) -> sqlite3.Connection:
@@ -173,4 +208,6 @@ def _translated(what: str) -> Iterator[None]:
     except sqlite3.IntegrityError as exc:
         raise Clash(f"{what}: {exc}") from exc
     except (sqlite3.Error, OSError) as exc:
+        if "no such table" in str(exc):
+            raise MissingTable(f"{what}: {exc}") from exc
         raise StoreError(f"{what}: {exc}") from exc

@@ -7,6 +7,7 @@ Plain portable SQL; every method is one transaction and raises `StoreError` if t
 
 import contextlib
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -29,11 +30,13 @@ TOMBSTONE_SECONDS: Final = 7 * 86400.0
 REVIVE_SECONDS: Final = 60.0
 """A list seen so soon after a 404 may have been on its way before it."""
 
-TOUCH_SECONDS: Final = 3600.0
+TOUCH_SECONDS: Final = 86400.0
 """`seen_at` is not worth a write more often than this."""
 
 _CHUNK: Final = 400  # ids in one IN; SQLite takes 999 parameters at the least
-_TRIES: Final = 3  # another process may insert the same row between our look and our insert
+_TRIES: Final = 8  # other processes may write the same rows between our look and our write
+_LONGEST: Final = {"id": 255, "project_id": 64}  # characters; more are in no database, or cut in one
+_UNFIT: Final = re.compile("[\0\ud800-\udfff]")  # no text to PostgreSQL
 
 _Key = tuple[str, str]
 
@@ -46,10 +49,18 @@ _UPDATE_LOCATION = f"""
         created_at = COALESCE(:created_at, created_at), seen_at = :seen_at, source = :source,
         deleted_at = NULL
     WHERE {_IS_THIS}"""
+# What a list or search showed is news only of the record that was looked at: another process may have
+# written a create, or a 404, since.
+_CONFIRM_LOCATION = f"""
+    UPDATE locations SET project_id = COALESCE(:project_id, project_id),
+        created_at = COALESCE(:created_at, created_at), seen_at = :seen_at, source = :source,
+        deleted_at = NULL
+    WHERE {_IS_THIS} AND site = :site AND (deleted_at IS NULL OR deleted_at < :revived_before)"""
 _INSERT_CONFLICT = """
     INSERT INTO conflicts (resource_type, id, sites, seen_at)
     VALUES (:resource_type, :id, :sites, :seen_at)"""
-_UPDATE_CONFLICT = f"UPDATE conflicts SET sites = :sites, seen_at = :seen_at WHERE {_IS_THIS}"
+_UPDATE_CONFLICT = f"""
+    UPDATE conflicts SET sites = :sites, seen_at = :seen_at WHERE {_IS_THIS} AND sites = :before"""
 _IS_CURSOR = "project_id = :project_id AND query_hash = :query_hash AND last_id = :last_id"
 _INSERT_CURSOR = """
     INSERT INTO cursors (project_id, query_hash, last_id, state, expires_at)
@@ -90,7 +101,7 @@ class Store:
 
     async def locate_many(self, resource_type: str, ids: Iterable[str]) -> dict[str, Location]:
         """Give the locations of those that have one, by id."""
-        keys = [(resource_type, one) for one in dict.fromkeys(ids)]
+        keys = [(resource_type, one) for one in dict.fromkeys(ids) if _fits("id", one)]
 
         def look(connection: Connection) -> dict[str, Location]:
             rows = _locations(connection, keys)
@@ -102,9 +113,17 @@ class Store:
     async def learn(self, sightings: Sequence[Sighting], source: Source) -> list[Conflict]:
         """Record where resources were seen; give those that another site is on record for.
 
-        What was seen at a create is authoritative. What was seen in a list or a search never replaces a
-        record: it is put down as a conflict.
+        What was seen at a create is authoritative, and made just now unless it says when. What was seen in a
+        list or a search never replaces a record: it is put down as a conflict. An id that no database can
+        hold is left out.
         """
+        # In one order everywhere, so that processes wait for each other and never in a circle.
+        sightings = sorted(filter(_storable, sightings), key=_by_key)
+        if source == "create":
+            made = {"created_at": self._clock()}
+            sightings = [
+                msgspec.structs.replace(one, **made) if one.created_at is None else one for one in sightings
+            ]
         for attempt in range(_TRIES):
             try:
                 return await self._database.run(
@@ -132,8 +151,10 @@ class Store:
                 added[sighting.key] = sighting
             elif source == "create" or self._is_news(known[sighting.key], sighting):
                 changed[sighting.key] = sighting
-        for statement, ones in ((_INSERT_LOCATION, added), (_UPDATE_LOCATION, changed)):
-            fixed = {"seen_at": self._clock(), "source": source}
+        update = _UPDATE_LOCATION if source == "create" else _CONFIRM_LOCATION
+        now = self._clock()
+        fixed = {"seen_at": now, "source": source, "revived_before": now - REVIVE_SECONDS}
+        for statement, ones in ((_INSERT_LOCATION, added), (update, changed)):
             connection.change_each(statement, [msgspec.structs.asdict(one) | fixed for one in ones.values()])
         return self._write_conflicts(connection, claims, sites)
 
@@ -151,9 +172,11 @@ class Store:
         for key, claiming in claims.items():
             all_sites = tuple(dict.fromkeys([sites[key], *before.get(key, ()), *claiming]))
             conflicts.append(Conflict(resource_type=key[0], id=key[1], sites=all_sites))
-            text = msgspec.json.encode(all_sites).decode()
-            values = {**_this(*key), "sites": text, "seen_at": self._clock()}
-            connection.change(_UPDATE_CONFLICT if key in before else _INSERT_CONFLICT, values)
+            values = {**_this(*key), "sites": _text(all_sites), "seen_at": self._clock()}
+            if key not in before:
+                connection.change(_INSERT_CONFLICT, values)
+            elif not connection.change(_UPDATE_CONFLICT, {**values, "before": _text(before[key])}):
+                raise Clash("another process wrote the same conflict")
         return conflicts
 
     async def tombstone(self, resource_type: str, id: str, *, site: str | None = None) -> bool:  # noqa: A002
@@ -182,7 +205,7 @@ class Store:
                     connection.change(f"DELETE FROM conflicts WHERE {_IS_THIS}", _this(resource_type, one))
             return gone
 
-        return await self._database.run(Access.WRITE, drop)
+        return await self._database.run(Access.SWEEP, drop)
 
     async def clear_locations(self) -> None:
         """Drop every location and conflict; they are found again as they are asked for."""
@@ -191,7 +214,11 @@ class Store:
             connection.change("DELETE FROM locations")
             connection.change("DELETE FROM conflicts")
 
-        await self._database.run(Access.WRITE, drop)
+        await self._database.run(Access.SWEEP, drop)
+
+    async def is_empty(self) -> bool:
+        """Whether there is no location at all: the table is new, or was lost."""
+        return not await self._rows("SELECT 1 FROM locations LIMIT 1")
 
     async def count_by_site(self, resource_type: str) -> dict[str, int]:
         """Count the resources of a type that each site has, as far as is known."""
@@ -215,12 +242,34 @@ class Store:
         where = f"project_id = :project_id AND resource_type IN ({names}) AND deleted_at IS NULL"
         return await self._counts(where, {**values, "project_id": project_id})
 
+    async def known_at(
+        self, resource_type: str, sites: Sequence[str], *, project_id: str | None, limit: int
+    ) -> list[Location]:
+        """Give what is on record at some sites, of one project or (None) of all, newest first.
+
+        Only what is on record with its project and its creation time.
+        """
+        if not sites:
+            return []
+        names, values = _placeholders(sites)
+        where = f"resource_type = :resource_type AND site IN ({names}) AND deleted_at IS NULL"
+        where += " AND project_id IS NOT NULL AND created_at IS NOT NULL"
+        if project_id is not None:
+            where += " AND project_id = :project_id"
+            values["project_id"] = project_id
+        sql = f"SELECT {', '.join(_Row._fields)} FROM locations WHERE {where}"
+        sql += f" ORDER BY created_at DESC, id LIMIT {limit:d}"
+        rows = await self._rows(sql, {**values, "resource_type": resource_type})
+        return [_location(_Row(*row), ()) for row in rows]
+
     async def _counts(self, where: str, values: Mapping[str, Any]) -> dict[str, int]:
         sql = f"SELECT site, COUNT(*) FROM locations WHERE {where} GROUP BY site"
         return {row[0]: row[1] for row in await self._rows(sql, values)}
 
     async def save_cursor(self, project_id: str, query: str, last_id: str, cursor: Cursor) -> None:
         """Keep where a page ended, by the id of its last item; `query` is what tells lists apart."""
+        if not _fits("id", last_id):
+            return
         key = _cursor_key(project_id, query, last_id)
         state = msgspec.json.encode(cursor).decode()
         values = {**key, "state": state, "expires_at": self._clock() + CURSOR_SECONDS}
@@ -234,6 +283,8 @@ class Store:
 
     async def load_cursor(self, project_id: str, query: str, last_id: str) -> Cursor | None:
         """Give where the page that ended with `last_id` left each site; None if it is not known."""
+        if not _fits("id", last_id):
+            return None
         values = {**_cursor_key(project_id, query, last_id), "now": self._clock()}
         rows = await self._rows(f"SELECT state FROM cursors WHERE {_IS_CURSOR} AND expires_at > :now", values)
         return msgspec.json.decode(rows[0][0], type=Cursor) if rows else None
@@ -248,7 +299,7 @@ class Store:
                 tombstones=connection.change("DELETE FROM locations WHERE deleted_at <= :old", {"old": old}),
             )
 
-        return await self._database.run(Access.WRITE, drop)
+        return await self._database.run(Access.SWEEP, drop)
 
     async def _rows(self, sql: str, values: Mapping[str, Any] | None = None) -> Sequence[Sequence[Any]]:
         return await self._database.run(Access.READ, lambda connection: connection.rows(sql, values or {}))
@@ -303,8 +354,25 @@ def _location(row: _Row, claims: tuple[str, ...]) -> Location:
     )
 
 
+def _by_key(sighting: Sighting) -> _Key:
+    return sighting.key
+
+
+def _storable(sighting: Sighting) -> bool:
+    return _fits("id", sighting.id) and _fits("project_id", sighting.project_id or "")
+
+
+def _fits(column: str, text: str) -> bool:
+    """Whether every database can hold a text that a site or a client made up."""
+    return len(text) <= _LONGEST[column] and not _UNFIT.search(text)
+
+
 def _this(resource_type: str, one: str) -> dict[str, str]:
     return {"resource_type": resource_type, "id": one}
+
+
+def _text(sites: tuple[str, ...]) -> str:
+    return msgspec.json.encode(sites).decode()
 
 
 def _sites(text: str) -> tuple[str, ...]:

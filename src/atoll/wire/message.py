@@ -168,9 +168,10 @@ class Response:
 
     `lines` are the header lines fit to be passed on; hop-by-hop ones, `Location` and the length are not
     among them. `content_length` is None where the answer does not say. `close` cuts the answer off.
+    `repeated`: what it answers was sent again, after a kept connection had turned out to be dead.
     """
 
-    __slots__ = ("body", "close", "content_length", "index", "lines", "status")
+    __slots__ = ("body", "close", "content_length", "index", "lines", "repeated", "status")
 
     def __init__(
         self,
@@ -182,6 +183,7 @@ class Response:
     ) -> None:
         self.status = status
         self.close = close
+        self.repeated = False
         self.index = index
         self.lines = lines
         self.body = body

@@ -4,16 +4,20 @@ import asyncio
 import json
 import time
 
+import pytest
+
 from atoll.core.rewrite import Links
 from atoll.gateway.call import Call, Caller
-from atoll.gateway.telemetry import Telemetry, Way
+from atoll.gateway.telemetry import Sent, Telemetry, Way
 from atoll.services.catalog import SERVICES
 from atoll.sites.pool import Origin, Watch
 from atoll.sites.site import Endpoint
-from atoll.wire.message import Request
+from atoll.wire.message import Request, Response
 from atoll.wire.server import Reply, ServerConnection, ServerSettings
 
 COMPUTE = SERVICES["compute"]
+# A site's id of a request -> as it is logged: it cannot end the text it stands in.
+PLAINLY = {b"req-7c1d": "req-7c1d", b'req-"},\\\xff': "req-_____", b"x" * 100: "x" * 64, b"": ""}
 
 
 def an_endpoint(watch: Watch) -> Endpoint:
@@ -42,7 +46,7 @@ async def test_a_renamed_access_log_is_opened_anew(tmp_path):
     try:
         for name in ("one", "two"):
             call.id = name
-            telemetry.site_answered(call, endpoint, b"GET", 200, telemetry.now())
+            telemetry.site_answered(call, endpoint, Sent(b"GET", b"/v2.1/servers", telemetry.now()))
             telemetry.flush()
             if name == "one":
                 await asyncio.to_thread(path.rename, tmp_path / "access.log.1")
@@ -54,29 +58,39 @@ async def test_a_renamed_access_log_is_opened_anew(tmp_path):
     assert "one" not in path.read_text()
 
 
-async def test_the_lane_writes_the_lines_that_the_ordinary_way_writes(tmp_path):
-    caller = Caller(token=b"t", user_id="u", project_id='p"q', roles=frozenset(), is_admin=False, until=0.0)
-    target, below = b"/compute/v2.1/servers/8f2a", b"/v2.1/servers/8f2a"
-    request = Request(b"GET", target, {}, [])
+TARGET, BELOW = b"/compute/v2.1/servers/8f2a", b"/v2.1/servers/8f2a"
+CALLER = Caller(token=b"t", user_id="u", project_id='p"q', roles=frozenset(), is_admin=False, until=0.0)
+
+
+def a_call(caller: Caller) -> Call:
+    """A GET by id that began at 5.0 and has been answered."""
+    request = Request(b"GET", TARGET, {}, [])
     request.peer = "127.0.0.1:4711"
+    request.started = 5.0
     call = Call(request, Reply(ServerConnection(ServerSettings(nothing)), request), "req-1", 1.0)
-    call.service, call.caller, call.path = COMPUTE, caller, below
+    call.service, call.caller, call.path = COMPUTE, caller, BELOW
     call.match = COMPUTE.match(b"GET", [b"servers", b"8f2a"])
     call.reply.status, call.reply.sent = 200, 17
     call.sites.append('par"is')
+    return call
+
+
+@pytest.mark.parametrize("site_request_id", [b"req-7c1d", b'req-"},\\\xff', b"x" * 100, b""])
+async def test_the_lane_writes_the_lines_that_the_ordinary_way_writes(tmp_path, site_request_id):
+    call = a_call(CALLER)
     watch = Watch()
     endpoint = an_endpoint(watch)
+    response = Response(200, {b"x-openstack-request-id": site_request_id} if site_request_id else {}, [])
     written, counted = [], []
     for lane in (False, True):
         telemetry = Telemetry(str(tmp_path / f"{lane}.log"))
         telemetry.now = lambda: 5.25
-        request.started = 5.0
         if lane:
             assert call.match.route is not None
-            way = Way("compute", call.match.route.template, target, below)
-            telemetry.lane_answered(way, b"req-1", endpoint, caller, b"127.0.0.1:4711", 200, 5.0, 17)
+            way = Way("compute", call.match.route.template, TARGET, BELOW)
+            telemetry.lane_answered(way, b"req-1", endpoint, CALLER, b"127.0.0.1:4711", response, 5.0, 17)
         else:
-            telemetry.site_answered(call, endpoint, b"GET", 200, 5.0)
+            telemetry.site_answered(call, endpoint, Sent(b"GET", BELOW, 5.0, response=response))
             telemetry.answered(call)
         telemetry.close()
         lines = await asyncio.to_thread((tmp_path / f"{lane}.log").read_text)
@@ -85,6 +99,7 @@ async def test_the_lane_writes_the_lines_that_the_ordinary_way_writes(tmp_path):
     watch.close()
     assert len(written[0]) == 2
     assert written[0] == written[1]
+    assert written[0][0]["site_request_id"] == PLAINLY[site_request_id]
     assert [line for line in counted[0].splitlines() if b"memory" not in line] == [
         line for line in counted[1].splitlines() if b"memory" not in line
     ]

@@ -18,6 +18,7 @@ class MemoryStore:
         self.tombstones: list[tuple[str, str, str | None]] = []
         self.found: list[Conflict] = []
         self.failing = False
+        self.empty = False
         self.written = asyncio.Event()
 
     def _check(self) -> None:
@@ -55,6 +56,10 @@ class MemoryStore:
         before = len(self.sites)
         self.sites = {key: at for key, at in self.sites.items() if at != site}
         return before - len(self.sites)
+
+    async def is_empty(self) -> bool:
+        self._check()
+        return self.empty
 
 
 @pytest.fixture

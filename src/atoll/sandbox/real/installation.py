@@ -54,7 +54,7 @@ def require_packages(*, install: bool, say: Callable[[str], None]) -> None:
             "their own services need not run"
         )
     say(f"installing {names}")
-    with _services_kept_from_starting():
+    with services_kept_from_starting():
         run(["apt-get", "update", "-q"], timeout=INSTALL_LIMIT, accept=range(256))
         run(
             ["apt-get", "install", "-y", "--no-install-recommends", *missing],
@@ -74,7 +74,7 @@ def missing_packages() -> list[str]:
 
 
 @contextmanager
-def _services_kept_from_starting() -> Iterator[None]:
+def services_kept_from_starting() -> Iterator[None]:
     """Debian's packages start their daemons, on every address, unless policy-rc.d says no."""
     ours = not POLICY.exists()
     if ours:

@@ -66,7 +66,8 @@ class Network(NovaSide):
         self._routes = Routes()
         for kind in KINDS.values():
             self._add_kind(kind)
-        Extras(self.records, self).add_routes(self._routes)
+        self.extras = Extras(self.records, self)
+        self.extras.add_routes(self._routes)
 
     def _add_kind(self, kind: Kind) -> None:
         add, path = self._routes.add, f"/v2.0/{kind.plural}"

@@ -1,5 +1,6 @@
 """Limits, quotas and usage reports of a simulated Nova."""
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,8 @@ class Usage:
         compute.route("GET", "/os-quota-sets/{target}/defaults", self._show_defaults)
         compute.route("PUT", "/os-quota-sets/{target}", self._update_quota)
         compute.route("DELETE", "/os-quota-sets/{target}", self._delete_quota)
+        compute.route("GET", "/os-quota-class-sets/{target}", self._show_class)
+        compute.route("PUT", "/os-quota-class-sets/{target}", self._update_class)
         compute.route("GET", "/os-simple-tenant-usage", self._list_usage)
         compute.route("GET", "/os-simple-tenant-usage/{target}", self._show_usage)
 
@@ -102,7 +105,8 @@ class Usage:
 
     def _show_quota(self, call: Call) -> Response:
         target = self._target(call, "show")
-        return self.compute.json({"quota_set": {"id": target, **self._shown(call, self.quota_of(target))}})
+        quota = self.quota_of(self._owner(call))
+        return self.compute.json({"quota_set": {"id": target, **self._shown(call, quota)}})
 
     def _show_defaults(self, call: Call) -> Response:
         return self.compute.json({"quota_set": {"id": call.params["target"], **self._shown(call, DEFAULTS)}})
@@ -117,17 +121,56 @@ class Usage:
         return self.compute.json({"quota_set": {"id": target, **self._shown(call, quota)}})
 
     def _update_quota(self, call: Call) -> Response:
+        values = self._given(call, "quota_set", {"force": None})
         policy(call, "os-quota-sets:update")
-        given = (call.body or {}).get("quota_set")
+        owner = self._owner(call)
+        force = str(values.pop("force", False)).lower() in ("true", "1")
+        used = self.used_by(call.params["target"]) if owner == call.params["target"] else {}
+        for name, value in values.items():
+            values[name] = int(value)
+            if not force and -1 < values[name] < used.get(name, 0):
+                what = f"Quota limit {value} for {name} must be greater than or equal to already used and "
+                raise Fault(400, f"{what}reserved {used[name]}.")
+        self.compute.quota.setdefault(owner, {}).update(values)
+        return self.compute.json({"quota_set": self._shown(call, self.quota_of(owner))})
+
+    @staticmethod
+    def _owner(call: Call) -> str:
+        """Whose quota is meant: the project's, or one user's in it."""
+        user = call.one("user_id")
+        return f"{call.params['target']}/{user}" if user else call.params["target"]
+
+    @staticmethod
+    def _given(call: Call, envelope: str, more: Json) -> Json:
+        """The values of a body. Raises Fault 400 as Nova's schemas do."""
+        given = (call.body or {}).get(envelope)
         if not isinstance(given, dict):
-            raise Fault(400, "'quota_set' is a required property")
-        values = {name: int(value) for name, value in given.items() if name in DEFAULTS}
-        self.compute.quota.setdefault(call.params["target"], {}).update(values)
-        return self.compute.json({"quota_set": self._shown(call, self.quota_of(call.params["target"]))})
+            raise Fault(400, f"'{envelope}' is a required property")
+        for name, value in given.items():
+            where = f"Invalid input for field/attribute {envelope}. Value: {given}."
+            if name not in more and (name not in DEFAULTS or call.minor > _UNTIL.get(name, 9999)):
+                raise Fault(400, f"{where} Additional properties are not allowed ('{name}' was unexpected)")
+            if name not in more and re.fullmatch(r"-1|[0-9]+", str(value)) is None:
+                where = f"Invalid input for field/attribute {name}. Value: {value}."
+                raise Fault(400, f"{where} {value} is less than the minimum of -1")
+        return dict(given)
+
+    def _show_class(self, call: Call) -> Response:
+        policy(call, "os-quota-class-sets:show")
+        values = DEFAULTS | self.compute.quota.get(f"class {call.params['target']}", {})
+        shown = {"id": call.params["target"], **self._shown(call, values)}
+        return self.compute.json({"quota_class_set": shown})
+
+    def _update_class(self, call: Call) -> Response:
+        values = self._given(call, "quota_class_set", {})
+        policy(call, "os-quota-class-sets:update")
+        own = self.compute.quota.setdefault(f"class {call.params['target']}", {})
+        own.update({name: int(value) for name, value in values.items()})
+        return self.compute.json({"quota_class_set": self._shown(call, DEFAULTS | own)})
 
     def _delete_quota(self, call: Call) -> Response:
         policy(call, "os-quota-sets:delete")
-        self.compute.quota.pop(call.params["target"], None)
+        self.compute.quota.pop(self._owner(call), None)
         return self.compute.empty(202)
 
     # usage

@@ -1,4 +1,7 @@
-"""Locations, conflicts and cursors."""
+"""Locations, conflicts and cursors.
+
+MariaDB commits each of these by itself, so what an interrupted start made already is left as it is.
+"""
 
 from alembic import op
 from sqlalchemy import Column, Double, String, Text
@@ -19,16 +22,18 @@ def upgrade() -> None:
         Column("seen_at", Double, nullable=False),
         Column("source", String(8), nullable=False),
         Column("deleted_at", Double),
+        if_not_exists=True,
     )
-    op.create_index("ix_locations_site", "locations", ["site"])
-    op.create_index("ix_locations_project", "locations", ["project_id", "resource_type"])
-    op.create_index("ix_locations_deleted", "locations", ["deleted_at"])
+    op.create_index("ix_locations_site", "locations", ["site"], if_not_exists=True)
+    op.create_index("ix_locations_project", "locations", ["project_id", "resource_type"], if_not_exists=True)
+    op.create_index("ix_locations_deleted", "locations", ["deleted_at"], if_not_exists=True)
     op.create_table(
         "conflicts",
         Column("resource_type", String(64), primary_key=True),
         Column("id", String(255), primary_key=True),
         Column("sites", Text, nullable=False),
         Column("seen_at", Double, nullable=False),
+        if_not_exists=True,
     )
     op.create_table(
         "cursors",
@@ -37,8 +42,9 @@ def upgrade() -> None:
         Column("last_id", String(255), primary_key=True),
         Column("state", Text, nullable=False),
         Column("expires_at", Double, nullable=False),
+        if_not_exists=True,
     )
-    op.create_index("ix_cursors_expires", "cursors", ["expires_at"])
+    op.create_index("ix_cursors_expires", "cursors", ["expires_at"], if_not_exists=True)
 
 
 def downgrade() -> None:

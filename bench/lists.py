@@ -1,0 +1,359 @@
+"""Lists over many sites: how long the first page takes, what it reads and costs, what a whole walk keeps.
+
+The sites are `bench.cloud`'s, in one process on a core of its own; Atoll has the other. Its CPU is what the
+kernel counted for all its threads from before a page to a quarter of a second after it: what it writes down
+about a page is in it.
+"""
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from urllib.parse import urlsplit
+
+from bench import peers
+from bench.backend import HEADERS
+from bench.figures import filled
+from bench.measure import spread
+from bench.processes import (
+    Cores,
+    NotStarted,
+    Process,
+    free_ports,
+    get,
+    load_average,
+    pinned,
+    running,
+    wait_for,
+)
+from bench.report import Entry, table
+
+SITES, MANY = 100, 1000
+PER_SITE = 1000
+PAGE = 1000
+DELAY_MS = 50
+LAYOUTS = ("uniform", "hot", "sorted")
+WARM, ROUNDS = 3, 9
+SETTLE_SECONDS = 0.25
+PEER_SECONDS = 300
+DETAIL, BRIEF = "/compute/v2.1/servers/detail", "/compute/v2.1/servers"
+LIMITS = "/compute/v2.1/limits"
+# What one site is asked for on the first page, about: the peer is asked for as much.
+SHARE = 20
+
+
+def _entry(name: str, unit: str, goal: str) -> Entry:
+    return Entry(name=name, value=None, unit=unit, goal=goal, met=None, how="")
+
+
+def _of_page(kind: str) -> dict[str, Entry]:
+    name = f"first 1,000 of {kind}, {SITES} sites"
+    return {
+        "time": _entry(f"{name}: uniform", "ms", "<= 1.5 x the slowest site"),
+        "rounds": _entry(f"{name}: rounds, any layout", "rounds", "1 if uniform, else <= 2"),
+        "bytes": _entry(f"{name}: bytes read", "KB", "<= 3 x answered"),
+        "cpu": _entry(f"{name}: CPU of Atoll, any layout", "ms", "<= 40 ms"),
+    }
+
+
+PAGES = {DETAIL: _of_page("servers/detail"), BRIEF: _of_page("servers")}
+SDK = _entry(f"first 1,000 of servers/detail, {SITES} sites: openstacksdk", "ms", "< a loop over regions")
+WALK = _entry(f"walk of {SITES * PER_SITE:,} servers: memory grown", "MB", "< 50 MB")
+FAR = _entry(f"first 1,000 of servers/detail, {MANY:,} sites", "s", "< 2 s")
+SUM = _entry(f"limits over {MANY:,} sites", "s", "< 1 s")
+ENTRIES = (*PAGES[DETAIL].values(), *PAGES[BRIEF].values(), SDK, WALK, FAR, SUM)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A running Atoll before running sites."""
+
+    atoll: Process
+    cloud: Process
+    port: int
+    sites: list[int]
+
+    def lay_out(self, layout: str) -> None:
+        """Give the servers their ages."""
+        get(self.sites[0], f"/layout/{layout}")
+
+    def counted(self) -> dict[str, int]:
+        """What the sites were asked since the last time: requests, rounds, bytes."""
+        found: dict[str, int] = json.loads(get(self.sites[0], "/counted")[1])
+        return found
+
+
+@dataclass(slots=True)
+class Pages:
+    """First pages of one layout, a value each: seconds, CPU (ms) of Atoll and of the sites, rounds, bytes."""
+
+    seconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    sites_cpu: list[float] = field(default_factory=list)
+    rounds: list[int] = field(default_factory=list)
+    read: list[int] = field(default_factory=list)
+    answered: list[int] = field(default_factory=list)
+
+
+def measure(folder: Path, cores: Cores) -> list[Entry]:
+    """All figures of lists. Raises NotStarted and OSError."""
+    os.sched_setaffinity(0, cores.rest)
+    with _setup(folder / "lists", SITES, cores) as setup:
+        found = _pages(setup)
+        found.append(_walk(setup))
+        found.append(_sdk(folder, setup, cores, found[0]))
+    with _setup(folder / "many", MANY, cores) as setup:
+        found += _many(setup)
+    return found
+
+
+@contextmanager
+def _setup(folder: Path, count: int, cores: Cores) -> Iterator[Setup]:
+    folder.mkdir()
+    sites = free_ports(count)
+    ports = folder / "ports.json"
+    ports.write_text(json.dumps(sites))
+    command = [sys.executable, "-m", "bench.cloud", str(ports), str(PER_SITE), str(DELAY_MS)]
+    with running(command, cores=cores.rest[:1], log=folder / "cloud.log") as cloud:
+        wait_for(cloud, lambda: get(sites[-1], "/v2.1/"))
+        setting = peers.Setting(folder, sites, cores.measured)
+        with peers.atoll_cold(setting) as target:
+            wait_for(target.process, lambda: get(target.port, "/healthz"))
+            _until_known(target)
+            yield Setup(target.process, cloud, target.port, sites)
+
+
+def _until_known(target: peers.Target) -> None:
+    """Wait until Atoll has looked at its sites: that is not the cost of a list."""
+    for _ in range(200):
+        if get(target.port, "/metrics")[1].count(b"\natoll_site_versions{") >= 1:
+            break
+        time.sleep(0.05)
+    time.sleep(1.0)
+
+
+def _cpu_ms(process: Process) -> float:
+    """Milliseconds that all threads of a process have run."""
+    files = [file for pid in process.tree() for file in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+    return sum(int(file.read_text().split()[0]) for file in files) / 1e6
+
+
+class _Client:
+    """A client on one connection."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+    def get(self, path: str) -> tuple[float, bytes]:
+        """(seconds, body). Raises NotStarted for anything but a 200."""
+        begin = time.perf_counter()
+        self._connection.request("GET", path, headers=HEADERS)
+        answer = self._connection.getresponse()
+        body = answer.read()
+        took = time.perf_counter() - begin
+        if answer.status != 200 or "x-atoll-missing-sites" in answer.headers:
+            raise NotStarted(f"{path}: {answer.status}, {answer.headers}, {body[:500]!r}")
+        return took, body
+
+
+# -- a hundred sites -----------------------------------------------------------------------------------
+
+
+def _pages(setup: Setup) -> list[Entry]:
+    """First pages of both lists in all layouts."""
+    client = _Client(setup.port)
+    first = Pages()
+    _page(setup, client, DETAIL, first)  # connects to every site, and learns a thousand locations
+    slowest = _slowest(setup)
+    entries: list[Entry] = []
+    rows = []
+    for path, wanted in PAGES.items():
+        found = {layout: _layout(setup, client, path, layout) for layout in (*LAYOUTS, "random")}
+        rows += [_row(path, layout, pages) for layout, pages in found.items()]
+        begun = f"; the very first page, connecting to every site, took {first.cpu[0]:.0f} ms of CPU"
+        entries += _page_entries(wanted, found, slowest, begun if path == DETAIL else "")
+    print(
+        f"\nFirst {PAGE} over {SITES} sites of {PER_SITE}; the slowest site alone {slowest * 1e3:.1f} ms.\n"
+    )
+    head = ("list and layout", "ms", "rounds", "CPU ms", "of the sites", "KB read", "x answered")
+    print(table(head, rows))
+    return entries
+
+
+def _layout(setup: Setup, client: _Client, path: str, layout: str) -> Pages:
+    setup.lay_out(layout)
+    for _ in range(WARM):
+        _page(setup, client, path, Pages())
+    pages = Pages()
+    for _ in range(ROUNDS):
+        _page(setup, client, path, pages)
+    return pages
+
+
+def _page(setup: Setup, client: _Client, path: str, pages: Pages) -> None:
+    setup.counted()
+    before = _cpu_ms(setup.atoll), _cpu_ms(setup.cloud)
+    seconds, body = client.get(path)
+    time.sleep(SETTLE_SECONDS)
+    pages.cpu.append(_cpu_ms(setup.atoll) - before[0])
+    pages.sites_cpu.append(_cpu_ms(setup.cloud) - before[1])
+    counted = setup.counted()
+    pages.seconds.append(seconds)
+    pages.rounds.append(counted["rounds"])
+    pages.read.append(counted["bytes"])
+    pages.answered.append(len(body))
+    if len(json.loads(body)["servers"]) != PAGE:
+        raise NotStarted(f"{path}: not a page of {PAGE}")
+
+
+def _slowest(setup: Setup) -> float:
+    """Seconds of the slowest site, each asked for its share of a page, straight."""
+    times = []
+    for port in setup.sites:
+        client = _Client(port)
+        client.get("/v2.1/")
+        times.append(client.get(f"/v2.1/servers/detail?limit={SHARE}")[0])
+    return max(times)
+
+
+def _page_entries(
+    wanted: dict[str, Entry], found: dict[str, Pages], slowest: float, begun: str
+) -> list[Entry]:
+    uniform = median(found["uniform"].seconds)
+    machine = load_average()
+    took = ", ".join(f"{name} {median(pages.seconds) * 1e3:.0f}" for name, pages in found.items())
+    rounds = {name: max(found[name].rounds) for name in LAYOUTS}
+    said = ", ".join(f"{name} {count}" for name, count in rounds.items())
+    drawn = f"drawn by lot {min(found['random'].rounds)} to {max(found['random'].rounds)}"
+    worst = max(LAYOUTS, key=lambda name: _over(found[name]))
+    read, answered = median(found[worst].read) / 1e3, median(found[worst].answered) / 1e3
+    dearest = max(LAYOUTS, key=lambda name: median(found[name].cpu))
+    cpu = ", ".join(f"{name} {spread(pages.cpu, 1)}" for name, pages in found.items())
+    sites = median(found[dearest].sites_cpu)
+    in_one = rounds["uniform"] == 1 and max(rounds.values()) <= 2
+    return [
+        filled(
+            wanted["time"], uniform * 1e3,
+            f"median of {ROUNDS}, one client, each site answers in {DELAY_MS} ms; {took} ms; {machine}",
+            limit=1.5, peer=slowest * 1e3, ratio=uniform / slowest,
+        ),
+        filled(
+            wanted["rounds"], max(rounds.values()), f"most of {ROUNDS} pages: {said}; {drawn}",
+            limit=2 if in_one else 0,
+        ),
+        filled(
+            wanted["bytes"], read, f"heads included, worst layout ({worst}); beside: bytes answered",
+            limit=3.0, peer=answered, ratio=read / answered,
+        ),
+        filled(
+            wanted["cpu"], median(found[dearest].cpu),
+            f"all threads, medians of {ROUNDS} pages: {cpu}; the sites' own {sites:.0f} ms; {machine}{begun}",
+            limit=40.0,
+        ),
+    ]  # fmt: skip
+
+
+def _over(pages: Pages) -> float:
+    return median(pages.read) / median(pages.answered)
+
+
+def _row(path: str, layout: str, pages: Pages) -> tuple[str, ...]:
+    return (
+        f"{path.removeprefix('/compute/v2.1/')} {layout}",
+        spread([one * 1e3 for one in pages.seconds], 0),
+        f"{min(pages.rounds)} to {max(pages.rounds)}",
+        spread(pages.cpu, 1),
+        spread(pages.sites_cpu, 1),
+        f"{median(pages.read) / 1e3:.0f}",
+        f"{_over(pages):.2f}",
+    )
+
+
+def _walk(setup: Setup) -> Entry:
+    """All servers in pages, by the next links."""
+    setup.lay_out("uniform")
+    client = _Client(setup.port)
+    path = f"{DETAIL}?limit={PAGE}"
+    before, most, seen = setup.atoll.resident_mb(), 0.0, set()
+    begin, cpu = time.perf_counter(), _cpu_ms(setup.atoll)
+    pages = 0
+    while path:
+        content = json.loads(client.get(path)[1])
+        seen |= {one["id"] for one in content["servers"]}
+        most = max(most, setup.atoll.resident_mb())
+        links = [one["href"] for one in content.get("servers_links", ()) if one["rel"] == "next"]
+        path = "?".join(urlsplit(links[0])[2:4]) if links else ""
+        pages += 1
+    took, cpu = time.perf_counter() - begin, _cpu_ms(setup.atoll) - cpu
+    if len(seen) != SITES * PER_SITE:
+        raise NotStarted(f"The walk saw {len(seen)} servers.")
+    how = (
+        f"resident memory, most of {pages} pages of {PAGE} less that before, the locations of all servers "
+        f"learnt on the way included; from {before:.0f} MB; {took:.0f} s, {cpu / pages:.0f} ms of CPU a page"
+    )
+    return filled(WALK, most - before, how, limit=50.0)
+
+
+def _sdk(folder: Path, setup: Setup, cores: Cores, ours: Entry) -> Entry:
+    """The same page by a loop over regions, on Atoll's core."""
+    setup.lay_out("uniform")
+    command = [sys.executable, "-m", "bench.lists_sdk", str(folder / "lists" / "ports.json"), str(PAGE)]
+    done = subprocess.run(
+        [*pinned([cores.measured]), *command],
+        capture_output=True, text=True, timeout=PEER_SECONDS, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise NotStarted(f"The loop over regions: {done.stderr[-1000:]}")
+    loop = json.loads(done.stdout)
+    value = ours.value or 0.0
+    how = (
+        f"the uniform page above; beside: openstacksdk asks region after region for its first {PAGE}, sorts, "
+        f"takes {PAGE}, one run, {loop['cpu_ms']:.0f} ms of CPU, imports not counted"
+    )
+    return filled(SDK, value, how, limit=1.0, peer=loop["ms"], ratio=value / loop["ms"])
+
+
+# -- a thousand sites ----------------------------------------------------------------------------------
+
+
+def _many(setup: Setup) -> list[Entry]:
+    """The first page and the limits over a thousand sites."""
+    client = _Client(setup.port)
+    setup.lay_out("uniform")
+    first, _ = client.get(DETAIL)
+    pages, cpu = _timed(setup, lambda: client.get(DETAIL)[0])
+    sums, sum_cpu = _timed(setup, lambda: client.get(LIMITS)[0])
+    machine = load_average()
+    return [
+        filled(
+            FAR,
+            max(first, *pages),
+            f"slowest of {ROUNDS + 1}; the first, connecting to every site, {first:.2f} s, "
+            f"then {spread(pages)} s; {cpu:.0f} ms of CPU of Atoll; {machine}",
+            limit=2.0,
+        ),
+        filled(
+            SUM,
+            max(sums),
+            f"slowest of {ROUNDS}: {spread(sums)} s; {sum_cpu:.0f} ms of CPU of Atoll; {machine}",
+            limit=1.0,
+        ),
+    ]
+
+
+def _timed(setup: Setup, ask: Callable[[], float]) -> tuple[list[float], float]:
+    """Seconds of some requests, and the median of Atoll's CPU (ms) for one."""
+    times, cpu = [], []
+    for _ in range(ROUNDS):
+        before = _cpu_ms(setup.atoll)
+        times.append(ask())
+        time.sleep(SETTLE_SECONDS)
+        cpu.append(_cpu_ms(setup.atoll) - before)
+    return times, median(cpu)

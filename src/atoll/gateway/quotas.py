@@ -1,0 +1,168 @@
+"""Quotas over sites, as they are written: totals divided evenly, limits on one object for every site.
+
+    PUT     /{service}/…/os-quota-sets/{project}[?user_id=]      Nova, Cinder
+    PUT     /{service}/…/os-quota-class-sets/{class}
+    PUT     /network/v2.0/quotas/{project}
+    DELETE  the same, but for classes: every site goes back to its defaults
+
+Written at all sites or at none: the values of before are read first, and put back where one refuses. So what
+is read afterwards, summed, is what was written. Reading is in `summed`. Does not check what is in use: each
+site does, for its own share.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from atoll.core.errors import SiteUnavailable
+from atoll.core.sums import combine, divided, integer
+from atoll.gateway import bodies
+from atoll.gateway.call import Call
+from atoll.gateway.everywhere import Change, Everywhere, Step, said
+from atoll.gateway.fanout import none_answered, scatter
+from atoll.gateway.forward import SiteAnswer
+from atoll.gateway.parts import Parts
+from atoll.sites.site import Site
+
+
+class Quotas:
+    """Writes."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._everywhere = Everywhere(parts)
+
+    async def write(self, call: Call, sites: Sequence[Site]) -> None:
+        """Set or reset a quota at all sites."""
+        parts = self._parts
+        parts.limiter.take(call.caller.project_id, parts.forward.now())
+        text = await call.read_body(parts.body_limit) if call.request.has_body else None
+        body = bodies.decoded(text) if text is not None else None
+        before = await self._before(call, sites)
+        changes = self._changes(call, sites, text, body, before)
+        what = f"The change of the quota {call.match.id.decode('latin-1')}"
+        answers = await self._everywhere.carry_out(call, what, changes)
+        name, first = next(iter(answers.items()))
+        endpoint = parts.endpoint(parts.sites.by_name[name], call)
+        if first.status >= 300 or not first.text.strip():
+            parts.forward.answer(call, endpoint, first)
+            return
+        summed = combine([_without_id(one) for one in answers.values()])
+        parts.forward.answer(call, endpoint, first, msgspec.json.encode(summed))
+
+    async def _before(self, call: Call, sites: Sequence[Site]) -> dict[str, Mapping[str, Any] | None]:
+        """What each site has now; None where that may not be seen. Raises SiteUnavailable if one is away."""
+        parts = self._parts
+        aside = call.aside(call.deadline, versioned=_versioned(call))
+        gathered = await scatter(
+            {
+                site.name: parts.forward.ask(
+                    aside, parts.endpoint(site, call), b"GET", _target(call), why="check"
+                )
+                for site in sites
+            }
+        )
+        if gathered.failed:
+            raise none_answered("its quota, and nothing was written", gathered.failed)
+        failing = {name: one for name, one in gathered.answered.items() if one.status >= 500}
+        if failing:
+            name, one = next(iter(failing.items()))
+            raise SiteUnavailable(
+                f"Nothing was written: the site {name} answered {one.status} when it was asked for its quota "
+                f"({said(one)}).",
+                site=name,
+                retry_after=5,
+            )
+        return {
+            name: _envelope(one.text)[1] if one.status == 200 else None
+            for name, one in gathered.answered.items()
+        }
+
+    @staticmethod
+    def _changes(
+        call: Call,
+        sites: Sequence[Site],
+        text: bytes | None,
+        body: Mapping[str, Any] | None,
+        before: Mapping[str, Mapping[str, Any] | None],
+    ) -> list[Change]:
+        envelope = call.match.route.resource if call.match.route is not None else ""
+        quota = body.get(envelope) if body is not None else None
+        shares: Sequence[Mapping[str, Any] | None] = [None] * len(sites)
+        if isinstance(quota, dict):
+            shares = divided(call.service_type, quota, len(sites))
+        changes = []
+        for site, share in zip(sites, shares, strict=True):
+            old = before[site.name]
+            written: Mapping[str, Any]
+            if share is not None and body is not None:
+                sent: bytes | None = msgspec.json.encode({**body, envelope: share})
+                written = {key: value for key, value in share.items() if integer(value) is not None}
+            else:
+                sent = text
+                written = old if old is not None and call.request.method == b"DELETE" else {}
+            changes.append(
+                Change(
+                    site=site,
+                    method=call.request.method,
+                    target=_target(call),
+                    body=sent,
+                    versioned=_versioned(call),
+                    undo=_undo(call, envelope, written, old),
+                    look=_target(call) if share is not None else None,
+                    shows=_showing(written),
+                )
+            )
+        return changes
+
+
+def _target(call: Call) -> bytes:
+    return call.path + (b"?" + call.request.query if call.request.query else b"")
+
+
+def _versioned(call: Call) -> bool:
+    """Whether reading and undoing are in the version asked for: what is reset is put back with every key."""
+    return call.request.method != b"DELETE"
+
+
+def _envelope(text: bytes) -> tuple[str, Mapping[str, Any] | None]:
+    """The key and the object of an answer that holds one object."""
+    for key, value in (bodies.decoded(text) or {}).items():
+        if isinstance(value, dict):
+            return key, value
+    return "", None
+
+
+def _without_id(answer: SiteAnswer) -> dict[str, Any]:
+    """An answer to a write: what was read instead, where the answer was lost, names the project besides."""
+    key, quota = _envelope(answer.text)
+    return {key: {name: value for name, value in (quota or {}).items() if name != "id"}}
+
+
+def _undo(
+    call: Call, envelope: str, written: Mapping[str, Any], old: Mapping[str, Any] | None
+) -> tuple[Step, ...] | None:
+    """The old values of what is written; with force where a site would not have them otherwise."""
+    if old is None or any(integer(old.get(key)) is None for key in written if key != "id"):
+        return None
+    values = {key: old[key] for key in written if key != "id"}
+    if not values:
+        return ()
+    plain = msgspec.json.encode({envelope: values})
+    forced = msgspec.json.encode({envelope: {**values, "force": True}})
+    # Cinder knows no force, and refuses keys it does not know.
+    tries = (plain,) if call.service_type == "block-storage" else (plain, forced)
+    return (Step(method=b"PUT", target=_target(call), bodies=tries),)
+
+
+def _showing(written: Mapping[str, Any]) -> Any:
+    """Whether an answer shows what was to be written."""
+
+    def shows(text: bytes) -> bool:
+        _, quota = _envelope(text)
+        return quota is not None and all(
+            integer(quota.get(key)) == integer(value) for key, value in written.items()
+        )
+
+    return shows

@@ -1,0 +1,28 @@
+"""The facts that the table of compute is tested against are those of the Nova that is installed here."""
+
+import json
+import subprocess
+from pathlib import Path
+
+from tests.e2e.sites import STATE
+
+from atoll.sandbox.real.layout import Layout
+
+ROOT = Path(__file__).parents[2]
+FACTS = ROOT / "tests" / "unit" / "services" / "nova-2026.2.json"
+LIMIT = 120  # seconds: Nova's modules take their time to import
+
+
+def test_every_route_of_the_installed_nova_is_known() -> None:
+    assert STATE is not None
+    python = Layout(STATE.parent).venv / "bin" / "python"
+    written = subprocess.run(  # noqa: S603 - our own tool, by the sandbox's own Python
+        [str(python), "-B", str(ROOT / "tools" / "nova-routes")],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert written.returncode == 0, written.stderr
+    # One that is new, or has another least role now: write the facts anew, then the line of the table.
+    assert json.loads(written.stdout) == json.loads(FACTS.read_text())
