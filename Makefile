@@ -18,6 +18,10 @@ test:  ## unit, wire and scenario tests
 	@tools/setup dev
 	@$(PY) -m pytest -q -n $(or $(JOBS),2) tests/unit tests/wire tests/scenarios tests/contract
 
+stores:  ## the database and gateways that share one, on SQLite, PostgreSQL and MariaDB (started by the tests)
+	@tools/setup dev
+	@$(PY) -m pytest -q -n $(or $(JOBS),2) tests/stores
+
 lint:  ## ruff, mypy --strict, import contracts, file sizes, release notes
 	@tools/setup dev
 	@ruff check -q . && ruff format -q --check .
@@ -43,4 +47,4 @@ docs:  ## the reference pages that are generated, and a check of every link
 	@tools/setup dev
 	@$(PY) tools/docs
 
-.PHONY: help demo dev test lint e2e tempest bench docs
+.PHONY: help demo dev test stores lint e2e tempest bench docs

@@ -1,6 +1,7 @@
 """Run everything (or `requests` or `lists` alone), print the tables, write `results.json`."""
 
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -86,7 +87,7 @@ def _attempt(measure: Callable[[], list[Entry]], entries: Sequence[Entry]) -> li
     """What a measurement gave, or its entries with the reason why it gave nothing."""
     try:
         return measure()
-    except (NotStarted, LoadFailed, OSError) as error:
+    except (NotStarted, LoadFailed, OSError, subprocess.SubprocessError) as error:
         return _unmeasured(entries, str(error))
 
 

@@ -3,8 +3,9 @@
     python -m bench.cloud PORTS-FILE SERVERS-PER-SITE DELAY-MS
 
 One port for each site, named in a JSON file. Servers are rendered when they are asked for, so that a thousand
-sites take no memory. `GET /counted` gives the lists asked for since the last time: requests, rounds (requests
-that came together), bytes answered. `GET /layout/NAME` says how the servers' ages lie over the sites:
+sites take no memory. `GET /counted` gives the lists asked for since the last time: requests, rounds (the most
+that one site was asked for), bytes of their bodies. `GET /layout/NAME` says how the ages of servers lie over
+the sites:
 
     uniform  one by one in turn             random  each at a site drawn by lot
     hot      half of the newest at one      sorted  all of one site newer than all of the next
@@ -17,6 +18,7 @@ import json
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -25,12 +27,11 @@ import uvloop
 
 from bench.backend import PROJECT_ID, SERVER_ID, server_answer, token_answer
 
+LAYOUTS = ("uniform", "hot", "sorted", "random")
 MAX_LIMIT = 1000
 # The newest server's age (seconds): all were made before this run.
 START = int(time.time()) - 3600
 BACKLOG = 4096
-# Of the delay: requests further apart than this are of two rounds.
-ROUND = 0.6
 NOVA_LIMITS = {
     "maxServerMeta": 128, "maxImageMeta": 128, "maxPersonality": 5, "maxPersonalitySize": 10240,
     "maxTotalCores": 20, "maxTotalInstances": 10, "maxTotalRAMSize": 51200, "maxServerGroups": 10,
@@ -42,9 +43,12 @@ NOVA_LIMITS = {
 Ages = Callable[[int], int]
 
 
-def server_id(site: int, number: int) -> str:
-    """The id of a site's server; its number is where it stands in the site's list."""
-    return f"{site:08x}-5b7d-4e63-9a41-{number:012x}"
+def server_id(layout: str, site: int, number: int) -> str:
+    """The id of a site's server; its number is where it stands in the site's list.
+
+    Each layout has servers of its own: what is known of one server is never of another's age.
+    """
+    return f"{site:08x}-5b7d-4e63-9{LAYOUTS.index(layout):03x}-{number:012x}"
 
 
 def ages(layout: str, site: int, sites: int, per_site: int) -> Ages:
@@ -82,7 +86,7 @@ class Site:
         if "marker" in query:
             marker = query["marker"][0]
             start = int(marker[-12:], 16) + 1
-            if marker != server_id(self.number, start - 1) or start > self.cloud.per_site:
+            if marker != server_id(self.cloud.layout, self.number, start - 1) or start > self.cloud.per_site:
                 message = f"marker [{marker}] not found"
                 return 400, json.dumps({"badRequest": {"code": 400, "message": message}}).encode()
         stop = min(start + limit, self.cloud.per_site)
@@ -91,14 +95,14 @@ class Site:
         text = b'{"servers": [%b]' % b", ".join(items)
         if len(items) == limit:
             # Nova links on from any full page, were it the last.
-            last = server_id(self.number, stop - 1)
+            last = server_id(self.cloud.layout, self.number, stop - 1)
             text += b', "servers_links": [{"rel": "next", "href": "%b"}]' % (
                 f"{self.base}/v2.1/{collection}?limit={limit}&marker={last}".encode()
             )
         return 200, text + b"}"
 
     def _item(self, template: list[bytes], number: int, *, detail: bool) -> bytes:
-        ident = server_id(self.number, number).encode()
+        ident = server_id(self.cloud.layout, self.number, number).encode()
         if not detail:
             return ident.join(template)
         made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(START - self.age(number))).encode()
@@ -118,8 +122,8 @@ class Cloud:
 
     def __init__(self, ports: Sequence[int], per_site: int, delay: float) -> None:
         self.per_site, self.delay = per_site, delay
-        self.requests = self.rounds = self.bytes = 0
-        self._last = 0.0
+        self.requests: Counter[int] = Counter()
+        self.bytes = 0
         self.sites = [Site(self, number, f"http://127.0.0.1:{port}") for number, port in enumerate(ports)]
         self._token = json.dumps(token_answer()).encode()
         self._limits = json.dumps({"limits": {"rate": [], "absolute": NOVA_LIMITS}}).encode()
@@ -127,21 +131,21 @@ class Cloud:
 
     def lay_out(self, layout: str) -> None:
         """Give every server its age. Raises LookupError."""
+        self.layout = layout
         for site in self.sites:
             site.age = ages(layout, site.number, len(self.sites), self.per_site)
 
-    def count(self, now: float, size: int) -> None:
-        """Count a list: it belongs to another round if it came long after the one before it."""
-        self.requests += 1
+    def count(self, site: Site, size: int) -> None:
+        """Count a list."""
+        self.requests[site.number] += 1
         self.bytes += size
-        self.rounds += now - self._last > ROUND * self.delay
-        self._last = now
 
     def counted(self) -> bytes:
         """What was counted, from now on counted anew."""
-        text = json.dumps({"requests": self.requests, "rounds": self.rounds, "bytes": self.bytes})
-        self.requests = self.rounds = self.bytes = 0
-        return text.encode()
+        counts = self.requests
+        said = {"requests": counts.total(), "rounds": max(counts.values(), default=0), "bytes": self.bytes}
+        self.requests, self.bytes = Counter(), 0
+        return json.dumps(said).encode()
 
     def answer(self, site: Site, target: str) -> tuple[int, bytes]:
         """(status, body) of a GET."""
@@ -196,7 +200,7 @@ class Connection(asyncio.Protocol):
         status, body = self._cloud.answer(self._site, target)
         data = _head(status, body) + body
         if "/servers" in target:
-            self._cloud.count(due - self._cloud.delay, len(data))
+            self._cloud.count(self._site, len(body))
         # Rendered while the client waits anyway, and sent when the time has come.
         self._loop.call_at(due, self._transport.write, data)
 

@@ -2,8 +2,9 @@
 
     python -m bench.lists_sdk PORTS-FILE PAGE
 
-Which region has the newest nobody knows, so each is asked for a whole page. No identity service: the token
-and each region's endpoint are given, which is to the loop's advantage.
+Which region has the newest nobody knows, so each is asked for a whole page. To the loop's advantage the token
+and each region's endpoint are given, and the servers stay plain JSON: made into the SDK's objects, a thousand
+take two seconds more for each region.
 """
 
 import json
@@ -25,9 +26,9 @@ def first_page(ports: list[int], page: int) -> list[str]:
     for port in ports:
         session = Session(auth=Token(f"http://127.0.0.1:{port}/v2.1", TOKEN))
         region = Connection(session=session, compute_api_version="2")
-        found += region.compute.servers(details=True, limit=page, paginated=False)
-    found.sort(key=lambda server: server.created_at, reverse=True)
-    return [server.id for server in found[:page]]
+        found += region.compute.get("/servers/detail", params={"limit": page}).json()["servers"]
+    found.sort(key=lambda server: server["created"], reverse=True)
+    return [server["id"] for server in found[:page]]
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """R4: pages of lists that change while they are read, any size and layout: union, order, exactly once."""
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.conftest import StartAtoll
-from tests.running import Atoll, sites_of
+from tests.running import Atoll, sites_of, until
 from tests.scenarios.conftest import SERVERS, Client, instances_of, sql
 
-from atoll.sandbox.simulated import Cloud
+from atoll.sandbox.simulated import Cloud, Fault
 from atoll.sandbox.simulated.instances import Instance
 
 DETAIL = f"{SERVERS}/detail"
@@ -34,6 +35,7 @@ class Story:
     filtered: bool = False
     way: str = "desc"
     key: str = "created_at"
+    path: str = DETAIL
 
 
 STORIES = st.builds(
@@ -45,6 +47,7 @@ STORIES = st.builds(
     filtered=st.booleans(),
     way=st.sampled_from(["asc", "desc"]),
     key=st.sampled_from(["created_at", "display_name"]),
+    path=st.sampled_from([DETAIL, SERVERS]),
 )
 
 
@@ -133,7 +136,7 @@ async def test_what_stays_is_shown_once_and_in_order(
             await sql(atoll.database, LOSE_CURSORS)
         elif change:
             world.change(change, found)
-        answer = await user.get(DETAIL, params={**params, **({"marker": found[-1]} if found else {})})
+        answer = await user.get(story.path, params={**params, **({"marker": found[-1]} if found else {})})
         if change == "lose cursors" and found[-1] in world.deleted:
             # Nobody knows any more where it was: what Nova says of a marker that is nowhere.
             assert (answer.status_code, found[-1] in answer.text) == (400, True)
@@ -145,8 +148,9 @@ async def test_what_stays_is_shown_once_and_in_order(
         found += page
     assert not page, "it does not end"
     assert len(found) == len(set(found)), "something is shown twice"
-    stay = [one for one in before if one not in world.deleted]
-    assert [one for one in found if one in set(stay)] == stay
+    there = [one.id for one in world.servers()]
+    assert [one for one in found if one in set(there)] == [one for one in there if one in set(found)]
+    assert set(found) >= set(before) - world.deleted, "something is left out that stayed"
 
 
 async def volume(client: Client, zone: str, name: str) -> str:
@@ -237,3 +241,64 @@ async def test_the_empty_page_after_the_last_one_costs_one_round(user: Client, c
     answer = await user.get(SERVERS, params={"limit": "30", "marker": found[-1]["id"]})
     assert answer.json() == {"servers": []}
     assert [len(site.listener.seen) for site in cloud.sites] == [1, 1, 1]
+
+
+# -- brief lists, which do not show what they are sorted by ----------------------------------------------
+
+
+def lists_asked(cloud: Cloud) -> list[str]:
+    """The lists of servers that the sites were asked for since the last time: their paths."""
+    asked = [seen.target for site in cloud.sites for seen in site.listener.seen if "/servers" in seen.target]
+    for site in cloud.sites:
+        site.listener.seen.clear()
+    return [target.partition("?")[0].rpartition("/")[2] for target in asked]
+
+
+async def test_a_brief_list_is_read_in_brief_once_the_times_are_known(user: Client, cloud: Cloud) -> None:
+    cloud.bulk(60, "uniform")
+    lists_asked(cloud)
+    first = await user.get(SERVERS)
+    assert lists_asked(cloud) == ["detail"] * 3
+    again = await user.get(SERVERS)
+    assert lists_asked(cloud) == ["servers"] * 3
+    assert again.json() == first.json()
+    assert [one["id"] for one in first.json()["servers"]] == [
+        one["id"] for one in (await user.get(DETAIL)).json()["servers"]
+    ]
+
+
+async def test_only_the_times_of_what_is_new_are_read(user: Client, cloud: Cloud) -> None:
+    cloud.bulk(60, "uniform")
+    assert len((await user.get(SERVERS)).json()["servers"]) == 60
+    cloud.site("site2").bulk(iter([int(time.time()) + 60]))
+    lists_asked(cloud)
+    found = (await user.get(SERVERS)).json()["servers"]
+    assert sorted(lists_asked(cloud)) == ["detail", "servers", "servers", "servers"]
+    (new,) = (one for one in instances_of(cloud.site("site2")) if one.created > time.time())
+    assert found[0]["id"] == new.id
+    assert len(found) == 61
+    assert (await user.get(SERVERS)).json()["servers"] == found
+
+
+async def test_a_brief_list_shows_what_a_site_shows(user: Client, cloud: Cloud) -> None:
+    cloud.bulk(6, "uniform")
+    (page,) = [(await user.get(SERVERS)).json()["servers"]]
+    assert all(list(one) == ["id", "name", "links"] for one in page)
+    assert (await user.get(SERVERS)).json()["servers"] == page
+
+
+async def test_a_list_that_changes_between_brief_and_detail_is_read_whole(user: Client, cloud: Cloud) -> None:
+    """The times of what is new are asked for, and by then something else is new."""
+    cloud.bulk(6, "uniform")
+    assert len((await user.get(SERVERS)).json()["servers"]) == 6
+    site, now = cloud.site("site2"), int(time.time())
+    site.bulk(iter([now + 60]))
+    lists_asked(cloud)
+    site.faults.add(Fault("latency", path="servers/detail", seconds=0.3, count=1))
+    asking = asyncio.ensure_future(user.get(SERVERS))
+    await until(lambda: site.faults.hits)
+    site.bulk(iter([now + 120]))
+    found = (await asking).json()["servers"]
+    assert lists_asked(cloud).count("detail") == 2, "the few that were new, then the page"
+    assert [one["id"] for one in found[:2]] == [one.id for one in instances_of(site)[:2]]
+    assert len(found) == 8

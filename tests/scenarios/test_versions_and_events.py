@@ -119,8 +119,36 @@ async def test_an_event_whose_server_may_be_at_a_site_that_is_away_fails_alone(
 
 
 async def test_events_for_servers_of_nobody_are_refused_as_nova_does(admin: Client) -> None:
-    answer = await admin.post(EVENTS, json={"events": [event(UNKNOWN)]})
-    assert answer.status_code in {404, 207}
+    others = [UNKNOWN, UNKNOWN.replace("9", "8")]
+    answer = await admin.post(EVENTS, json={"events": [event(one) for one in others]})
+    assert answer.status_code == 207
+    assert [one["code"] for one in answer.json()["events"]] == [404, 404]
+    assert [one["server_uuid"] for one in answer.json()["events"]] == others
+
+
+async def test_events_for_servers_that_are_gone_are_each_404(
+    user: Client, admin: Client, cloud: Cloud
+) -> None:
+    """Known to Atoll, and deleted behind its back at two sites."""
+    gone = [await boot(user, cloud, f"site{number}") for number in (1, 2)]
+    for site, server in zip(cloud.sites, gone, strict=False):
+        instance = site.compute.instances.get(server)
+        assert instance is not None
+        instance.gone = 1
+    answer = await admin.post(EVENTS, json={"events": [event(one) for one in [*gone, UNKNOWN]]})
+    assert answer.status_code == 207
+    assert [one["code"] for one in answer.json()["events"]] == [404, 404, 404]
+
+
+async def test_events_that_every_site_refuses_are_refused_in_its_words(
+    user: Client, admin: Client, cloud: Cloud
+) -> None:
+    servers = [await boot(user, cloud, f"site{number}") for number in (1, 2)]
+    for site in cloud.sites:
+        site.faults.add(Fault("status", status=400, service="compute", method="POST"))
+    answer = await admin.post(EVENTS, json={"events": [event(one) for one in servers]})
+    assert answer.status_code == 400
+    assert answer.json()["badRequest"]["code"] == 400
 
 
 async def test_events_are_the_administrators(user: Client, cloud: Cloud) -> None:

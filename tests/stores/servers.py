@@ -1,7 +1,7 @@
 """A PostgreSQL and a MariaDB of the system's packages, for as long as the tests run.
 
-Each listens on 127.0.0.1 on a port of its own, keeps its data in a directory that is removed with it, and
-asks for a password. Nothing of a server that the machine runs already is touched.
+Each listens on 127.0.0.1 on a port of its own, with TLS for who wants it, and asks for a password. Its data
+is in a directory that is removed with it. Nothing of a server that the machine runs already is touched.
 """
 
 import asyncio
@@ -28,6 +28,11 @@ QUOTED = "not%20a%20secret%3A%20%25%2F%40%3F"
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 LOG_TAIL = 1500
+CERT, KEY = "cert.pem", "key.pem"
+CERTIFICATE = (
+    *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"),
+    *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", KEY, "-out", CERT),
+)
 
 
 class ServerError(Exception):
@@ -52,6 +57,9 @@ class Kind(Protocol):
 
     def command(self, programs: Path, home: Path, port: int) -> Sequence[str]:
         """The server itself, in the foreground."""
+
+    def tls(self, home: Path) -> Sequence[str]:
+        """What makes the server speak TLS, with the certificate in a directory."""
 
     def url(self, port: int, database: str) -> str:
         """A database of it, as Atoll's configuration names it."""
@@ -90,15 +98,18 @@ class Postgresql:
         secret = home / "password"
         secret.write_text(PASSWORD)
         options = ("--auth=scram-sha-256", f"--pwfile={secret}", f"--username={USER}", "--no-sync")
-        return [
-            (str(programs / "initdb"), "-D", str(home / "data"), *options, "--locale=C", "--encoding=UTF8")
-        ]
+        initdb = str(programs / "initdb")
+        return [(initdb, "-D", str(home / "data"), *options, "--locale=C", "--encoding=UTF8")]
 
     def command(self, programs: Path, home: Path, port: int) -> Sequence[str]:
         """Without unix sockets; what is lost in a crash of the machine does not matter."""
         settings = ("unix_socket_directories=", "listen_addresses=127.0.0.1", "fsync=off")
         options = [word for setting in settings for word in ("-c", setting)]
         return (str(programs / "postgres"), "-D", str(home / "data"), "-p", str(port), *options)
+
+    def tls(self, home: Path) -> Sequence[str]:
+        """It speaks TLS beside plain text."""
+        return ("-c", "ssl=on", "-c", f"ssl_cert_file={home / CERT}", "-c", f"ssl_key_file={home / KEY}")
 
     def url(self, port: int, database: str) -> str:
         """As Atoll's configuration names it."""
@@ -140,9 +151,7 @@ class Mariadb:
             f"CREATE USER IF NOT EXISTS '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
             f"GRANT ALL ON *.* TO '{USER}'@'127.0.0.1';\n"
         )
-        return [
-            ("mariadb-install-db", "--no-defaults", f"--datadir={home / 'data'}", "--skip-test-db"),
-        ]
+        return [("mariadb-install-db", "--no-defaults", f"--datadir={home / 'data'}", "--skip-test-db")]
 
     def command(self, programs: Path, home: Path, port: int) -> Sequence[str]:
         """With the defaults of MariaDB itself: latin1, and a mode that cuts what is too long."""
@@ -153,6 +162,10 @@ class Mariadb:
             *("--sql-mode=", "--character-set-server=latin1", "--innodb-flush-log-at-trx-commit=0"),
             *("--skip-log-bin", "--performance-schema=OFF", "--innodb-buffer-pool-size=32M"),
         )
+
+    def tls(self, home: Path) -> Sequence[str]:
+        """It speaks TLS beside plain text."""
+        return (f"--ssl-cert={home / CERT}", f"--ssl-key={home / KEY}")
 
     def url(self, port: int, database: str) -> str:
         """As Atoll's configuration names it."""
@@ -177,17 +190,19 @@ KINDS: tuple[Kind, ...] = (Postgresql(), Mariadb())
 class Server:
     """One server. `start` may follow `stop`; `close` also removes its data."""
 
-    def __init__(self, kind: Kind, programs: Path) -> None:
+    def __init__(self, kind: Kind, programs: Path, *, tls: bool) -> None:
         self.kind = kind
         self._programs = programs
         self._home = Path(tempfile.mkdtemp(prefix=f"atoll-{kind.name}-"))
         self._account = kind.account()
         self._process: subprocess.Popen[bytes] | None = None
         self.port = _free_port()
+        self._tls = tls
+        self.certificate = self._home / CERT
 
     def prepare(self) -> None:
         """Make the data directory; raises ServerError."""
-        commands = self.kind.prepare(self._programs, self._home)
+        commands = [*self.kind.prepare(self._programs, self._home), *([CERTIFICATE] if self._tls else [])]
         if self._account is not None:
             owner = pwd.getpwnam(self._account)
             for path in (self._home, *self._home.iterdir()):
@@ -210,12 +225,11 @@ class Server:
     def start(self) -> None:
         """Start it and wait until it answers; raises ServerError with the end of its log."""
         log = self._home / "log"
+        command = [*self._ends_with_us(), *self.kind.command(self._programs, self._home, self.port)]
+        command += self.kind.tls(self._home) if self._tls else ()
         with log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - of ours
-                self.kind.command(self._programs, self._home, self.port),
-                user=self._account,
-                group=self._group(),
-                extra_groups=[] if self._account else None,
+                command,
                 cwd=self._home,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -274,6 +288,14 @@ class Server:
         finally:
             await engine.dispose()
 
+    def _ends_with_us(self) -> list[str]:
+        """A server that outlived killed tests would be found by nobody. It ends with the thread it is of."""
+        signal_name = self.kind.stop_signal.name.removeprefix("SIG")
+        words = ["setpriv", "--pdeathsig", signal_name]
+        if self._account is not None:
+            words += ["--reuid", self._account, "--regid", str(self._group()), "--clear-groups"]
+        return [*words, "--"]
+
     def _answers(self) -> bool:
         try:
             self.execute("SELECT 1")
@@ -285,12 +307,12 @@ class Server:
         return pwd.getpwnam(self._account).pw_gid if self._account else None
 
 
-def open_server(kind: Kind) -> Server:
+def open_server(kind: Kind, *, tls: bool = False) -> Server:
     """A server that runs; raises ServerError. Its programs have to be there, see `packages`."""
     programs = kind.programs()
     if programs is None:
         raise ServerError(f"{kind.name} is not installed")
-    server = Server(kind, programs)
+    server = Server(kind, programs, tls=tls)
     try:
         server.prepare()
         server.start()

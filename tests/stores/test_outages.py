@@ -63,8 +63,8 @@ async def test_connections_that_ended_are_made_again_and_nobody_notices(store: S
 async def test_a_server_that_was_restarted_is_not_noticed(server: Server, database_url: str) -> None:
     store = await open_store(database_url)
     await store.learn([seen("a", "paris")], "create")
-    await asyncio.to_thread(server.stop)
-    await asyncio.to_thread(server.start)
+    server.stop()
+    server.start()
     assert await where(store, "a") == "paris"
     await store.learn([seen("b", "tokyo")], "create")
     await store.close()
@@ -75,7 +75,7 @@ async def test_a_server_that_is_away_is_a_store_error_until_it_is_back(
 ) -> None:
     store = await open_store(database_url)
     await store.learn([seen("a", "paris")], "create")
-    await asyncio.to_thread(server.stop)
+    server.stop()
     try:
         async with asyncio.timeout(HANG):
             for _ in range(3):
@@ -88,7 +88,7 @@ async def test_a_server_that_is_away_is_a_store_error_until_it_is_back(
             with pytest.raises(StoreError, match="cannot open the database"):
                 await open_store(database_url)
     finally:
-        await asyncio.to_thread(server.start)
+        server.start()
     assert await where(store, "a") == "paris"
     await back(store)
     await store.close()
@@ -135,11 +135,11 @@ async def test_a_database_that_was_removed_is_a_store_error_and_made_again_when_
     name = database_url.rpartition("/")[2]
     store = await open_store(database_url)
     await store.learn([seen("a", "paris")], "create")
-    await asyncio.to_thread(server.drop, name)
+    server.drop(name)
     for _ in range(3):
         with pytest.raises(StoreError):
             await store.locate("server", "a")
-    await asyncio.to_thread(server.create, name)
+    server.create(name)
     await back(store)
     assert await where(store, "a") is None
     await store.close()

@@ -130,9 +130,7 @@ def test_pages_are_the_sorted_union_each_once(layout, limit, maximum, order):
 @given(layouts(), st.one_of(st.none(), st.integers(1, 9)))
 def test_one_walk_without_limit_is_the_sorted_union(layout, limit):
     lists, direction = layout
-    walk = Walk[Item](
-        list(lists), sort=[("key", direction)], limit=None, max_page=limit or 7
-    )
+    walk = Walk[Item](list(lists), sort=[("key", direction)], limit=None, max_page=limit or 7)
     union = [item for items in lists.values() for item in items]
     assert Sites(lists).serve(walk).items == ordered(union, direction)
 

@@ -83,6 +83,8 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     earlier: dict[str, list[str | None]]
     """Per site some ids taken before that one, oldest first (None: its list's start): where to start if the
     marker is gone by then."""
+    keys: dict[str, list[SortKey]]
+    """Per site the sort keys that its last item counted by; none where nothing was taken."""
     more: bool
     """Whether a site has, or says it has, items after this page."""
     missing: dict[str, str]
@@ -96,8 +98,9 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 class Walk(Generic[T]):
     """A walk over the lists of several sites, up to one page of the merged list.
 
-    `sites` are in site order. `limit` None means everything there is. `markers` and `earlier` start each
-    site where an earlier page ended. Without them, `after` walks from the start and drops everything up to
+    `sites` are in site order. `limit` None means everything there is. `markers`, `earlier` and `keys` start
+    each site where an earlier page ended, with an item of the site `last`: what has come to stand before that
+    one since is not shown. Without them, `after` walks from the start and drops everything up to
     and including the item of that id; `offset` drops that many items. Items with an identity in `seen`, or
     met before on this walk, are dropped: the first in the merged order stays, the first site's on a tie (for
     lists of shared kinds, whose keys may differ by site, see `merge_whole`).
@@ -111,15 +114,25 @@ class Walk(Generic[T]):
         limit: int | None,
         markers: Mapping[str, str | None] | None = None,
         earlier: Mapping[str, Sequence[str | None]] | None = None,
+        keys: Mapping[str, Sequence[SortKey]] | None = None,
+        last: str | None = None,
         after: str | None = None,
         offset: int = 0,
         max_page: int = DEFAULT_MAX_PAGE,
         seen: Iterable[Hashable] = (),
     ) -> None:
         starts, before = markers or {}, earlier or {}
-        self._sources = [_Source[T](site, [*before.get(site, ()), starts.get(site)]) for site in sites]
-        self._by_name = {source.site: source for source in self._sources}
         self._order = _Order([direction for _, direction in sort])
+        levels = {site: self._order.rank(one) for site, one in (keys or {}).items()}
+        self._sources = [
+            _Source[T](site, place, [*before.get(site, ()), starts.get(site)], levels.get(site))
+            for place, site in enumerate(sites)
+        ]
+        self._by_name = {source.site: source for source in self._sources}
+        # The last item of the page before, until an item after it is met.
+        self._before: tuple[Any, int] | None = None
+        if last in levels and last in self._by_name:
+            self._before = levels[last], self._by_name[last].place
         self._limit = limit
         self._max_page = max(1, max_page)
         self._searched, self._to_skip = after, offset
@@ -151,7 +164,7 @@ class Walk(Generic[T]):
 
         Nothing can be taken past a site whose next item is not known. After the first round the sites that
         would run dry within this page are asked for more: the one that blocks for all it could have in the
-        page, those behind it for a share of what may still be read, and from the third round on for more each time.
+        page, those behind it for a share of what may still be read, and for more from the third round on.
         """
         if self._due or self.complete:
             return []
@@ -223,6 +236,11 @@ class Walk(Generic[T]):
             origins=[site for _, _, site in self._page],
             markers={source.site: source.taken[-1] for source in self._sources if source.failed is None},
             earlier={source.site: source.taken[:-1] for source in self._sources if source.failed is None},
+            keys={
+                source.site: self._order.keys(source.level)
+                for source in self._sources
+                if source.failed is None and source.level is not None
+            },
             more=any(source.known or source.more for source in self._sources),
             missing={source.site: source.failed for source in self._sources if source.failed is not None},
             marker_found=self._searched is None,
@@ -258,6 +276,10 @@ class Walk(Generic[T]):
         del self._ahead[:taken]
 
     def _is_shown(self, source: "_Source[T]", at: int) -> bool:
+        if self._before is not None:
+            if self._order.precedes((source.ranks[at], source.place), self._before):
+                return False
+            self._before = None
         identity = source.identities[at]
         if identity is not None:
             if identity in self._seen:
@@ -326,18 +348,20 @@ def merge_whole(
 class _Source(Generic[T]):
     """One site of a walk: what is known of its list, and how far (`at`) it has been taken.
 
-    `before` are ids from before this walk, the marker last; `resume` those after which it can be asked, the
-    last one first. `ranks` are effective, see `_Order`.
+    `before` are ids from before this walk, the marker last, and `start` is the rank that this one had;
+    `resume` are those after which it can be asked, the last one first. `ranks` are effective, see `_Order`.
     """
 
     __slots__ = (
-        "asked", "at", "before", "failed", "gone", "identities", "ids", "items", "more", "ranks", "resume",
-        "site",
+        "asked", "at", "before", "failed", "gone", "identities", "ids", "items", "more", "place", "ranks",
+        "resume", "site", "start",
     )  # fmt: skip
 
-    def __init__(self, site: str, before: list[str | None]) -> None:
+    def __init__(self, site: str, place: int, before: list[str | None], start: Any) -> None:
         self.site = site
+        self.place = place
         self.before = before
+        self.start = start
         self.resume = list(before)
         self.gone: set[str | None] = set()
         self.items: list[T] = []
@@ -358,6 +382,11 @@ class _Source(Generic[T]):
     def blocks(self) -> bool:
         """Whether its next item is not known."""
         return self.more and self.at == len(self.items)
+
+    @property
+    def level(self) -> Any:
+        """The rank of the last item taken, now or before; None where nothing was."""
+        return self.ranks[self.at - 1] if self.at else self.start
 
     @property
     def taken(self) -> list[str | None]:
@@ -392,7 +421,8 @@ class _Source(Generic[T]):
             self.ids += [described.ids[at] for at in stay]
             self.identities += [identities[at] for at in stay]
             ranks = [ranks[at] for at in stay]
-        self.ranks += order.effective(ranks, self.ranks[-1:])
+        last = self.ranks[-1:] or ([] if self.start is None else [self.start])
+        self.ranks += order.effective(ranks, last)
         self.resume += described.ids
 
     def fail(self, reason: str) -> None:
@@ -423,6 +453,22 @@ class _Order:
         if len(columns) == 1:
             return list(columns[0])
         return list(zip(*columns, strict=True)) if columns else [()] * len(described.ids)
+
+    def rank(self, keys: Sequence[SortKey]) -> Any:
+        """What to compare for one item with these sort keys."""
+        return self.ranks(Described([""], [[key] for key in keys]))[0]
+
+    def keys(self, rank: Any) -> list[SortKey]:
+        """Sort keys that have a rank."""
+        components = [rank] if len(self._components) == 1 else rank
+        plain = [one.value if isinstance(one, _Descending) else one for one in components]
+        return [one[1] if len(one) > 1 else None for one in plain]
+
+    def precedes(self, one: tuple[Any, int], other: tuple[Any, int]) -> bool:
+        """Whether an item stands before another in the merged list; each is (rank, place of its site)."""
+        if one[0] == other[0]:
+            return one[1] < other[1]
+        return bool(one[0] > other[0]) if self._reversed else bool(one[0] < other[0])
 
     def effective(self, ranks: Sequence[Any], last: Sequence[Any]) -> Sequence[Any]:
         """The ranks of a site's next items as they count: never before that of the item before it."""

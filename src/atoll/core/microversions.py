@@ -114,7 +114,7 @@ def unsupported(service: str, version: Version, available: Range) -> AtollError:
     return NotAcceptable(
         f"Version {version} is not supported by the API. "
         f"Minimum is {available.minimum} and maximum is {available.maximum}.",
-        headers=_joined(response_headers(service, version)) if _is_told(service, version) else {},
+        headers=joined(response_headers(service, version)) if _is_told(service, version) else {},
     )
 
 
@@ -215,8 +215,9 @@ def _is_told(service: str, version: Version) -> bool:
     return service == "compute" or not ("1.0" in str(version) or "2.0" in str(version))
 
 
-def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    joined: dict[str, str] = {}
+def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Give headers with those of one name as one."""
+    found: dict[str, str] = {}
     for name, value in headers:
-        joined[name] = f"{joined[name]}, {value}" if name in joined else value
-    return joined
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found

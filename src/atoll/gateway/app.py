@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 
 from atoll.core.errors import AtollError, BadRequest, Forbidden, Unauthorized
+from atoll.gateway import versions
 from atoll.gateway.call import Call, Caller, new_request_id
 from atoll.gateway.discovery import Discovery
 from atoll.gateway.events import Events
@@ -26,7 +27,7 @@ from atoll.gateway.placed import Placed
 from atoll.gateway.shared import Shared
 from atoll.gateway.summed import Summed
 from atoll.gateway.zones import Zones
-from atoll.services.table import Kind, Match, Service, Shape
+from atoll.services.table import Kind, Match, Route, Service, Shape
 from atoll.wire.client import Broken
 from atoll.wire.message import ProtocolRefused, Request
 from atoll.wire.server import ClientGone, Reply
@@ -36,6 +37,8 @@ log = structlog.get_logger()
 Handle = Callable[[Call], Awaitable[None]]
 
 IDENTITY = "identity"
+# Kinds of which one site is asked by id, whatever the method.
+AT_ONE_SITE = frozenset({Kind.PLACED, Kind.SHARED, Kind.ANY_SITE})
 
 
 class App:
@@ -117,7 +120,7 @@ class App:
         call.service = service
         call.path = request.path[len(segments[1]) + 1 :] or b"/"
         version = segments[2] if len(segments) > 2 else b""
-        tail = segments[3:]
+        tail, project = segments[3:], None
         if service.service_type != IDENTITY:
             if version.decode("latin-1") not in service.versions or not any(tail):
                 await self._discovery.handle(call)
@@ -127,13 +130,18 @@ class App:
             if caller is None:
                 caller = await self._validated(call)
             call.caller = caller
-            tail = self._own_project(caller, service, tail)
+            project, tail = self._project(caller, service, tail)
         # match
         call.match = service.match(request.method, tail)
         route = call.match.route
-        if route is None or (route.shape is Shape.LIST and self._as_a_site_says(call, service, tail)):
+        if route is None or self._as_a_site_says(call, service, route, tail):
             await self._any_site(call)
         else:
+            sites = self._parts.sites.with_service(call.service_type)
+            versions.check(call, route, sites)
+            if project not in {None, call.caller.project_id}:
+                message = _wrong_project(service.service_type, project or "", call.caller.project_id)
+                raise BadRequest(message, headers=versions.told(call, sites))
             await self._handlers[route.kind, route.shape](call)
 
     async def _validated(self, call: Call) -> Caller:
@@ -144,30 +152,33 @@ class App:
             call.token_ms = round((self._loop.time() - call.request.started) * 1000, 2)
 
     @staticmethod
-    def _as_a_site_says(call: Call, service: Service, tail: list[bytes]) -> bool:
-        """A HEAD of a list, or a trailing slash where the service knows none: each has its own answer."""
-        if service.service_type == IDENTITY:
+    def _as_a_site_says(call: Call, service: Service, route: Route, tail: list[bytes]) -> bool:
+        """A HEAD of what is not at one site, or a trailing slash where the service knows none.
+
+        Each has its own answer.
+        """
+        if service.service_type == IDENTITY or (route.shape is Shape.BY_ID and route.kind in AT_ONE_SITE):
             return False
-        return call.request.method == b"HEAD" or (not tail[-1] and service.service_type != "network")
+        slash = route.shape is Shape.LIST and not tail[-1] and service.service_type != "network"
+        return call.request.method == b"HEAD" or slash
 
     @staticmethod
-    def _own_project(caller: Caller, service: Service, tail: list[bytes]) -> list[bytes]:
-        """The path below the project it may begin with, which has to be the token's."""
+    def _project(caller: Caller, service: Service, tail: list[bytes]) -> tuple[str | None, list[bytes]]:
+        """(the project a path names where it may, the path below it)."""
         if caller.system:
             raise Forbidden("A system-scoped token is for Atoll's own API only.")
         if caller.restricted:
             # Searches and fan-outs would go beyond the rules: better none than wrongly done.
             raise Forbidden("Tokens of application credentials with access rules are not taken here yet.")
-        project, below = _project_in(service, tail)
-        if project is not None and project != caller.project_id:
-            raise BadRequest(_wrong_project(service.service_type, project, caller.project_id))
-        return below
+        return _project_in(service, tail)
 
     async def _any_site(self, call: Call) -> None:
         """What every site answers alike, and routes in no table: the first site that answers says."""
         parts = self._parts
         sites = parts.sites.with_service(call.service_type)
-        site = next((one for one in sites if one.healthy(call.service_type)), parts.sites.default)
+        without = versions.lacking(call, sites)
+        fit = [one for one in sites if one not in without] or sites
+        site = next((one for one in fit if one.healthy(call.service_type)), parts.sites.default)
         endpoint = parts.endpoint(site, call)
         response = await parts.forward.send(call, endpoint)
         await parts.forward.pass_on(call, endpoint, response)

@@ -69,9 +69,11 @@ class Events:
         )
         if not gathered.answered and not lost:
             raise none_answered("events", gathered.failed)
-        if len(gathered.answered) == len(by_site) == 1 and not lost:
-            ((name, only),) = gathered.answered.items()
-            parts.forward.answer(call, parts.endpoint(parts.sites.by_name[name], call), only)
+        refused = all(one.status >= 400 for one in gathered.answered.values())
+        if len(gathered.answered) == len(by_site) and not lost and (refused or len(by_site) == 1):
+            # One answer, or one refusal by all: in the site's own words.
+            name, first = next(iter(gathered.answered.items()))
+            parts.forward.answer(call, parts.endpoint(parts.sites.by_name[name], call), first)
             return
         done: list[Event | None] = [None] * len(events)
         for name, indexes in by_site.items():
@@ -86,8 +88,7 @@ class Events:
         for index, code in lost.items():
             done[index] = {**events[index], "status": "failed", "code": code}
         codes = {int(event.get("code", 200)) for event in done if event is not None}
-        # Nova: 200 when all went well, 207 when some did, 404 when none was for a server it knows.
-        status = 200 if codes == {200} else 404 if codes == {404} else 207
+        status = 200 if codes == {200} else 207  # as Nova, also when no event was for a server it knows
         call.reply.send(
             status,
             [b"Content-Type: application/json\r\n", b"x-openstack-request-id: %b\r\n" % call.id.encode()],

@@ -42,6 +42,8 @@ IDENTITY_HEADERS = frozenset(
 
 
 _VERSIONS = (b"openstack-api-version", b"x-openstack-nova-api-version")
+# A word of its own and in this case: `LATEST` and `2.latest` are malformed, and the site's to refuse.
+LATEST = re.compile(rb"(?<![^\s,])latest(?![^\s,])")
 _UNVERSIONED = frozenset(_VERSIONS).isdisjoint
 
 
@@ -297,4 +299,4 @@ def numbered(value: bytes, endpoint: Endpoint) -> bytes:
             f"The versions of {endpoint.service_type} at the site {endpoint.site} are not known yet.",
             site=endpoint.site,
         )
-    return re.sub(rb"(?i)\blatest\b", b"%d.%d" % endpoint.latest, value)
+    return LATEST.sub(b"%d.%d" % endpoint.latest, value)

@@ -127,14 +127,23 @@ def _form(plural: str, identity: str, keys: tuple[str, ...]) -> _Form:
 
 
 class Cut:
-    """Cuts items of a detailed list down to what the brief list shows."""
+    """Cuts items of a detailed list down to what the brief list shows.
+
+    A server of a cell that is down has no name and shows its status instead.
+    """
 
     def __init__(self, fields: Sequence[str]) -> None:
-        self._decode, self._encode = _cut(tuple(fields)), msgspec.json.Encoder().encode
+        self._instead = "status" not in fields
+        self._decode = _cut(tuple(dict.fromkeys([*fields, "status"])))
+        self._encode = msgspec.json.Encoder().encode
 
     def __call__(self, items: Iterable[bytes | msgspec.Raw]) -> list[bytes]:
         """The items, cut down."""
-        return [self._encode(one) for one in self._decode(b"[%b]" % b",".join(items))]
+        found = self._decode(b"[%b]" % b",".join(items))
+        for one in found:
+            if self._instead and one.name is not msgspec.UNSET:
+                one.status = msgspec.UNSET
+        return [self._encode(one) for one in found]
 
 
 @lru_cache(FORMS)
@@ -149,14 +158,14 @@ def outward(
     items: Sequence[msgspec.Raw],
     origins: Sequence[str],
     endpoints: Mapping[str, Endpoint],
-    cut: Cut | None,
+    cuts: Mapping[str, Cut],
 ) -> list[bytes]:
-    """The items of a page as clients see them, in the same order; `cut` first where there is one."""
+    """The items of a page as clients see them, in the same order; `cuts` cut down those of some sites."""
     by_site: dict[str, list[msgspec.Raw]] = {}
     for item, site in zip(items, origins, strict=True):
         by_site.setdefault(site, []).append(item)
     changed = {
-        site: iter(_changed(endpoints[site], cut(ones) if cut is not None else ones))
+        site: iter(_changed(endpoints[site], cuts[site](ones) if site in cuts else ones))
         for site, ones in by_site.items()
     }
     return [next(changed[site]) for site in origins]

@@ -24,7 +24,7 @@ from atoll.core.errors import (
     TooManyRequests,
 )
 from atoll.core.merge import Described, Need, Page, Walk, merge_whole
-from atoll.gateway import queries
+from atoll.gateway import queries, versions
 from atoll.gateway.call import Call
 from atoll.gateway.equivalents import Equivalents
 from atoll.gateway.fanout import none_answered, scatter
@@ -34,9 +34,10 @@ from atoll.gateway.partial import add_missing, allows_partial
 from atoll.gateway.parts import Parts
 from atoll.gateway.queries import ListQuery
 from atoll.gateway.shared import IN_ONE_SITE
+from atoll.gateway.times import Times
 from atoll.gateway.unknown import unknown_servers
 from atoll.services.table import Kind, Resource
-from atoll.sites.site import Endpoint, Site
+from atoll.sites.site import Site
 from atoll.store import Cursor, Sighting, StoreError
 
 log = structlog.get_logger()
@@ -54,9 +55,11 @@ class _Listing:
     query: ListQuery
     sites: Sequence[Site]
     path: bytes
-    brief: bool
+    brief: bool  # although the detailed list may have to be read, for its order
+    times_at: int | None  # which of the sort keys is the creation, where the brief list lacks only that
     limit: int | None
     reader: Reader
+    cut: set[str] = field(default_factory=set)  # the sites whose detailed list was read instead
     first: dict[str, SiteAnswer] = field(default_factory=dict)  # by site
     refused: dict[str, SiteAnswer] = field(default_factory=dict)
     failed: dict[str, AtollError] = field(default_factory=dict)
@@ -69,6 +72,7 @@ class Lists:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._times = Times()
 
     async def handle(self, call: Call) -> None:
         """Answer one page."""
@@ -77,7 +81,10 @@ class Lists:
         parts = self._parts
         sites = parts.sites.with_service(call.service_type)
         resource = service.by_name.get(route.resource)
-        query = queries.parse(resource, call.request.query) if resource is not None else None
+        query = None
+        if resource is not None:
+            paged = not versions.before(call, resource.paged_since)
+            query = queries.parse(resource, call.request.query, paged=paged)
         if len(sites) == 1 or resource is None or query is None or query.limit == 0:
             # One site alone, or what a service refuses in words of its own.
             await self._alone(call, sites[0])
@@ -85,6 +92,8 @@ class Lists:
         if query.reverse:
             raise NotImplementedHere("page_reverse is not carried out over several sites.")
         parts.limiter.take(call.caller.project_id, parts.forward.now())
+        if route.kind is Kind.PLACED:
+            sites = await self._of_ids(resource, queries.ids(call.request.query)) or sites
         listing = self._listing(call, resource, query, sites, detail=route.detail)
         if route.kind is Kind.SHARED:
             page = await self._whole(listing)
@@ -98,6 +107,15 @@ class Lists:
             return
         self._report_missing(listing, page)
         await self._answer(listing, page, kept=route.kind is Kind.PLACED)
+
+    async def _of_ids(self, resource: Resource, ids: Sequence[str]) -> list[Site]:
+        """The sites of the ids that a list is to be of, where all are on record: no other is needed then.
+
+        Terraform and the SDKs look networks and ports up so; they must not fail for a site they do not use.
+        """
+        found = [await self._parts.locator.recorded(resource.name, ident) for ident in ids]
+        sites = {site.name: site for site in found if site is not None}
+        return list(sites.values()) if None not in found else []
 
     async def _alone(self, call: Call, site: Site) -> None:
         parts = self._parts
@@ -130,8 +148,9 @@ class Lists:
             resource=resource,
             query=query,
             sites=sites,
-            path=path + b"/detail" if brief else path,
+            path=path,
             brief=brief,
+            times_at=_lacks_only([key for key, _ in shown], resource.brief) if brief else None,
             limit=limit,
             reader=Reader(resource, [key for key, _ in shown], self._identity(call)),
         )
@@ -164,6 +183,8 @@ class Lists:
             limit=listing.limit,
             markers=cursor.markers,
             earlier=cursor.earlier,
+            keys=cursor.keys,
+            last=cursor.last,
             after=query.marker if kept is None else None,
             offset=query.offset,
             max_page=self._parts.page_limit,
@@ -241,29 +262,57 @@ class Lists:
         asked = {}
         for need in needs:
             site = parts.sites.by_name[need.site]
-            target = listing.path + b"?" + self._site_query(listing, site, need)
-            asked[need.site] = self._page(listing, call, parts.endpoint(site, call), target)
+            asked[need.site] = self._page(listing, call, site, need)
         gathered = await scatter(asked)
         listing.failed.update(gathered.failed)
         return [(need, gathered.answered.get(need.site)) for need in needs]
 
-    async def _page(self, listing: _Listing, call: Call, endpoint: Endpoint, target: bytes) -> Read | None:
+    async def _page(self, listing: _Listing, call: Call, site: Site, need: Need) -> Read | None:
         """A page of one site, read while others are on their way; None where it refuses.
 
         Raises what `forward.ask` raises, BadSiteAnswer too for what is no list.
         """
-        answer = await self._parts.forward.ask(call, endpoint, b"GET", target)
-        site = endpoint.site
+        if not listing.brief:
+            return await self._read(listing, call, site, need, detail=False)
+        project, at = call.caller.project_id, listing.times_at
+        if at is not None and self._times.likely(project, site.name):
+            page = await self._read(listing, call, site, need, detail=False)
+            if page is None:
+                return None
+            described, unknown = self._times.sort_keys(page.described, at)
+            if unknown:
+                few = need._replace(limit=unknown)
+                read = await self._read(listing, call, site, few, detail=True)
+                if read is None:
+                    return None
+                self._times.learn(project, site.name, read.described, at)
+                described, unknown = self._times.sort_keys(page.described, at)
+            if not unknown:
+                return page._replace(described=described)
+        page = await self._read(listing, call, site, need, detail=True)
+        if page is not None:
+            listing.cut.add(site.name)
+            if at is not None:
+                self._times.learn(project, site.name, page.described, at)
+        return page
+
+    async def _read(
+        self, listing: _Listing, call: Call, site: Site, need: Need, *, detail: bool
+    ) -> Read | None:
+        """One page, of the list as it was asked for or of the detailed one."""
+        path = listing.path + b"/detail" if detail else listing.path
+        target = path + b"?" + self._site_query(listing, site, need)
+        answer = await self._parts.forward.ask(call, self._parts.endpoint(site, call), b"GET", target)
         if answer.status != 200:
-            listing.refused[site] = answer
+            listing.refused[site.name] = answer
             return None
         try:
-            page = listing.reader.read(site, answer.text)
+            page = listing.reader.read(site.name, answer.text)
         except BadSiteAnswer as error:
-            log.warning("items_not_read", site=site, reason=str(error)[:256])
+            log.warning("items_not_read", site=site.name, reason=str(error)[:256])
             raise
-        if site not in listing.first:
-            listing.first[site] = answer
+        if site.name not in listing.first:
+            listing.first[site.name] = answer
             listing.count += page.total or 0
         return page
 
@@ -339,8 +388,9 @@ class Lists:
         if kept and page.ids and (page.more or listing.query.limit is not None):
             saved = asyncio.ensure_future(self._save_cursor(listing, page))
             await asyncio.sleep(0)  # it is written while the items are
-        cut = Cut(listing.resource.brief) if listing.brief else None
-        texts = outward([item.raw for item in page.items], page.origins, endpoints, cut)
+        cut = Cut(listing.resource.brief)
+        cuts = dict.fromkeys(listing.cut, cut)
+        texts = outward([item.raw for item in page.items], page.origins, endpoints, cuts)
         if listing.resource.name == "server" and page.missing:
             texts = await self._unknown(listing, page, first) + texts
         if saved is not None:
@@ -408,7 +458,14 @@ class Lists:
 
     async def _save_cursor(self, listing: _Listing, page: Page[Item]) -> None:
         seen = [one for one in page.seen if isinstance(one, str)]
-        cursor = Cursor(markers=page.markers, earlier=page.earlier, missing=page.missing, seen=seen)
+        cursor = Cursor(
+            markers=page.markers,
+            earlier=page.earlier,
+            keys=page.keys,
+            last=page.origins[-1],
+            missing=page.missing,
+            seen=seen,
+        )
         try:
             await self._parts.store.save_cursor(*self._cursor_key(listing), page.ids[-1], cursor)
         except StoreError as error:
@@ -427,6 +484,12 @@ def _reason(listing: _Listing, name: str) -> str:
         return str(error)
     answer = listing.refused.get(name)
     return f"it answered {answer.status}" if answer is not None else "it did not answer"
+
+
+def _lacks_only(keys: Sequence[str], brief: Sequence[str]) -> int | None:
+    """The place of the creation time among sort keys, where a brief list shows all but that."""
+    lacking = [at for at, key in enumerate(keys) if key not in brief]
+    return lacking[0] if [keys[at] for at in lacking] in (["created"], ["created_at"]) else None
 
 
 def _error(listing: _Listing, name: str, reason: str = "") -> AtollError:

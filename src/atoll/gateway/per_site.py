@@ -19,6 +19,7 @@ from atoll.gateway.partial import add_missing, allows_partial
 from atoll.gateway.parts import Parts
 from atoll.sites.site import Endpoint, Site
 
+IDS = 1 << 53  # what is not below is no integer id of any site's; a UUID may be all digits, too
 ZONE_PLACE = "{envelope}/availability_zone"
 
 
@@ -92,7 +93,7 @@ class PerSite:
 
     def _site_of(self, call: Call, ident: str) -> tuple[Site | None, str]:
         sites = self._parts.sites
-        if ident.isdigit():
+        if len(ident) <= len(str(IDS)) and ident.isascii() and ident.isdecimal() and int(ident) < IDS:
             number, local = unqualify(int(ident))
             for site in sites:
                 if site.number == number:

@@ -15,7 +15,7 @@ import structlog
 
 from atoll.core.choose import CHOSEN, Candidate, Reason, Thing, Want, choose
 from atoll.core.errors import BadSiteAnswer, Conflict, NotFound, SiteTimeout
-from atoll.gateway import bodies
+from atoll.gateway import bodies, versions
 from atoll.gateway.call import Call
 from atoll.gateway.forward import SiteAnswer, read_json
 from atoll.gateway.outcomes import Lost
@@ -209,6 +209,8 @@ class Placed:
             together=parts.together,
             spread=parts.spread,
         )
+        if without := versions.lacking(call, sites):
+            candidates = _speaking(call, want, candidates, without, sites)
         choice = choose(want, candidates, call.reasons)
         log.info(
             "site_chosen",
@@ -280,6 +282,21 @@ class _Made(msgspec.Struct):
     id: str | int
     project_id: str | None = None
     tenant_id: str | None = None
+
+
+def _speaking(
+    call: Call, want: Want, candidates: list[Candidate], without: Sequence[Site], sites: Sequence[Site]
+) -> list[Candidate]:
+    """The candidates that have the version asked for. Raises NotAcceptable where only others would do."""
+    needed = {site.name for site in sites}.intersection(*(thing.sites for thing in want.named))
+    if want.zone is not None and want.zone in want.zones:
+        needed &= {want.zones[want.zone]}
+    names = {site.name for site in without}
+    if needed and needed <= names:
+        raise versions.refusal(call, [site for site in without if site.name in needed], sites)
+    text = "it does not have the version asked for"
+    call.reasons += [Reason(site=site.name, rule="version", text=text) for site in without]
+    return [candidate for candidate in candidates if candidate.site not in names]
 
 
 def _things(text: bytes, resource: Resource) -> list[_Made]:

@@ -51,32 +51,43 @@ class ListQuery:
         return b"&".join(parts)
 
 
-def parse(resource: Resource, query: bytes) -> ListQuery | None:
-    """Read a list's query string; None where a number or a direction is none."""
+def parse(resource: Resource, query: bytes, *, paged: bool = True) -> ListQuery | None:
+    """Read a list's query string; None where a number, a key or a direction is none.
+
+    A list that is not `paged` in the version asked for ignores what it is told of pages.
+    """
     pairs = []
     for part in query.split(b"&") if query else ():
         name, _, value = part.partition(b"=")
         pairs.append((unquote_plus(name.decode("latin-1")), unquote_plus(value.decode("latin-1")), part))
+    if not paged:
+        pairs = [one for one in pairs if one[0] not in _PLACE]
     given = {name: value for name, value, _ in pairs}
     sort = _sort([(name, value) for name, value, _ in pairs])
-    limit, offset = given.get("limit", ""), given.get("offset", "")
-    if sort is None or not all(text.isdecimal() for text in (limit, offset) if text):
+    limit, offset = given.get("limit", "0"), given.get("offset", "0")
+    if sort is None or not limit.isdecimal() or not offset.isdecimal():
         return None
     if given.get("with_count", "false").lower() not in _YES | _NO:
         return None
+    place = _PLACE - {"marker"} if resource.by_offset else _PLACE  # then it is for a site to judge
     return ListQuery(
-        rest=tuple(part for name, _, part in pairs if name not in _PLACE),
+        rest=tuple(part for name, _, part in pairs if name not in place),
         sort=sort or tuple((key, "asc" if way == "asc" else "desc") for key, way in resource.sort),
         explicit_sort=bool(sort),
-        limit=int(limit) if limit else None,
-        marker=given.get("marker") or None,
-        offset=int(offset) if offset else 0,
+        limit=int(limit) if "limit" in given and not (resource.by_offset and int(limit) == 0) else None,
+        marker=None if resource.by_offset else given.get("marker") or None,
+        offset=int(offset),
         reverse=given.get("page_reverse", "").lower() in _YES,
         with_count=given.get("with_count", "").lower() in _YES,
         # One of several (`in:a,b`) is a list again: clients look names up that way and can do without some.
         look_up=any(name in LOOK_UPS and not value.startswith("in:") for name, value in given.items()),
         zone=given.get("availability_zone"),
     )
+
+
+def ids(query: bytes) -> list[str]:
+    """The ids that a list is to be of (`id=…&id=…`), where it names them so."""
+    return [value for name, value in parse_qsl(query.decode("latin-1")) if name == "id"]
 
 
 def _sort(pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, Direction], ...] | None:
@@ -94,7 +105,7 @@ def _sort(pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, Direction], ...]
                 keys.append(key)
                 ways.append(way.lower() or "desc")
     ways += [ways[-1] if ways else "desc"] * (len(keys) - len(ways))
-    if any(way not in {"asc", "desc"} for way in ways):
+    if any(way not in {"asc", "desc"} for way in ways) or not all(key.isprintable() for key in keys):
         return None
     return tuple(zip(keys, (_direction(way) for way in ways), strict=False))
 

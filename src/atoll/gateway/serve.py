@@ -101,8 +101,7 @@ async def serve(
             server.close()
         await _drain(settings, config.gateway.drain_seconds)
     finally:
-        await parts.outcomes.close()
-        await _end(background)
+        await _end(parts, background)
         for connection in list(settings.connections):
             connection.abort()
         watch.close()
@@ -135,7 +134,8 @@ def _settings(config: Config, app: App, parts: Parts) -> ServerSettings:
     )
 
 
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+async def _end(parts: Parts, tasks: Sequence[asyncio.Task[None]]) -> None:
+    await parts.outcomes.close()
     for task in tasks:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from atoll.core.errors import AtollError, SiteUnavailable
 from atoll.core.spans import splice
-from atoll.gateway import bodies
+from atoll.gateway import bodies, versions
 from atoll.gateway.call import Call
 from atoll.gateway.fanout import none_answered
 from atoll.gateway.parts import Parts
@@ -87,7 +87,8 @@ class Shared:
                 known = parts.sites.by_name[min(having)] if having else None
             if known is not None:
                 return [known]
-        return sorted(sites, key=lambda site: not site.healthy(call.service_type))
+        without = versions.lacking(call, sites)
+        return sorted(sites, key=lambda site: (site in without, not site.healthy(call.service_type)))
 
     async def _at_all(self, call: Call, resource: str, ident: str) -> None:
         """Carry a change to every site that may have the thing."""

@@ -191,6 +191,8 @@ def with_flavor_id(text: bytes) -> bytes:
             return splice(text, [((start, end), b'"%b"' % str(uuid.uuid4()).encode())])
         return text
     for start, _ in find(text, ("flavor",)):
+        if text[start : start + 1] != b"{":
+            break  # a site says what is wrong with it
         inside = b'"id": "%b", ' % str(uuid.uuid4()).encode()
         return splice(text, [((start + 1, start + 1), inside)])
     return text

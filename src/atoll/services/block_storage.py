@@ -106,11 +106,11 @@ ROUTES = (
     row("os-snapshot-manage", "GET POST", PLACED, "snapshot", role="admin"),
     row("os-snapshot-manage/detail", "GET", PER_SITE, "snapshot", role="admin"),
     # shared, by name
-    row("types", "GET POST", SHARED, "volume_type"),
-    row("types/{id}", "GET PUT DELETE", SHARED, "volume_type"),
+    row("types", "GET POST:admin", SHARED, "volume_type"),
+    row("types/{id}", "GET PUT:admin DELETE:admin", SHARED, "volume_type"),
     row("types/{id}/**", ANY, SHARED, "volume_type"),
-    row("group_types", "GET POST", SHARED, "group_type"),
-    row("group_types/{id}", "GET PUT DELETE", SHARED, "group_type"),
+    row("group_types", "GET POST:admin", SHARED, "group_type"),
+    row("group_types/{id}", "GET PUT:admin DELETE:admin", SHARED, "group_type"),
     row("group_types/{id}/**", ANY, SHARED, "group_type"),
     row("qos-specs", "GET POST", SHARED, "qos_spec", role="admin"),
     row("qos-specs/{id}", "GET PUT DELETE", SHARED, "qos_spec", role="admin"),
@@ -119,8 +119,8 @@ ROUTES = (
     row("default-types/{id}", "GET PUT DELETE", Kind.ANY_SITE, role="admin"),
     # summed
     row("limits", "GET", SUMMED, "limits"),
-    row("os-quota-sets/{id}", "GET PUT DELETE", SUMMED, "quota_set"),
-    row("os-quota-sets/{id}/defaults", "GET", SUMMED, "quota_set"),
+    row("os-quota-sets/{id}", "GET PUT:admin DELETE:admin", SUMMED, "quota_set", of_project=True),
+    row("os-quota-sets/{id}/defaults", "GET", SUMMED, "quota_set", of_project=True),
     row("os-quota-class-sets/{id}", "GET PUT", SUMMED, "quota_class_set", role="admin"),
     # per site
     row("os-services", "GET", PER_SITE, "service", role="admin"),

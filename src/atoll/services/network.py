@@ -86,7 +86,7 @@ ROUTES = (
     row("quotas", "GET", Kind.PER_SITE, "quota", role="admin"),
     row("quotas/tenant", "GET", Kind.ANY_SITE),
     row("quotas/project", "GET", Kind.ANY_SITE),
-    row("quotas/{id}", "GET PUT DELETE", Kind.SUMMED, "quota"),
+    row("quotas/{id}", "GET PUT:admin DELETE:admin", Kind.SUMMED, "quota", of_project=True),
     row("quotas/{id}/default", "GET", Kind.SUMMED, "quota"),
     row("quotas/{id}/details.json", "GET", Kind.SUMMED, "quota"),
     row("quotas/{id}/details", "GET", Kind.SUMMED, "quota"),

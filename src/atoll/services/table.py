@@ -81,7 +81,8 @@ class Resource:
     to the fields that show them where the two differ; keys in `unseen` are never shown. `identity` is the
     field that makes two items of different sites one (shared kinds). `brief` are the fields of a brief list
     where the detailed one has to be read for its order. Lists that are not `paged` know no limit and no
-    marker, and some sites break on them.
+    marker, and some sites break on them; `paged_since` is the microversion from which they do. Those that go
+    `by_offset` know no marker, and take a limit of 0 for none.
     """
 
     name: str
@@ -98,6 +99,8 @@ class Resource:
     refs: tuple[Ref, ...] = ()
     zone: str = ""  # where a create body names its availability zone
     paged: bool = True
+    paged_since: tuple[int, int] = (0, 0)
+    by_offset: bool = False
 
     @property
     def envelope(self) -> str:

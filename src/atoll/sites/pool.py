@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from atoll.core.errors import AtollError, BadSiteAnswer, SiteTimeout, SiteUnavailable
+from atoll.core.errors import AtollError, BadSiteAnswer, RequestTimeout, SiteTimeout, SiteUnavailable
 from atoll.sites.breaker import Breaker
 from atoll.wire.body import Body
 from atoll.wire.client import AwaitedExchange, Broken, Connection, DeadlinePassed, Exchange
@@ -31,6 +31,7 @@ IDLE_LIMIT = 50.0
 # How often deadlines and idle connections are looked at (seconds). A deadline is late by at most this much.
 SWEEP = 0.25
 TRIM_TICKS = 20
+EXPECTS = b"\r\nExpect: 100-continue\r\n"
 REPEATABLE = frozenset({b"GET", b"HEAD"})
 
 
@@ -203,7 +204,9 @@ class Origin:
             connection = kept or await self._open(deadline)
             fresh = connection.uses == 0
             exchange = AwaitedExchange(self._loop, method, deadline, self._bounds.stall_seconds)
-            exchange.informational = informational
+            if body is not None and informational is not None:
+                exchange.held = EXPECTS in head
+                exchange.informational = _going_on(exchange, informational)
             self._busy.add(connection)
             self._watch.active.add(self)
             connection.begin(exchange, head, more=body is not None)
@@ -388,15 +391,30 @@ class Origin:
             connection.close()
 
 
-async def _pump(connection: Connection, exchange: Exchange, body: Body, *, chunked: bool) -> None:
-    """Move the request body, as far as the site takes it."""
-    while data := await body.read():
+async def _pump(connection: Connection, exchange: AwaitedExchange, body: Body, *, chunked: bool) -> None:
+    """Move the request body, as far as the site takes it. Raises RequestTimeout for a client that stalls."""
+    while data := await _from_client(exchange, body):
         if exchange.response is not None or connection.lost:
             return
         await connection.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
     if chunked:
         await connection.write(b"0\r\n\r\n")
     connection.end_of_request()
+
+
+async def _from_client(exchange: AwaitedExchange, body: Body) -> bytes:
+    try:
+        return await exchange.next_of(body)
+    except TimeoutError as error:
+        raise RequestTimeout("The request body did not come in time.") from error
+
+
+def _going_on(exchange: AwaitedExchange, informational: Callable[[int], None]) -> Callable[[int], None]:
+    def told(status: int) -> None:
+        exchange.go_on()
+        informational(status)
+
+    return told
 
 
 def _short(error: BaseException) -> str:

@@ -38,6 +38,8 @@ _POSTGRESQL: Final = Driver(
     {
         "server_settings": {
             "application_name": "atoll",
+            # A plan of when the table was empty reads all of it, until PostgreSQL looks again a minute later.
+            "plan_cache_mode": "force_custom_plan",
             "idle_in_transaction_session_timeout": str(STALLED_SECONDS * 1000),
         }
     },

@@ -6,6 +6,7 @@ Whatever the database does, `run` is done within a bound: requests wait for it.
 import asyncio
 import contextlib
 import importlib
+import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -214,6 +215,8 @@ async def open_engine(url: str) -> Engine:
         writers = engine(isolation_level="READ COMMITTED")
     except ImportError as exc:
         raise StoreError(f"{driver.name} needs the package {exc.name}: install it") from exc
+    # It logs what MariaDB remarks on a statement of Alembic's, in lines that are not ours.
+    logging.getLogger("asyncmy").setLevel(logging.ERROR)
     database = Engine(readers, writers)
     try:
         await database.open()

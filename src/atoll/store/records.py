@@ -52,6 +52,10 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True):
     """Per site the id of the last item taken from it."""
     earlier: dict[str, list[str | None]] = {}
     """Per site some ids before that one, oldest first, in case it is deleted meanwhile (None: the start)."""
+    keys: dict[str, list[str | int | float | None]] = {}
+    """Per site the sort keys that the last item taken from it counted by."""
+    last: str | None = None
+    """The site of the page's last item."""
     missing: dict[str, str] = {}
     """Sites that take no further part in the walk, with the reason."""
     seen: list[str] = []

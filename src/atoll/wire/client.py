@@ -67,13 +67,43 @@ class Exchange:
 
 
 class AwaitedExchange(Exchange):
-    """An exchange that a task waits for: await `head`, then read `response.body`."""
+    """An exchange that a task waits for: await `head`, then read `response.body`.
 
-    __slots__ = ("head",)
+    `held` says that the sender of the body waits for the site's 100.
+    """
+
+    __slots__ = ("_loop", "_patience", "head", "held")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, method: bytes, deadline: float, stall: float) -> None:
         super().__init__(method, deadline, stall)
+        self._loop = loop
+        self._patience: asyncio.Timeout | None = None
         self.head: asyncio.Future[Response] = loop.create_future()
+        self.held = False
+
+    def go_on(self) -> None:
+        """The site's 100 has come: from now on it is the sender of the body who may be slow."""
+        self.held = False
+        if self._patience is not None and self.response is None:
+            self.deadline = math.inf
+            self._patience.reschedule(self._loop.time() + self.stall)
+
+    async def next_of(self, body: Body) -> bytes:
+        """The next part of the request body; the time it takes is not the site's.
+
+        Raises TimeoutError when it does not come in time.
+        """
+        if (data := body.taken()) or self.response is not None:
+            return data or await body.read()
+        if not self.held:
+            self.deadline = math.inf
+        try:
+            async with asyncio.timeout(None if self.held else self.stall) as self._patience:
+                return await body.read()
+        finally:
+            self._patience = None
+            if self.response is None and not self.held:
+                self.deadline = self._loop.time() + self.stall
 
     def answered(self, response: Response) -> None:
         """Wake the task."""

@@ -100,6 +100,8 @@ class Reply:
         self.started = self.finished = True
         self.status = status
         self.sent = len(body)
+        if status == 408:
+            self._connection.close_after = True  # the rest of the body is not waited for
         if status == 204 or status == 304:
             head = (status_line(status), *lines, self._end_of_head())
         else:

@@ -194,6 +194,15 @@ def test_a_filter_is_for_everyone_or_for_administrators() -> None:
     assert route.admin_queries["all_tenants"] is Others.REFUSED
 
 
+def test_every_sort_key_is_shown_or_refused() -> None:
+    """What Nova sorts servers by: a key in no set would be merged by a field that no answer has."""
+    same_name = {"locked", "progress", "user_id"}
+    server = COMPUTE.by_name["server"]
+    (detail,) = (one for one in OPERATIONS if (one["method"], one["path"]) == ("GET", "servers/detail"))
+    assert set(detail["sort_keys"]) - set(server.shown) - server.unseen - same_name == set()
+    assert not same_name & (set(server.shown) | server.unseen)
+
+
 def test_every_role_is_one_and_every_line_matches_itself() -> None:
     for service in SERVICES.values():
         for line in service.rows:

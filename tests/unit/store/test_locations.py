@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 from structlog.testing import capture_logs
+from tests.running import until
 
 from atoll.store import Conflict, Location, Locations, Sighting, Source, StoreError
 
@@ -92,6 +93,16 @@ async def test_a_create_survives_a_failing_store(store, locations):
     assert locations.cached("server", "a") == "paris"
 
 
+async def test_a_create_that_was_not_recorded_is_when_the_store_works_again(store, locations):
+    store.failing = True
+    with capture_logs():
+        await locations.created(server("a"))
+    store.failing = False
+    assert await locations.flush()
+    assert store.learnt == [("create", ["a"])]
+    assert locations.waiting == 0
+
+
 async def test_what_a_list_shows_is_known_at_once_and_written_later(store, locations):
     locations.learn([server("a"), server("b", "tokyo")], "list")
     locations.learn([server("c")], "search")
@@ -106,6 +117,38 @@ async def test_what_is_known_is_not_written_again(locations):
     locations.learn([server("a")], "list")
     locations.learn([server("a")], "list")
     assert locations.waiting == 1
+
+
+async def test_with_the_table_lost_lists_teach_again(store, locations):
+    """Also what this process knows: others do not, and what is counted comes from the table."""
+    await locations.created(server("a"))
+    store.sites["server", "b"] = "tokyo"
+    await locations.find("server", "b")
+    locations.learn([server("a"), server("b", "tokyo")], "list")
+    assert locations.waiting == 0, "all on record"
+    store.sites.clear()
+    store.empty = True
+    running = asyncio.create_task(locations.run())
+    with capture_logs() as logs:
+        await until(lambda: logs)
+    running.cancel()
+    await asyncio.wait([running])
+    assert [(log["event"], log["count"]) for log in logs] == [("locations_lost", 2)]
+    locations.learn([server("a"), server("b", "tokyo")], "list")
+    assert await locations.flush()
+    assert store.sites == {("server", "a"): "paris", ("server", "b"): "tokyo"}
+
+
+async def test_a_new_table_that_is_still_being_filled_is_not_lost(store, locations):
+    store.empty = True
+    locations.learn([server("a")], "list")
+    running = asyncio.create_task(locations.run())
+    with capture_logs() as logs:
+        async with asyncio.timeout(5):
+            await store.written.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    assert logs == []
 
 
 async def test_what_does_not_fit_is_dropped_and_learnt_another_time(store):

@@ -1,4 +1,4 @@
-"""What is of SQLite files alone. What every database has to do is run here too, of `tests.stores.contract`."""
+"""What is of SQLite files alone. What every database has to do (`tests.stores.contract`) is run here too."""
 
 import sqlite3
 import subprocess

@@ -3,13 +3,13 @@
 Served by a site below `/compute`. Behaviour, messages and headers follow release 2026.2 (microversion 2.104).
 """
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from atoll.sandbox.simulated.compute_hosts import Hosts
 from atoll.sandbox.simulated.compute_proxies import Proxies
+from atoll.sandbox.simulated.compute_refusals import Refusals, check, check_number, read
 from atoll.sandbox.simulated.flavors import Flavors
 from atoll.sandbox.simulated.instances import Instances, Json
 from atoll.sandbox.simulated.keypairs import Keypairs
@@ -47,6 +47,7 @@ _FAULTS = {
     503: "serviceUnavailable",
 }
 _VERSION = re.compile(r"^([1-9]\d*)\.([1-9]\d*|0|latest)$")
+_PROJECT = re.compile(r"[0-9a-f-]+\Z")
 _UPDATED = {"v2.0": "2025-07-04T12:00:00Z", "v2.1": "2013-07-23T11:33:21Z"}
 
 
@@ -87,15 +88,19 @@ class Compute:
             Usage(self),
             Hosts(self),
             Proxies(self),
+            Refusals(),
         ):
             part.add_routes(self)
+        self.route("GET", "/versions/{id}", self._show_version)
 
     def route(self, method: str, template: str, handle: Handle, since: int = 1, until: int = 9999) -> None:
         """Register a handler with and without the project in the path, for microversions 2.since-until."""
+        shape = re.sub(r"\{[^}]*\}", "{}", template)
 
         def versioned(call: Call) -> Any:
             if not since <= call.minor <= until:
                 raise Fault(404, "The resource could not be found.")
+            check(call, method, shape)
             return handle(call)
 
         self._routes.add(method, template, versioned)
@@ -104,7 +109,7 @@ class Compute:
     async def handle(self, request: Request) -> Response:
         """Answer one request to the service."""
         path = re.sub("/{2,}", "/", request.path[len(self.prefix) :])
-        call = Call(request, f"{request.url_root}{self.prefix}/v2.1")
+        call = Call(request, f"{request.url_root}{self.prefix}/{'v2' if path.startswith('/v2/') else 'v2.1'}")
         if path in ("", "/"):
             return Response(
                 200, [("Content-Type", "application/json")], dumps({"versions": self._versions(call)})
@@ -114,23 +119,33 @@ class Compute:
             return self._choices(call, path)
         if not rest:
             return self._version_document(call, version)
+        if request.method == "OPTIONS":
+            return self._ids(call, Response(200))  # a middleware before the token's answers it
         call.token = self.site.validate(request)
-        if call.token is None:
-            return self.unauthorized(call)
-        found = self._routes.find("/" + rest)
-        if found is None or request.method not in found[0]:
-            return self._no_route(call)
-        handle, names = found[0][request.method]
-        call.params = dict(zip(names, found[1], strict=True))
+        rest = unquote(rest) if "%2f" in rest.lower() else rest
+        handle = self._matched(call, "/" + rest) if call.token is not None else None
+        if handle is None:
+            return self._no_route(call) if call.token is not None else self.unauthorized(call)
         call.raw = await request.read() if request.method in ("POST", "PUT", "PATCH", "DELETE") else b""
         return await self._answer(call, handle, versioned=version == "v2.1")
+
+    def _matched(self, call: Call, path: str) -> Handle | None:
+        """The handler of a path below the version; its parameters are the call's."""
+        if path.endswith("/") and call.request.method == "GET" and path.count("/") == 2:
+            call.params = {"project_id": path.strip("/"), "id": "v2.1"}
+            return self._show_version if _PROJECT.match(call.params["project_id"]) else None
+        found = self._routes.find(path)
+        if found is None or call.request.method not in found[0]:
+            return None
+        handle, names = found[0][call.request.method]
+        call.params = dict(zip(names, found[1], strict=True))
+        return handle if _PROJECT.match(call.params.get("project_id", "0")) else None
 
     async def _answer(self, call: Call, handle: Handle, *, versioned: bool) -> Response:
         try:
             self._negotiate(call, versioned=versioned)
+            call.body = read(call)
             self._check_project(call)
-            if call.raw:
-                call.body = self._body(call.raw)
             response = handle(call)
             answer = response if isinstance(response, Response) else await response
         except Fault as fault:
@@ -145,6 +160,8 @@ class Compute:
 
     def _negotiate(self, call: Call, *, versioned: bool) -> None:
         """Set the microversion of the call. Raises Fault 400 (malformed) or 406 (out of range)."""
+        if not versioned:
+            call.params["version"] = ""  # v2 knows no microversions and says none
         wanted = _wanted(call.request) if versioned else None
         if wanted is None:
             call.minor = self.min_minor
@@ -163,15 +180,6 @@ class Compute:
             call.params["version"] = wanted
             limits = f"Minimum is 2.{self.min_minor} and maximum is 2.{self.max_minor}."
             raise Fault(406, f"Version {wanted} is not supported by the API. {limits}")
-
-    def _body(self, raw: bytes) -> Any:
-        try:
-            body = json.loads(raw)
-        except ValueError as exc:
-            raise Fault(400, "Malformed request body") from exc
-        if not isinstance(body, dict) or not body:
-            raise Fault(400, "Malformed request body")
-        return body
 
     def json(self, value: Any, status: int = 200, location: str | None = None) -> Response:
         """A JSON answer; version and request-id headers are added on the way out."""
@@ -198,10 +206,9 @@ class Compute:
     def limit(self, call: Call) -> int:
         """The page size asked for, capped by the site's. Raises Fault 400 as Nova's schema does."""
         given = call.one("limit")
-        if given is None or given == "":
+        if given is None:
             return self.max_limit
-        if not given.isdigit():
-            _bad_query("limit", given, f"'{given}' does not match '^[0-9]*$'")
+        check_number("limit", given)
         return min(int(given), self.max_limit)
 
     def fault(
@@ -235,8 +242,8 @@ class Compute:
         return response
 
     def _finish(self, call: Call, response: Response) -> Response:
-        if call.minor >= 0:
-            version = call.params.get("version", f"2.{call.minor or self.min_minor}")
+        version = call.params.get("version", f"2.{call.minor or self.min_minor}")
+        if call.minor >= 0 and version:
             response.headers += [
                 ("OpenStack-API-Version", f"compute {version}"),
                 ("X-OpenStack-Nova-API-Version", version),
@@ -267,7 +274,7 @@ class Compute:
             {**current, "links": [{"rel": "self", "href": f"{base}/v2.1/"}]},
         ]
 
-    def _version_document(self, call: Call, version: str) -> Response:
+    def _version_document(self, call: Call, version: str, *, finish: bool = True) -> Response:
         document = self._versions(call)[0 if version == "v2" else 1]
         document["links"].append(
             {"rel": "describedby", "type": "text/html", "href": "http://docs.openstack.org/"}
@@ -279,6 +286,8 @@ class Compute:
         }
         document["media-types"] = [media]
         response = self.json({"version": document})
+        if not finish:
+            return response
         if version == "v2":
             return self._ids(call, response)
         try:
@@ -286,6 +295,11 @@ class Compute:
         except Fault as fault:
             return self.fault(call, fault.status, fault.message)
         return self._finish(call, response)
+
+    def _show_version(self, call: Call) -> Response:
+        if call.params["id"] not in ("v2.0", "v2.1"):
+            raise Fault(404, "The resource could not be found.")
+        return self._version_document(call, "v2" if call.params["id"] == "v2.0" else "v2.1", finish=False)
 
     def _choices(self, call: Call, path: str) -> Response:
         base = call.root.rpartition("/")[0]
@@ -307,15 +321,12 @@ class Compute:
 
 
 def _wanted(request: Request) -> str | None:
-    """The microversion asked for: the new header wins over the old one."""
+    """The microversion asked for: the new header wins over the old one, its last word over the others."""
+    found = None
     for name, value in request.headers:
         if name == "openstack-api-version":
             for part in value.split(","):
                 words = part.split()
                 if len(words) == 2 and words[0].lower() == "compute":
-                    return words[1]
-    return request.header("x-openstack-nova-api-version")
-
-
-def _bad_query(name: str, value: str, why: str) -> None:
-    raise Fault(400, f"Invalid input for query parameters {name}. Value: {value}. {why}")
+                    found = words[1]
+    return found or (request.header("x-openstack-nova-api-version") or "").strip() or None

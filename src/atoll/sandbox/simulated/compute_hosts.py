@@ -3,6 +3,7 @@
 import uuid
 from typing import TYPE_CHECKING
 
+from atoll.sandbox.simulated.compute_refusals import integer, uuid_like
 from atoll.sandbox.simulated.flavors import policy
 from atoll.sandbox.simulated.instances import Json, micro
 from atoll.sandbox.simulated.server import Response
@@ -32,6 +33,8 @@ class Hosts:
         compute.route("GET", "/os-hypervisors/statistics", self._statistics, until=87)
         compute.route("GET", "/os-hypervisors/{id}", self._show_hypervisor)
         compute.route("GET", "/os-services", self._list_services)
+        compute.route("DELETE", "/os-services/{id}", self._delete_service)
+        compute.route("GET", "/os-console-auth-tokens/{id}", self._show_console_token, since=31)
         compute.route("GET", "/os-aggregates", self._list_aggregates)
         compute.route("GET", "/os-aggregates/{id}", self._show_aggregate)
         compute.route("GET", "/os-migrations", self._list_migrations)
@@ -109,6 +112,8 @@ class Hosts:
 
     def _show_hypervisor(self, call: Call) -> Response:
         policy(call, "os-hypervisors:show")
+        if call.minor >= 53:
+            uuid_like(call.params["id"])
         if call.params["id"] != str(self._id(call, 1)):
             raise Fault(404, f"Hypervisor with ID '{call.params['id']}' could not be found.")
         return self.compute.json({"hypervisor": self._hypervisor(call, full=True)})
@@ -143,12 +148,29 @@ class Hosts:
                 services.append(shown | ({"forced_down": False} if call.minor >= 11 else {}))
         return self.compute.json({"services": services})
 
+    def _show_console_token(self, call: Call) -> Response:
+        policy(call, "os-console-auth-tokens")
+        raise Fault(404, "Token not found")
+
+    def _delete_service(self, call: Call) -> Response:
+        policy(call, "os-services:delete")
+        ident = call.params["id"]
+        if call.minor >= 53:
+            uuid_like(ident)
+        else:
+            integer(ident)
+        known = {str(self._id(call, number)) for number in (1, 2, 3)}
+        if ident not in known:
+            raise Fault(404, f"Service {ident} not found.")
+        raise Fault(409, "Simulated services stay")  # the simulated host has servers
+
     def _list_aggregates(self, call: Call) -> Response:
         policy(call, "os-aggregates:index")
         return self.compute.json({"aggregates": self.aggregates})
 
     def _show_aggregate(self, call: Call) -> Response:
         policy(call, "os-aggregates:show")
+        integer(call.params["id"])
         raise Fault(404, f"Aggregate {call.params['id']} could not be found.")
 
     def _list_migrations(self, call: Call) -> Response:
@@ -159,7 +181,7 @@ class Hosts:
         if not call.admin and "service" not in call.who.roles:
             policy(call, "os-server-external-events:create")
         events = []
-        for event in (call.body or {}).get("events") or []:
+        for event in call.body["events"]:
             known = self.compute.instances.get(event["server_uuid"]) is not None
             outcome = {"status": "completed", "code": 200} if known else {"status": "failed", "code": 404}
             events.append({**event, **outcome})

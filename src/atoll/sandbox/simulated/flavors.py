@@ -3,6 +3,7 @@
 import uuid
 from typing import TYPE_CHECKING
 
+from atoll.sandbox.simulated.compute_refusals import action_of, wrong
 from atoll.sandbox.simulated.instances import Json
 from atoll.sandbox.simulated.server import Response
 from atoll.sandbox.simulated.server_view import links
@@ -165,9 +166,7 @@ class Flavors:
 
     def _create(self, call: Call) -> Response:
         policy(call, "os-flavor-manage:create")
-        given = (call.body or {}).get("flavor")
-        if not isinstance(given, dict):
-            raise Fault(400, "'flavor' is a required property")
+        given = call.body["flavor"]
         for name in ("name", "ram", "vcpus", "disk"):
             if name not in given:
                 why = f"'{name}' is a required property"
@@ -202,7 +201,7 @@ class Flavors:
     def _create_specs(self, call: Call) -> Response:
         policy(call, "os-flavor-extra-specs:create")
         flavor = self._find(call)
-        flavor["extra_specs"].update((call.body or {}).get("extra_specs") or {})
+        flavor["extra_specs"].update(call.body["extra_specs"])
         return self.compute.json({"extra_specs": call.body["extra_specs"]})
 
     def _spec(self, call: Call) -> tuple[Json, str]:
@@ -242,11 +241,13 @@ class Flavors:
         return self.compute.json({"flavor_access": entries})
 
     def _action(self, call: Call) -> Response:
-        flavor = self._find(call)
-        action, value = next(iter((call.body or {"": {}}).items()))
+        action, value = action_of(call)
         if action not in ("addTenantAccess", "removeTenantAccess"):
             raise Fault(400, f"There is no such action: {action}")
         policy(call, f"os-flavor-access:{'add' if action.startswith('add') else 'remove'}_tenant_access")
+        flavor = self._find(call)
+        if not isinstance(value, dict):
+            raise wrong(action, value, f"{value!r} is not of type 'object'")
         project = value["tenant"]
         if action == "addTenantAccess":
             flavor["access"].append(project)

@@ -35,13 +35,13 @@ class Keypairs:
         return user_id or call.who.user_id
 
     def _list(self, call: Call) -> Response:
-        user_id, limit = self._user(call), self.compute.limit(call)
+        user_id, limit = self._user(call), self.compute.limit(call) if call.minor >= 35 else 0
         mine = [pair for (user, _), pair in sorted(self.compute.keypairs.items()) if user == user_id]
         marker = call.one("marker") if call.minor >= 35 else None
         if marker:
             names = [pair["name"] for pair in mine]
             if marker not in names:
-                raise Fault(400, f"marker [{marker}] not found")
+                raise Fault(400, f"Marker {marker} could not be found.")
             mine = mine[names.index(marker) + 1 :]
         if call.minor >= 35:
             mine = mine[:limit]
@@ -53,9 +53,7 @@ class Keypairs:
         return self.compute.json(body)
 
     def _create(self, call: Call) -> Response:
-        given = (call.body or {}).get("keypair")
-        if not isinstance(given, dict):
-            raise Fault(400, "'keypair' is a required property")
+        given = call.body["keypair"]
         required = ["name"] + (["public_key"] if call.minor >= 92 else [])
         for name in required:
             if name not in given:

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from atoll.sandbox.simulated.compute_refusals import GONE, action_of
 from atoll.sandbox.simulated.flavors import policy
 from atoll.sandbox.simulated.instances import Instance
 from atoll.sandbox.simulated.server import Response
@@ -40,9 +41,9 @@ _ADMIN = {
     "os-migrateLive": "os-migrate-server:migrate_live",
     "evacuate": "os-evacuate",
     "injectNetworkInfo": "os-admin-actions:inject_network_info",
-    "resetNetwork": "os-admin-actions:reset_network",
 }
-_ACCEPTED = ("evacuate", "injectNetworkInfo", "resetNetwork", "trigger_crash_dump", "addFixedIp",
+_GONE = ("resetNetwork",)
+_ACCEPTED = ("evacuate", "injectNetworkInfo", "trigger_crash_dump", "addFixedIp",
              "removeFixedIp",
              "addFloatingIp", "removeFloatingIp")  # fmt: skip
 
@@ -77,9 +78,9 @@ class ServerActions:
         compute.route("POST", "/servers/{id}/remote-consoles", self._remote_console, since=6)
 
     def _act(self, call: Call) -> Response:
-        if not isinstance(call.body, dict) or len(call.body) != 1:
-            raise Fault(400, "Malformed request body")
-        action, value = next(iter(call.body.items()))
+        action, value = action_of(call)
+        if action in _GONE:
+            raise Fault(410, GONE)
         known = action in self._handlers or action in _TRANSITIONS or action in _ACCEPTED
         if not known:
             raise Fault(400, f"There is no such action: {action}")

@@ -3,6 +3,7 @@
 import uuid
 from typing import TYPE_CHECKING
 
+from atoll.sandbox.simulated.compute_refusals import wrong
 from atoll.sandbox.simulated.instances import Json
 from atoll.sandbox.simulated.server import Response
 from atoll.sandbox.simulated.service import Call, Fault
@@ -38,14 +39,14 @@ class ServerGroups:
     def _list(self, call: Call) -> Response:
         every = call.admin and call.one("all_projects") is not None
         found = [g for g in self.compute.groups.values() if every or g["project_id"] == call.project_id]
-        offset, limit = int(call.one("offset") or 0), self.compute.limit(call)
+        offset, limit = int(call.one("offset") or 0), self.compute.limit(call) or self.compute.max_limit
         shown = [self._view(call, group) for group in found[offset : offset + limit]]
         return self.compute.json({"server_groups": shown})
 
     def _create(self, call: Call) -> Response:
-        given = (call.body or {}).get("server_group")
-        if not isinstance(given, dict) or "name" not in given:
-            raise Fault(400, "'server_group' is a required property")
+        given = call.body["server_group"]
+        if "name" not in given:
+            raise wrong("server_group", given, "'name' is a required property")
         policy = given.get("policy") if call.minor >= 64 else next(iter(given.get("policies") or []), None)
         if policy not in ("affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity"):
             name = "policy" if call.minor >= 64 else "policies"

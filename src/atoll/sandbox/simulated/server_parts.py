@@ -275,9 +275,7 @@ class ServerParts:
                 return self.compute.json(
                     {"instanceAction": self._action_view(call, instance, action) | {"events": []}}
                 )
-        raise Fault(
-            404, f"Action for request_id {call.params['request']} on instance {instance.id} not found"
-        )
+        raise Fault(404, f"Action {call.params['request']} not found")
 
     def _diagnostics(self, call: Call) -> Response:
         policy(call, "os-server-diagnostics")

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from atoll.sandbox.simulated.instances import SORT_KEYS, STATUS, TASK_STATUS, Instance, Json, regex
+from atoll.sandbox.simulated.compute_refusals import check_sort, wrong_query
+from atoll.sandbox.simulated.instances import STATUS, TASK_STATUS, Instance, Json, regex
 from atoll.sandbox.simulated.server import Response
 from atoll.sandbox.simulated.server_view import brief, detail, links
 from atoll.sandbox.simulated.service import UUID, Call, Fault
@@ -129,7 +130,9 @@ class Servers:
                 raise Fault(400, "Invalid status value")
             tests.append(lambda i: i.status in statuses)
             if "DELETED" in statuses:
-                show_gone = call.admin
+                if not call.admin:
+                    raise Fault(403, "Only administrators may list deleted instances")
+                show_gone = True
         tests += [self._address(name, value) for name, value in call.query if name in ("ip", "ip6")]
         tests += _tag_tests(call)
         locked = call.one("locked")
@@ -164,7 +167,7 @@ class Servers:
         return self.compute.json({"server": detail(self.compute, call, self.find(call))})
 
     def _update(self, call: Call) -> Response:
-        given = _member(call, "server")
+        given = call.body["server"]
         instance = self.find(call)
         _check_properties(call, given, {"name": 1, "accessIPv4": 1, "accessIPv6": 1, "OS-DCF:diskConfig": 1,
                                         "description": 19, "hostname": 90})  # fmt: skip
@@ -208,7 +211,7 @@ class Servers:
     def _create(self, call: Call) -> Response:
         compute = self.compute
         compute.received.append(call.raw)
-        given = _member(call, "server")
+        given = call.body["server"]
         _check_create(call, given)
         least = int(given.get("min_count") or 1)
         most = int(given.get("max_count") or least)
@@ -323,24 +326,9 @@ class Servers:
                 instance.volumes.append(attachment)
 
 
-def _member(call: Call, name: str) -> Json:
-    """The object under the one key a body must have. Raises Fault 400 as Nova's schema does."""
-    if call.body is None:
-        raise Fault(400, "None is not of type 'object'")
-    if name not in call.body:
-        raise Fault(400, f"'{name}' is a required property")
-    if not isinstance(call.body[name], dict):
-        value = call.body[name]
-        raise Fault(
-            400,
-            f"Invalid input for field/attribute {name}. Value: {value}. {value!r} is not of type 'object'",
-        )
-    return call.body[name]  # type: ignore[no-any-return]
-
-
 def _check_create(call: Call, given: Json) -> None:
     _check_properties(call, given, _PROPERTIES)
-    required = ["flavorRef", "name"] + (["networks"] if call.minor >= 37 else [])
+    required = ["name", "flavorRef"] + (["networks"] if call.minor >= 37 else [])
     for name in required:
         if name not in given:
             raise Fault(
@@ -372,15 +360,15 @@ def _check_query(call: Call) -> None:
             raise Fault(400, f"'{name}' does not match any of the regexes: '^_'")
         if name in ("name", "ip", "ip6"):
             _pattern(name, value)
-        if name == "sort_key" and value not in SORT_KEYS:
-            why = f"'{value}' is not one of {list(SORT_KEYS)}"
-            raise Fault(400, f"Invalid input for query parameters sort_key. Value: {value}. {why}")
         if name == "sort_dir" and value not in ("asc", "desc"):
             raise Fault(400, "Invalid input received: Unknown sort direction, must be 'desc' or 'asc'")
 
 
 def _order(call: Call) -> list[tuple[str, str]]:
-    keys, directions = call.all("sort_key"), call.all("sort_dir")
+    kept, directions = check_sort(call), call.all("sort_dir")
+    dropped = {at for at in range(len(call.all("sort_key"))) if at not in dict(kept)}
+    directions = [one for at, one in enumerate(directions) if at not in dropped]
+    keys = [key for _, key in kept]
     if not keys:
         first = directions[0] if directions else "desc"
         return [("created_at", first)]
@@ -410,9 +398,7 @@ def _search(name: str, value: str) -> Any:
 def _pattern(name: str, value: str) -> re.Pattern[str]:
     pattern = regex(value)
     if pattern is None:
-        raise Fault(
-            400, f"Invalid input for query parameters {name}. Value: {value}. '{value}' is not a 'regex'"
-        )
+        raise wrong_query(name, value, f"'{value}' is not a 'regex'")
     return pattern
 
 
