@@ -230,7 +230,7 @@ def _page(setup: Setup, client: _Client, path: str, pages: Pages) -> None:
 
 
 def _slowest(setup: Setup) -> float:
-    """Seconds of the slowest site, each asked for its share of a page, straight; the better of three tries."""
+    """Seconds of the slowest site, each asked for its share of a page straight, the best of three tries."""
     times = []
     for port in setup.sites:
         client = _Client(port)

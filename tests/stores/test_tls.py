@@ -1,10 +1,14 @@
 """TLS between Atoll and its database, by the options that the drivers have for it."""
 
+import os
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.stores.contract import OPEN
 from tests.stores.servers import Server, open_server
 
 from atoll.store import StoreError
@@ -42,15 +46,26 @@ def secure(server: Server) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("server", ["postgresql"], indirect=True)
-async def test_postgresql(secure: Server, strangers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_postgresql(secure: Server, strangers: Path) -> None:
+    """Its driver takes the authorities from the environment, so a process for each."""
     url = secure.create("atoll")
     assert await asked(f"{url}?ssl=disable", SECURE) is False
     assert await asked(f"{url}?ssl=require", SECURE) is True
-    monkeypatch.setenv("PGSSLROOTCERT", str(secure.certificate))
-    assert await asked(f"{url}?ssl=verify-full", SECURE) is True
-    monkeypatch.setenv("PGSSLROOTCERT", str(strangers))
-    with pytest.raises(StoreError, match="CERTIFICATE_VERIFY_FAILED"):
-        await asked(f"{url}?ssl=verify-full", SECURE)
+    assert opened(f"{url}?ssl=verify-full", secure.certificate) == ""
+    assert "CERTIFICATE_VERIFY_FAILED" in opened(f"{url}?ssl=verify-full", strangers)
+
+
+def opened(url: str, authorities: Path) -> str:
+    """Open a database in another process; its standard error."""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", OPEN, url, "a"],
+        env={**os.environ, "PGSSLROOTCERT": str(authorities)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.stderr
 
 
 @pytest.mark.parametrize("server", ["mariadb"], indirect=True)

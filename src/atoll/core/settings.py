@@ -164,8 +164,8 @@ class Zone(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     site: str
     """The site that the zone is in."""
     zone: ZoneName | Mapping[ServiceType, ZoneName] | None = None
-    """The zone of that site: one name for all services, or `{compute = "az1", block-storage = "nova"}`. A service
-    without one decides by itself."""
+    """The zone of that site: one name for all services, or `{compute = "az1", block-storage = "nova"}`. A
+    service without one decides by itself."""
 
     def at(self, service_type: str) -> str | None:
         """The zone in the words of one service of the site; None where it decides by itself."""
