@@ -19,6 +19,8 @@ from pathlib import Path
 from statistics import median
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from bench import peers
 from bench.backend import HEADERS
 from bench.figures import filled
@@ -95,9 +97,13 @@ class Setup:
 
 @dataclass(slots=True)
 class Pages:
-    """First pages of one layout, a value each: seconds, CPU (ms) of Atoll and of the sites, rounds, bytes."""
+    """First pages of one layout, a value each: seconds, CPU (ms) of Atoll and of the sites, rounds, bytes.
+
+    `waited` are the milliseconds that both had to wait for a core.
+    """
 
     seconds: list[float] = field(default_factory=list)
+    waited: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     sites_cpu: list[float] = field(default_factory=list)
     rounds: list[int] = field(default_factory=list)
@@ -202,10 +208,9 @@ def _layout(setup: Setup, client: _Client, path: str, layout: str) -> Pages:
         _page(setup, client, path, Pages())
     pages, spare = Pages(), SPARE
     while len(pages.seconds) < ROUNDS:
-        waited = _waited_ms(setup)
         one = Pages()
         _page(setup, client, path, one)
-        if spare and _waited_ms(setup) - waited > WAITED_MS:
+        if spare and one.waited[0] > WAITED_MS:
             spare -= 1
             continue
         for name in Pages.__slots__:
@@ -216,7 +221,9 @@ def _layout(setup: Setup, client: _Client, path: str, layout: str) -> Pages:
 def _page(setup: Setup, client: _Client, path: str, pages: Pages) -> None:
     setup.counted()
     before = _cpu_ms(setup.atoll), _cpu_ms(setup.cloud)
+    waited = _waited_ms(setup)
     seconds, body = client.get(path)
+    pages.waited.append(_waited_ms(setup) - waited)
     time.sleep(SETTLE_SECONDS)
     pages.cpu.append(_cpu_ms(setup.atoll) - before[0])
     pages.sites_cpu.append(_cpu_ms(setup.cloud) - before[1])
@@ -254,12 +261,17 @@ def _page_entries(
     cpu = ", ".join(f"{name} {spread(pages.cpu, 1)}" for name, pages in found.items())
     sites = median(found[dearest].sites_cpu)
     in_one = rounds["uniform"] == 1 and max(rounds.values()) <= 2
+    in_time = filled(
+        wanted["time"], uniform * 1e3,
+        f"median of {ROUNDS}, one client, each site answers in {DELAY_MS} ms; {took} ms; {machine}",
+        limit=1.5, peer=slowest * 1e3, ratio=uniform / slowest,
+    )  # fmt: skip
+    waited = median(found["uniform"].waited)
+    if not in_time.met and waited > WAITED_MS:
+        # It was the machine that was slow; what is missed so is not proven to be missed.
+        in_time = replace(in_time, met=None, how=f"{in_time.how}: {waited:.0f} ms were waits for a core")
     return [
-        filled(
-            wanted["time"], uniform * 1e3,
-            f"median of {ROUNDS}, one client, each site answers in {DELAY_MS} ms; {took} ms; {machine}",
-            limit=1.5, peer=slowest * 1e3, ratio=uniform / slowest,
-        ),
+        in_time,
         filled(
             wanted["rounds"], max(rounds.values()),
             f"most requests to one site for one of {ROUNDS} pages: {said}; {drawn}",
