@@ -120,7 +120,7 @@ async def atoll(start_atoll: StartAtoll, cloud: Cloud) -> Atoll:
 
 
 @given(story=STORIES)
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_what_stays_is_shown_once_and_in_order(
     user: Client, cloud: Cloud, atoll: Atoll, story: Story
 ) -> None:

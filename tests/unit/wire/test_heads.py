@@ -15,7 +15,7 @@ from atoll.wire.message import Request, Response
 from atoll.wire.outbox import Outbox
 from atoll.wire.server import Reply, ServerConnection, ServerSettings
 
-FAST = settings(deadline=None, max_examples=300)
+FAST = settings(deadline=None, max_examples=150)
 Read = tuple[int, dict[bytes, bytes], list[bytes], bytes, bool] | None
 
 
