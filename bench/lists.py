@@ -99,7 +99,8 @@ class Setup:
 class Pages:
     """First pages of one layout, a value each: seconds, CPU (ms) of Atoll and of the sites, rounds, bytes.
 
-    `waited` are the milliseconds that both had to wait for a core.
+    `waited` are the milliseconds that both had to wait for a core; `unknown` is what was read for one byte on
+    the very first page, when nothing was known of the servers (one value).
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -109,6 +110,7 @@ class Pages:
     rounds: list[int] = field(default_factory=list)
     read: list[int] = field(default_factory=list)
     answered: list[int] = field(default_factory=list)
+    unknown: float = 0.0
 
 
 def measure(folder: Path, cores: Cores) -> list[Entry]:
@@ -204,16 +206,19 @@ def _pages(setup: Setup) -> list[Entry]:
 
 def _layout(setup: Setup, client: _Client, path: str, layout: str) -> Pages:
     setup.lay_out(layout)
-    for _ in range(WARM):
-        _page(setup, client, path, Pages())
     pages, spare = Pages(), SPARE
+    for number in range(WARM):
+        one = Pages()
+        _page(setup, client, path, one)
+        if not number:
+            pages.unknown = _over(one)
     while len(pages.seconds) < ROUNDS:
         one = Pages()
         _page(setup, client, path, one)
         if spare and one.waited[0] > WAITED_MS:
             spare -= 1
             continue
-        for name in Pages.__slots__:
+        for name in ("seconds", "waited", "cpu", "sites_cpu", "rounds", "read", "answered"):
             getattr(pages, name).extend(getattr(one, name))
     return pages
 
@@ -257,6 +262,7 @@ def _page_entries(
     drawn = f"drawn by lot {min(found['random'].rounds)} to {max(found['random'].rounds)}"
     worst = max(LAYOUTS, key=lambda name: _over(found[name]))
     read, answered = median(found[worst].read) / 1e3, median(found[worst].answered) / 1e3
+    seen = f"{max(found[name].unknown for name in LAYOUTS):.1f} x for servers never seen before"
     dearest = max(LAYOUTS, key=lambda name: median(found[name].cpu))
     cpu = ", ".join(f"{name} {spread(pages.cpu, 1)}" for name, pages in found.items())
     sites = median(found[dearest].sites_cpu)
@@ -278,7 +284,7 @@ def _page_entries(
             limit=2 if in_one else 0,
         ),
         filled(
-            wanted["bytes"], read, f"bodies, worst layout ({worst}); beside: bytes answered",
+            wanted["bytes"], read, f"bodies, worst layout ({worst}), servers seen before; beside: bytes answered; {seen}",
             limit=3.0, peer=answered, ratio=read / answered,
         ),
         filled(
