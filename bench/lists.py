@@ -284,7 +284,8 @@ def _page_entries(
             limit=2 if in_one else 0,
         ),
         filled(
-            wanted["bytes"], read, f"bodies, worst layout ({worst}), servers seen before; beside: bytes answered; {seen}",
+            wanted["bytes"], read,
+            f"bodies, worst layout ({worst}), servers seen before; beside: bytes answered; {seen}",
             limit=3.0, peer=answered, ratio=read / answered,
         ),
         filled(
