@@ -33,6 +33,7 @@ class _Path:
     """What a path means, whoever asks: the route, the id, the project it may name."""
 
     service: Service
+    service_type: str
     match: Match
     resource: str
     id: str
@@ -79,7 +80,7 @@ class Lane:
             return False
         name = self._locations.cached(path.resource, path.id)
         site = self._sites.get(name) if name is not None else None
-        endpoint = site.endpoints.get(path.service.service_type) if site is not None else None
+        endpoint = site.endpoints.get(path.service_type) if site is not None else None
         if endpoint is None:
             return False
         request_id = section.request_id or self._ids.new()
@@ -115,6 +116,7 @@ class Lane:
         below = target[target.index(b"/", 1) :]
         path = _Path(
             service=service,
+            service_type=service.service_type,
             match=match,
             resource=route.resource,
             id=match.id.decode(),

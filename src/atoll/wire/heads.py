@@ -132,7 +132,7 @@ class Answers:
             return self._new(data)
         lines = form.lines.copy()
         index = form.index.copy()
-        for line, (place, name, start) in zip(found.groups(), form.places, strict=True):
+        for line, (place, name, start) in zip(found.groups(), form.places):  # noqa: B905 - of one form
             index[name] = line[start:-2]
             if place >= 0:
                 lines[place] = line
