@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
+from tests.raw import Cut, connected
 
 from atoll.core.config import load
 from atoll.core.settings import Config
@@ -22,6 +24,7 @@ Settings = Mapping[str, Any]
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 STOP_SECONDS = 10.0
 SETTLE_SECONDS = 5.0
+STARTUP_SECONDS = 20.0
 
 
 async def until(look: Callable[[], object], seconds: float = 3.0) -> None:
@@ -143,3 +146,16 @@ async def atoll_before(
         yield running
     finally:
         await running.end()
+
+
+async def answering(port: int, process: asyncio.subprocess.Process) -> None:
+    """Wait until a gateway in a process of its own answers; a test whose gateway does not start fails."""
+    async with asyncio.timeout(STARTUP_SECONDS):
+        while process.returncode is None:
+            try:
+                async with connected(port) as raw:
+                    if (await raw.ask(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).status == 200:
+                        return
+            except (OSError, Cut):
+                await asyncio.sleep(0.05)
+    pytest.fail("it did not start")

@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 from tests.origin import Exchange, Script
-from tests.raw import Cut, connected
-from tests.running import TLS, Settings, toml
+from tests.running import TLS, Settings, answering, toml
 
 from atoll.gateway.serve import sockets
 from atoll.sandbox.simulated import Cloud, Site
 
-STARTUP_SECONDS = 20.0
 OF_ONE_HOP = {b"host", b"content-length", b"connection"}
 
 Moment = Callable[[], Awaitable[None]]
@@ -76,21 +73,9 @@ async def process_before(
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, env=dict(os.environ),
     )  # fmt: skip
     try:
-        await _answering(port, process)
+        await answering(port, process)
         yield process, url
     finally:
         if process.returncode is None:
             process.kill()
         await process.wait()
-
-
-async def _answering(port: int, process: asyncio.subprocess.Process) -> None:
-    async with asyncio.timeout(STARTUP_SECONDS):
-        while process.returncode is None:
-            try:
-                async with connected(port) as raw:
-                    if (await raw.ask(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).status == 200:
-                        return
-            except (OSError, Cut):
-                await asyncio.sleep(0.05)
-    pytest.fail("it did not start")

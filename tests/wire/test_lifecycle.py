@@ -15,13 +15,11 @@ import pytest
 from tests.conftest import StartAtoll
 from tests.origin import Exchange, ok
 from tests.raw import Cut, Raw, connected
-from tests.running import configured, sites_of, toml, until
+from tests.running import answering, configured, sites_of, toml, until
 from tests.wire.conftest import SERVER, StartFront
 
 from atoll.gateway.serve import sockets
 from atoll.sandbox.simulated import Cloud
-
-STARTUP_SECONDS = 20.0
 
 
 async def _at_origin(seen: list[Any]) -> None:
@@ -171,18 +169,6 @@ def _config_file(cloud: Cloud, database: Path, folder: Path, port: int, **gatewa
     return path
 
 
-async def _answering(port: int, process: asyncio.subprocess.Process) -> None:
-    async with asyncio.timeout(STARTUP_SECONDS):
-        while process.returncode is None:
-            try:
-                async with connected(port) as raw:
-                    if (await raw.ask(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).status == 200:
-                        return
-            except (OSError, Cut):
-                await asyncio.sleep(0.05)
-    pytest.fail("it did not start")
-
-
 async def test_two_workers_serve_one_address_and_end_together(
     cloud: Cloud, database: Path, tmp_path: Path
 ) -> None:
@@ -194,7 +180,7 @@ async def test_two_workers_serve_one_address_and_end_together(
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
     try:
-        await _answering(port, process)
+        await answering(port, process)
         request = b"GET /compute/v2.1/servers HTTP/1.1\r\nHost: x\r\nX-Auth-Token: %b\r\n\r\n" % (
             cloud.keystone.token().encode()
         )

@@ -217,6 +217,10 @@ def _check_default_site(draft: Draft) -> list[Fault]:
     return _unknown_site(draft, "placement.default_site", draft.placement.default_site)
 
 
+# The services that know availability zones.
+WITH_ZONES = frozenset({"compute", "block-storage", "network"})
+
+
 def _check_zones(draft: Draft) -> list[Fault]:
     faults = []
     owners: dict[tuple[str, str], str] = {}
@@ -226,6 +230,9 @@ def _check_zones(draft: Draft) -> list[Fault]:
         if not name or ":" in name or len(name) > 255:
             faults.append(Fault(f'zones."{name}"', "is not a zone name: 1 to 255 characters without ':'"))
         faults += _unknown_site(draft, f"{place}.site", zone.site)
+        if isinstance(zone.zone, Mapping) and (odd := sorted(set(zone.zone) - WITH_ZONES)):
+            known = ", ".join(sorted(WITH_ZONES))
+            faults.append(Fault(f"{place}.zone", f"{', '.join(odd)} has no zones: {known} have"))
         target = (zone.site, str(zone.zone))
         if target in owners:
             faults.append(Fault(place, f"is the same as zones.{owners[target]}: a zone has one name"))

@@ -65,7 +65,12 @@ def _type(annotation: str) -> str:
         return " | ".join(re.findall(r"'([^']*)'", annotation))
     words = {"str": "text", "int": "whole number", "float": "number", "Seconds": "seconds", "Count": "count"}
     words |= {"tuple": "list of texts", "Mapping": "table", "Secret": "text", "Tls": "table"}
-    word = next(words[name] for name in re.findall(r"\w+", annotation) if name in words)
+    words["ZoneName"] = "text"
+    found = [
+        next((words[name] for name in re.findall(r"\w+", part) if name in words), "")
+        for part in annotation.split(" | ")
+    ]
+    word = " or ".join(dict.fromkeys(filter(None, found)))
     least = f"more than {bounds['gt']}" if "gt" in bounds else f"at least {bounds.get('ge')}"
     limits = [least] if {"ge", "gt"} & bounds.keys() else []
     limits += [f"at most {bounds['le']}"] if "le" in bounds else []

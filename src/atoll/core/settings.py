@@ -153,7 +153,6 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 ZoneName = Annotated[str, Meta(min_length=1, max_length=255)]
-ServiceType = Literal["compute", "block-storage", "network"]
 
 
 class Zone(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -163,14 +162,14 @@ class Zone(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """The name in `[zones.NAME]`."""
     site: str
     """The site that the zone is in."""
-    zone: ZoneName | Mapping[ServiceType, ZoneName] | None = None
+    zone: ZoneName | Mapping[str, ZoneName] | None = None
     """The zone of that site: one name for all services, or `{compute = "az1", block-storage = "nova"}`. A
     service without one decides by itself."""
 
     def at(self, service_type: str) -> str | None:
         """The zone in the words of one service of the site; None where it decides by itself."""
         if isinstance(self.zone, Mapping):
-            return self.zone.get(service_type)  # type: ignore[call-overload, no-any-return]
+            return self.zone.get(service_type)
         return self.zone
 
 
