@@ -13,7 +13,7 @@ from atoll.core.rewrite import Links
 from atoll.gateway.tokens import Tokens
 from atoll.sites.pool import Origin as Pool
 from atoll.sites.pool import Watch
-from atoll.sites.site import Endpoint
+from atoll.sites.site import Endpoint, Learnt
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -40,7 +40,7 @@ async def tokens_of(origin: Origin, watch: Watch, *, seconds: float = 60.0) -> T
     url = f"http://127.0.0.1:{origin.port}"
     endpoint = Endpoint(
         site="identity", service_type="identity", origin=Pool(url, site="identity", watch=watch), root=b"",
-        url=url, links=Links(()),
+        url=url, learnt=Learnt(links=Links(())),
     )  # fmt: skip
     return Tokens(endpoint, cache_seconds=seconds, admin_roles=frozenset({"admin"}), wall=lambda: NOW)
 

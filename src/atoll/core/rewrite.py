@@ -26,6 +26,8 @@ _USUAL = tuple(
 _IN_LINKS = re.compile(rb'"links":\s*\{[^{}]*"\Z')
 # No service puts more than this before an href in its object (bytes).
 _LOOK_BACK = 200
+# Ids that are looked for one by one; more are found by their form.
+_FEW = 4
 # Values of names kept: zones are few.
 _REMEMBERED = 1000
 _URL_GOES_ON = frozenset({b"/", b'"', b"?"})
@@ -79,6 +81,65 @@ class Links:
             if value.startswith(base):
                 return ours + value[len(base) :]
         return value
+
+
+# Keys that name a project or user in bodies of requests; a value under another key is the user's own.
+_OWNERS = (
+    "project_id", "tenant_id", "tenant", "project", "owner", "owner_id", "user_id", "member", "target_tenant",
+    "target_project_id", "requested_project_id", "os-vol-tenant-attr:tenant_id", "project_domain_id",
+)  # fmt: skip
+_KEYED = re.compile(rb'"(?:' + b"|".join(re.escape(key.encode()) for key in _OWNERS) + rb')"\s*:\s*"')
+# Shorter ids (the domain `default`) are words that stand for other things too.
+_ID = rb"[0-9a-f-]{32,36}"
+
+
+class Ids:
+    """Ids of projects and users that a site knows by others: `here` maps the clients' to the site's."""
+
+    __slots__ = ("_here", "_there")
+    _IN_PATH = re.compile(rb"(?<![^/=])" + _ID + rb"(?![^/?&])")
+    _IN_BODY = re.compile(_KEYED.pattern + b"(" + _ID + b')"')
+    _ANYWHERE = re.compile(rb"(?<=[\"/=])" + _ID + rb"(?=[\"/?&])")
+
+    def __init__(self, here: Mapping[str, str]) -> None:
+        pairs = {ours.encode(): theirs.encode() for ours, theirs in here.items() if ours != theirs}
+        self._here = pairs
+        self._there = {theirs: ours for ours, theirs in pairs.items()}
+
+    def target(self, target: bytes) -> bytes:
+        """A path with its query, or a part of it, as the site knows it."""
+        if not any(ours in target for ours in self._here):
+            return target
+        return self._IN_PATH.sub(lambda found: self._here.get(found.group(), found.group()), target)
+
+    def inward(self, text: bytes) -> bytes:
+        """A body in JSON as the site knows it: what names a project or a user, nothing else."""
+        if not any(ours in text for ours in self._here):
+            return text
+        return splice(
+            text,
+            [
+                (found.span(1), self._here[found.group(1)])
+                for found in self._IN_BODY.finditer(text)
+                if found.group(1) in self._here
+            ],
+        )
+
+    def outward(self, text: bytes) -> bytes:
+        """An answer as clients know it, links included. Only the site could have said its own ids."""
+        there = self._there
+        if not any(theirs in text for theirs in there):
+            return text
+        if len(there) <= _FEW:
+            for theirs, ours in there.items():
+                text = text.replace(b'"%b"' % theirs, b'"%b"' % ours).replace(
+                    b"/%b/" % theirs, b"/%b/" % ours
+                )
+                if theirs not in text:
+                    continue
+                text = re.sub(rb'(?<=["/=])' + theirs + rb'(?=["/?&])', ours, text)
+            return text
+        return self._ANYWHERE.sub(lambda found: there.get(found.group(), found.group()), text)
 
 
 class Names:

@@ -137,7 +137,7 @@ class App:
         if route is None or self._as_a_site_says(call, service, route, tail):
             await self._any_site(call)
         else:
-            sites = self._parts.sites.with_service(call.service_type)
+            sites = self._parts.reach.sites(call)
             versions.check(call, route, sites)
             if project not in {None, call.caller.project_id}:
                 message = _wrong_project(service.service_type, project or "", call.caller.project_id)
@@ -175,7 +175,7 @@ class App:
     async def _any_site(self, call: Call) -> None:
         """What every site answers alike, and routes in no table: the first site that answers says."""
         parts = self._parts
-        sites = parts.sites.with_service(call.service_type)
+        sites = parts.reach.sites(call)
         without = versions.lacking(call, sites)
         fit = [one for one in sites if one not in without] or sites
         site = next((one for one in fit if one.healthy(call.service_type)), parts.sites.default)

@@ -15,11 +15,12 @@ from atoll.gateway.limiter import Limiter
 from atoll.gateway.locate import Locator
 from atoll.gateway.outcomes import Outcomes
 from atoll.gateway.parts import Parts
+from atoll.gateway.reach import Reach
 from atoll.gateway.telemetry import Telemetry
 from atoll.gateway.tokens import Tokens
 from atoll.services.catalog import SERVICES
 from atoll.sites.pool import Bounds, Origin, Watch
-from atoll.sites.site import Endpoint, Site, Sites, root_of
+from atoll.sites.site import Endpoint, Learnt, Site, Sites, root_of
 from atoll.store import Locations, Store
 
 log = structlog.get_logger()
@@ -32,16 +33,18 @@ def build(config: Config, store: Store) -> tuple[App, Parts, Watch]:
     equivalents = _equivalents(config)
     sites = build_sites(config, watch)
     telemetry = Telemetry(config.gateway.access_log, sites=sites)
-    forward = Forward(telemetry)
+    forward = Forward(telemetry, body_limit=config.limits.body_bytes)
     limiter = Limiter(config.limits.fan_out_per_second, config.limits.fan_out_burst)
     identity = _endpoint(config, watch, "identity", "identity", config.identity.auth_url)
-    locator = Locator(sites, forward, locations, limiter, equivalents)
+    reach = Reach(sites)
+    locator = Locator(sites, reach, forward, locations, limiter, equivalents)
     parts = Parts(
         sites=sites,
+        reach=reach,
         forward=forward,
         locator=locator,
         locations=locations,
-        outcomes=Outcomes(forward, locator, locations, seconds=config.limits.outcome_seconds),
+        outcomes=Outcomes(forward, reach, locator, locations, seconds=config.limits.outcome_seconds),
         store=store,
         limiter=limiter,
         equivalents=equivalents,
@@ -137,7 +140,7 @@ def _endpoint(
         origin=origin,
         root=f"/{path}".encode() if path else b"",
         url=url,
-        links=Links(((root.encode(), ours.encode()),), objects=service_type == "identity"),
+        learnt=Learnt(links=Links(((root.encode(), ours.encode()),), objects=service_type == "identity")),
         zones=zones or {},
         names=_zone_names(service_type, zones or {}),
     )

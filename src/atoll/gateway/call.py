@@ -9,7 +9,7 @@ import msgspec
 
 from atoll.core.choose import Reason
 from atoll.core.errors import BadRequest, RequestTimeout, TooLarge
-from atoll.services.table import Match, Service
+from atoll.services.table import RANKS, Match, Service
 from atoll.wire.body import BodyTooLarge
 from atoll.wire.message import Request
 from atoll.wire.server import Reply
@@ -27,11 +27,18 @@ class Caller:
     until: float
     system: bool = False
     restricted: bool = False  # the token carries access rules
+    rank: int = field(init=False)  # of the strongest role, as `RANKS` has them
     plain: bool = field(init=False)  # the token is of a project and without conditions
     logged: bytes = field(init=False, repr=False, compare=False)  # as it stands in a line of the access log
 
     def __post_init__(self) -> None:
         project, user = (msgspec.json.encode(one) for one in (self.project_id, self.user_id))
+        strongest = (
+            "admin"
+            if self.is_admin
+            else max(self.roles.intersection(RANKS), key=RANKS.__getitem__, default="any")
+        )
+        object.__setattr__(self, "rank", RANKS[strongest])
         object.__setattr__(self, "plain", not self.system and not self.restricted)
         object.__setattr__(self, "logged", b'"project_id":%b,"user_id":%b' % (project, user))
 
@@ -82,6 +89,8 @@ class Call:
     sites: list[str] = field(default_factory=list)
     reasons: list[Reason] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)  # the sites that the answer lacks, with the reason
+    as_admin: bool = False  # acts at other clouds as their administrator, see `policy`
+    text: bytes | None = None  # the body, once it was read whole
     token_ms: float | None = None  # how long its validation took, where the token was not known
     error: Exception | None = None  # what became a fault of ours
     extra_lines: list[bytes] = field(default_factory=list)  # of the answer
@@ -99,7 +108,7 @@ class Call:
         index = self.request.index if versioned else {}
         return Call(
             Request(b"GET", b"/", index, []), self.reply, self.id, deadline, self.service, self.match,
-            self.caller, self.path, sites=self.sites,
+            self.caller, self.path, sites=self.sites, as_admin=self.as_admin,
         )  # fmt: skip
 
     async def read_body(self, limit: int) -> bytes:
@@ -108,6 +117,8 @@ class Call:
         Raises TooLarge over `limit` bytes (unread where the length says so), RequestTimeout when it does not
         come before the deadline.
         """
+        if self.text is not None:
+            return self.text
         request = self.request
         if request.content_length is not None and request.content_length > limit:
             raise TooLarge(f"The request body is over {limit} bytes.")
@@ -116,13 +127,15 @@ class Call:
             self.reply.informational(100)
         try:
             if request.body.complete:
-                return await request.body.read_all(limit)
-            async with asyncio.timeout_at(self.deadline):
-                return await request.body.read_all(limit)
+                self.text = await request.body.read_all(limit)
+            else:
+                async with asyncio.timeout_at(self.deadline):
+                    self.text = await request.body.read_all(limit)
         except TimeoutError as error:
             raise RequestTimeout("The request body did not come in time.") from error
         except BodyTooLarge as error:
             raise TooLarge(f"The request body is over {limit} bytes.") from error
+        return self.text
 
     def header(self, name: bytes) -> str:
         """A header of the request as text, "" where it is not given."""

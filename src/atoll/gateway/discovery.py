@@ -62,7 +62,9 @@ class Discovery:
                 if b"json" not in response.index.get(b"content-type", b""):
                     await parts.forward.pass_on(call, endpoint, response)
                     return
-                answer = SiteAnswer(response.status, response, await read_json(site.name, response))
+                answer = SiteAnswer(
+                    response.status, response, await read_json(site.endpoints[call.service_type], response)
+                )
             except AtollError as error:
                 failed[site.name] = error
                 continue

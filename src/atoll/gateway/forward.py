@@ -5,10 +5,10 @@ Nothing is decided here about which site; nothing is changed but what design say
 
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from atoll.core.errors import BadSiteAnswer, NotAcceptable, SiteTimeout
+from atoll.core.errors import BadSiteAnswer, NotAcceptable, SiteTimeout, SiteUnavailable
 from atoll.gateway.call import Call
 from atoll.gateway.telemetry import Sent, Telemetry
 from atoll.sites.site import Endpoint
@@ -59,8 +59,9 @@ class SiteAnswer:
 class Forward:
     """Sends requests of clients to endpoints of sites."""
 
-    def __init__(self, telemetry: Telemetry) -> None:
+    def __init__(self, telemetry: Telemetry, *, body_limit: int = ANSWER_LIMIT) -> None:
         self._telemetry = telemetry
+        self._body_limit = body_limit
 
     def now(self) -> float:
         """Loop time."""
@@ -74,27 +75,65 @@ class Forward:
         `body` replaces the client's; without it the client's own is passed on, streaming unless it has
         already arrived. `raw` asks for the answer in whatever coding the client takes.
         """
-        request = call.request
-        parts = self.head(call, endpoint, raw=raw)
-        if body is None and not request.has_body:
-            parts.append(b"\r\n")
-            return await self.exchange(call, endpoint, request.method, b"".join(parts))
-        if body is None and request.body.complete and request.body.received <= INLINE_BODY:
-            body = await request.body.read_all(INLINE_BODY)
-        if body is not None:
-            parts += (b"Content-Length: %d\r\n\r\n" % len(body), body)
-            return await self.exchange(call, endpoint, request.method, b"".join(parts))
-        return await self._stream(call, endpoint, parts)
+        request, grant = call.request, endpoint.grant
+        if body is None and request.has_body:
+            if grant is not None and not raw and b"json" in request.index.get(b"content-type", b"json"):
+                body = await call.read_body(self._body_limit)
+            elif call.text is not None:
+                body = call.text
+            elif request.body.complete and request.body.received <= INLINE_BODY:
+                body = await request.body.read_all(INLINE_BODY)
+        streamed = body is None and request.has_body
+        if streamed:
+            end = self._stream_end(call)
+        elif body is None:
+            end = b"\r\n"
+        else:
+            body = body if grant is None else grant.ids.inward(body)
+            end = b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+
+        def attempt(token: bytes) -> Awaitable[Response]:
+            head = b"".join([*self.head(call, endpoint, token, raw=raw), end])
+            return self.exchange(call, endpoint, request.method, head, streamed=streamed)
+
+        return await self._trusted(endpoint, attempt, again=not streamed)
+
+    async def _trusted(
+        self, endpoint: Endpoint, attempt: Callable[[bytes], Awaitable[Response]], *, again: bool = True
+    ) -> Response:
+        """Attempt with a token that the site's cloud knows, and again with a new one where it was refused."""
+        grant = endpoint.grant
+        if grant is None:
+            return await attempt(b"")
+        for _ in range(1 + again):
+            token = grant.token(self.now()) or await grant.fetch()
+            response = await attempt(token)
+            if response.status != 401:
+                return response
+            response.close()
+            grant.refused(token)
+        raise SiteUnavailable(
+            f"The site {endpoint.site} does not take the token that its own Keystone gave.",
+            site=endpoint.site,
+        )
 
     @classmethod
-    def head(cls, call: Call, endpoint: Endpoint, *, raw: bool = False) -> list[bytes]:
-        """The head of the call's request as the endpoint gets it, but for lengths and its end."""
-        request = call.request
-        parts = [request.method, b" ", endpoint.root, call.path]
-        if request.query:
-            parts += (b"?", request.query)
+    def head(cls, call: Call, endpoint: Endpoint, token: bytes, *, raw: bool = False) -> list[bytes]:
+        """The head of the call's request as the endpoint gets it, but for lengths and its end.
+
+        `token` takes the place of the caller's at a cloud that does not know that.
+        """
+        request, grant = call.request, endpoint.grant
+        path, query, lines = call.path, request.query, request.lines
+        if grant is not None:
+            path = grant.ids.target(path)
+            query = grant.ids.target(query)
+            lines = [b"X-Auth-Token: %b\r\n" % token, *without(lines, b"x-auth-token")]
+        parts = [request.method, b" ", endpoint.root, path]
+        if query:
+            parts += (b"?", query)
         parts.append(endpoint.head_end)
-        parts += request.lines
+        parts += lines
         parts.append(b"X-OpenStack-Request-ID: %b\r\n" % call.id.encode())
         if raw and (coding := request.index.get(b"accept-encoding")):
             parts.append(b"Accept-Encoding: %b\r\n" % coding)
@@ -120,17 +159,13 @@ class Forward:
                 lines.append(b"%b: %b\r\n" % (name, value))
         return lines
 
-    async def _stream(self, call: Call, endpoint: Endpoint, parts: list[bytes]) -> Response:
-        """Send a body as it comes; the client is told to continue only when the site says so."""
+    @staticmethod
+    def _stream_end(call: Call) -> bytes:
+        """The end of a head whose body is sent as it comes; the client continues when the site says so."""
         request = call.request
         length = request.content_length
-        parts.append(
-            b"Transfer-Encoding: chunked\r\n" if length is None else b"Content-Length: %d\r\n" % length
-        )
-        if request.expects_continue:
-            parts.append(b"Expect: 100-continue\r\n")
-        parts.append(b"\r\n")
-        return await self.exchange(call, endpoint, request.method, b"".join(parts), streamed=True)
+        framing = b"Transfer-Encoding: chunked\r\n" if length is None else b"Content-Length: %d\r\n" % length
+        return framing + (b"Expect: 100-continue\r\n\r\n" if request.expects_continue else b"\r\n")
 
     async def exchange(
         self,
@@ -175,28 +210,32 @@ class Forward:
 
         `target` is path and query below the endpoint's root. Raises what `exchange` raises.
         """
-        lines = [
-            method,
-            b" ",
-            endpoint.root,
-            target,
-            endpoint.head_end,
-            b"X-Auth-Token: %b\r\nAccept: application/json\r\n" % call.caller.token,
-            b"X-OpenStack-Request-ID: %b\r\n" % call.id.encode(),
-            *self.version_lines(call.request.index, endpoint),
-        ]
-        if body is not None:
-            kind = call.request.index.get(b"content-type", b"application/json")
-            lines.append(b"Content-Type: %b\r\nContent-Length: %d\r\n" % (kind, len(body)))
-        lines += (b"\r\n", body or b"")
-        response = await self.exchange(call, endpoint, method, b"".join(lines), why=why)
-        return SiteAnswer(response.status, response, await read_json(endpoint.site, response))
+        grant = endpoint.grant
+        if grant is not None:
+            target = grant.ids.target(target)
+            body = None if body is None else grant.ids.inward(body)
+
+        def attempt(token: bytes) -> Awaitable[Response]:
+            lines = [
+                method, b" ", endpoint.root, target, endpoint.head_end,
+                b"X-Auth-Token: %b\r\nAccept: application/json\r\n" % (token or call.caller.token),
+                b"X-OpenStack-Request-ID: %b\r\n" % call.id.encode(),
+                *self.version_lines(call.request.index, endpoint),
+            ]  # fmt: skip
+            if body is not None:
+                kind = call.request.index.get(b"content-type", b"application/json")
+                lines.append(b"Content-Type: %b\r\nContent-Length: %d\r\n" % (kind, len(body)))
+            lines += (b"\r\n", body or b"")
+            return self.exchange(call, endpoint, method, b"".join(lines), why=why)
+
+        response = await self._trusted(endpoint, attempt)
+        return SiteAnswer(response.status, response, await read_json(endpoint, response))
 
     def answer(self, call: Call, endpoint: Endpoint, answer: SiteAnswer, text: bytes | None = None) -> None:
         """Give the client an answer that was read, rewritten unless `text` says what it is to be."""
         lines = without(answer.response.lines, b"etag", b"content-encoding")
         if (location := answer.response.index.get(b"location")) is not None:
-            lines.append(b"Location: %b\r\n" % endpoint.links.location(location))
+            lines.append(b"Location: %b\r\n" % location_at_us(endpoint, location))
         if text is None:
             text = answer.text
             if b"json" in answer.response.index.get(b"content-type", b""):
@@ -208,12 +247,12 @@ class Forward:
         reply = call.reply
         lines: Iterable[bytes] = response.lines
         if (location := response.index.get(b"location")) is not None:
-            lines = [*lines, b"Location: %b\r\n" % endpoint.links.location(location)]
+            lines = [*lines, b"Location: %b\r\n" % location_at_us(endpoint, location)]
         status = response.status
         if call.request.method == b"HEAD" or status in {204, 304}:
             reply.send_head(status, lines, response.content_length if status == 200 else None)
         elif not raw and b"json" in response.index.get(b"content-type", b""):
-            text = await read_json(endpoint.site, response)
+            text = await read_json(endpoint, response)
             if b"etag" in response.index or b"content-encoding" in response.index:
                 lines = without(lines, b"etag", b"content-encoding")
             reply.send(status, lines, rewrite(endpoint, text, call))
@@ -247,8 +286,12 @@ def _path_below(endpoint: Endpoint, method: bytes, head: bytes) -> bytes:
     return target.partition(b"?")[0]
 
 
-async def read_json(site: str, response: Response) -> bytes:
-    """A site's JSON answer, whole and decoded. Raises BadSiteAnswer when it is cut, endless or garbled."""
+async def read_json(endpoint: Endpoint, response: Response) -> bytes:
+    """A site's JSON answer, whole, decoded, in the clients' ids.
+
+    Raises BadSiteAnswer when it is cut, endless or garbled.
+    """
+    site = endpoint.site
     try:
         text = await response.body.read_all(ANSWER_LIMIT)
         coding = response.index.get(b"content-encoding", b"identity")
@@ -262,7 +305,7 @@ async def read_json(site: str, response: Response) -> bytes:
         raise BadSiteAnswer(f"The answer of the site {site} is not {coding.decode()}.", site=site) from error
     except Broken as error:
         raise BadSiteAnswer(f"The answer of the site {site} broke off: {error}.", site=site) from error
-    return text
+    return text if endpoint.grant is None else endpoint.grant.ids.outward(text)
 
 
 def rewrite(endpoint: Endpoint, text: bytes, call: Call, *, item: bool = False) -> bytes:
@@ -284,6 +327,12 @@ def rewritten(endpoint: Endpoint, text: bytes, envelope: tuple[str, ...]) -> byt
     for names in endpoint.names:
         text = names.rewrite(text, envelope)
     return text
+
+
+def location_at_us(endpoint: Endpoint, location: bytes) -> bytes:
+    """A Location header, pointing at Atoll."""
+    location = endpoint.links.location(location)
+    return location if endpoint.grant is None else endpoint.grant.ids.outward(location)
 
 
 def without(lines: Iterable[bytes], *names: bytes) -> list[bytes]:

@@ -82,7 +82,7 @@ class Keystone:
         if request.method == b"HEAD" or response.status >= 300 or response.status == 204:
             await parts.forward.pass_on(call, parts.identity, response)
             return
-        text = await read_json("identity", response)
+        text = await read_json(parts.identity, response)
         answer = SiteAnswer(response.status, response, text)
         parts.forward.answer(call, parts.identity, answer, self._rewritten(text))
 

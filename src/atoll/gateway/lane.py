@@ -13,7 +13,7 @@ from atoll.gateway.call import Call, Caller, RequestIds
 from atoll.gateway.forward import Forward, rewritten, without
 from atoll.gateway.parts import Parts
 from atoll.gateway.telemetry import Sent, Way
-from atoll.services.table import Kind, Match, Service, Shape
+from atoll.services.table import RANKS, Kind, Match, Service, Shape
 from atoll.sites.site import Endpoint
 from atoll.wire.client import Broken, Connection, Exchange
 from atoll.wire.heads import PLAIN_TARGET, Head
@@ -40,6 +40,7 @@ class _Path:
     project: str | None
     below: bytes  # the service: /v2.1/servers/…
     envelope: tuple[str, ...]
+    rank: int  # the least that may ask for it
     way: Way
 
 
@@ -50,6 +51,7 @@ class _Section:
     token: bytes
     request_id: bytes | None
     lines: bytes
+    bare: bytes  # the lines without the token, for a cloud that does not know it
 
 
 class Lane:
@@ -57,10 +59,12 @@ class Lane:
 
     def __init__(self, app: App, parts: Parts) -> None:
         self._app = app
+        self.deadline = app.deadline
         self._now = parts.telemetry.now
         self._tokens = parts.tokens
         self._locations = parts.locations
         self._sites = parts.sites.by_name
+        self._reach = parts.reach
         self._telemetry = parts.telemetry
         self._forward = parts.forward
         self._ids = RequestIds()
@@ -74,26 +78,28 @@ class Lane:
             return False
         started = self._now()
         caller = self._tokens.known(section.token, started)
-        if caller is None or not caller.plain:
-            return False
-        if path.project is not None and path.project != caller.project_id:
+        if caller is None or not caller.plain or path.project not in {None, caller.project_id}:
             return False
         name = self._locations.cached(path.resource, path.id)
         site = self._sites.get(name) if name is not None else None
         endpoint = site.endpoints.get(path.service_type) if site is not None else None
         if endpoint is None:
             return False
+        below, lines = path.below, section.lines
+        if site is not None and site.cloud is not None:
+            grant = self._reach.known(site, caller)
+            token = grant.token(started) if grant is not None and caller.rank >= path.rank else None
+            if grant is None or token is None:
+                return False
+            endpoint = endpoint.granted(grant)
+            below, lines = grant.ids.target(below), b"X-Auth-Token: %b\r\n%b" % (token, section.bare)
         request_id = section.request_id or self._ids.new()
-        exchange = _LaneExchange(self, connection, endpoint, started + self._app.deadline)
-        exchange.head = head
-        exchange.target = target
-        exchange.path = path
-        exchange.caller = caller
-        exchange.request_id = request_id
-        exchange.started = started
+        exchange = _LaneExchange(self, connection, endpoint, started)
+        exchange.head, exchange.target, exchange.path = head, target, path
+        exchange.caller, exchange.request_id = caller, request_id
         connection.on_gone = exchange.cancel
         out = (
-            b"GET ", endpoint.root, path.below, endpoint.head_end, section.lines,
+            b"GET ", endpoint.root, below, endpoint.head_end, lines,
             b"X-OpenStack-Request-ID: ", request_id, b"\r\n\r\n",
         )  # fmt: skip
         exchange.connection = endpoint.origin.begin(exchange, b"".join(out))
@@ -123,6 +129,7 @@ class Lane:
             project=project,
             below=below,
             envelope=service.envelope(route),
+            rank=RANKS[route.role],
             way=Way(service.service_type, route.template, target, below),
         )
         if len(self._paths) >= PATHS:
@@ -139,6 +146,7 @@ class Lane:
                 token=head.index.get(b"x-auth-token", b""),
                 request_id=given.encode() if (given := given_id(head.index)) is not None else None,
                 lines=b"".join([*head.lines, *Forward.version_lines(head.index)]),
+                bare=b"".join([*without(head.lines, b"x-auth-token"), *Forward.version_lines(head.index)]),
             )
         return head.note
 
@@ -164,10 +172,15 @@ class Lane:
     def answers(self, exchange: "_LaneExchange", response: Response, text: bytes) -> None:
         """Pass the answer on."""
         endpoint, path, status = exchange.endpoint, exchange.path, response.status
+        if status == 401 and endpoint.grant is not None:
+            self._refused(exchange)
+            return
         if status == 404:
             self._locations.deleted(path.resource, path.id, endpoint.site)
         lines = response.lines
         if b"json" in response.index.get(b"content-type", b""):
+            if endpoint.grant is not None:
+                text = endpoint.grant.ids.outward(text)
             text = rewritten(endpoint, text, path.envelope)
             if b"etag" in response.index:
                 lines = without(lines, b"etag")
@@ -176,6 +189,16 @@ class Lane:
             path.way, exchange.request_id, endpoint, exchange.caller, exchange.client.logged, response,
             exchange.started, len(text),
         )  # fmt: skip
+
+    def _refused(self, exchange: "_LaneExchange") -> None:
+        """The site's cloud takes the token no more: the ordinary way asks for another one."""
+        endpoint, client = exchange.endpoint, exchange.client
+        assert endpoint.grant is not None  # noqa: S101 - what refuses it
+        if (token := endpoint.grant.token(exchange.started)) is not None:
+            endpoint.grant.refused(token)
+        request = client.request(exchange.head, exchange.target, exchange.started)
+        request.id = exchange.request_id.decode()
+        client.lane_failed(request)
 
     def failed(self, exchange: "_LaneExchange", error: Broken) -> None:
         """Leave a request whose connection was dead to the ordinary way; answer for every other failure."""
@@ -210,11 +233,11 @@ class _LaneExchange(Exchange):
     path: _Path
     caller: Caller
     request_id: bytes
-    started: float
 
-    def __init__(self, lane: Lane, client: ServerConnection, endpoint: Endpoint, until: float) -> None:
+    def __init__(self, lane: Lane, client: ServerConnection, endpoint: Endpoint, started: float) -> None:
         self.method = b"GET"
-        self.deadline = self.until = until
+        self.started = started
+        self.deadline = self.until = started + lane.deadline
         self.stall = endpoint.origin.stall_seconds
         self.response = None
         self.informational = None

@@ -79,7 +79,7 @@ class Lists:
         route, service = call.match.route, call.service
         assert route is not None and service is not None  # noqa: S101, PT018 - matched before
         parts = self._parts
-        sites = parts.sites.with_service(call.service_type)
+        sites = parts.reach.sites(call)
         resource = service.by_name.get(route.resource)
         query = None
         if resource is not None:

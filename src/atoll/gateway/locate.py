@@ -18,6 +18,7 @@ from atoll.gateway.fanout import scatter
 from atoll.gateway.forward import Forward, SiteAnswer
 from atoll.gateway.items import Made, made_by
 from atoll.gateway.limiter import Limiter
+from atoll.gateway.reach import Reach
 from atoll.services.catalog import HOMES, SERVICES, form_of
 from atoll.sites.site import Site, Sites
 from atoll.store import Locations, Sighting
@@ -44,12 +45,14 @@ class Locator:
     def __init__(
         self,
         sites: Sites,
+        reach: Reach,
         forward: Forward,
         locations: Locations,
         limiter: Limiter,
         equivalents: Equivalents,
     ) -> None:
         self._sites = sites
+        self._reach = reach
         self._forward = forward
         self._locations = locations
         self._limiter = limiter
@@ -67,15 +70,14 @@ class Locator:
 
         Raises NotFound when no site has it, SiteUnavailable when one that might have it did not answer.
         """
-        site = self.cached(resource, ident)
-        if site is not None:
-            return site
         if len(self._sites) == 1:
             return self._sites.default  # nothing to look for: what it answers is the answer
         if not possible(form_of(resource), ident):
             raise not_found(resource, ident)
         known = await self.recorded(resource, ident)
         if known is not None:
+            if not self._reach.reaches(call, known):
+                raise not_found(resource, ident)
             return known
         return await self._search(call, resource, ident)
 
@@ -123,11 +125,13 @@ class Locator:
     ) -> tuple[dict[str, SiteAnswer], dict[str, str]]:
         """The sites that have a thing with their answers, and the sites that could not say, with reasons."""
         service_type, target = show_target(call, resource, ident)
-        sites = self._sites.with_service(service_type)
+        sites = self._reach.sites(call, service_type)
         self._limiter.take(call.caller.project_id, asyncio.get_running_loop().time())
         gathered = await scatter(
             {
-                site.name: self._forward.ask(call, site.endpoints[service_type], b"GET", target, why="search")
+                site.name: self._forward.ask(
+                    call, self._reach.endpoint(site, call, service_type), b"GET", target, why="search"
+                )
                 for site in sites
             }
         )
@@ -181,9 +185,13 @@ class Locator:
         gathered = await scatter(
             {
                 site.name: self._forward.ask(
-                    call, site.endpoints[service.service_type], b"GET", target, why="search"
+                    call,
+                    self._reach.endpoint(site, call, service.service_type),
+                    b"GET",
+                    target,
+                    why="search",
                 )
-                for site in self._sites.with_service(service.service_type)
+                for site in self._reach.sites(call, service.service_type)
             }
         )
         return frozenset(

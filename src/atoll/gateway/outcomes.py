@@ -21,6 +21,7 @@ from atoll.gateway import bodies
 from atoll.gateway.call import Call
 from atoll.gateway.forward import Forward, SiteAnswer
 from atoll.gateway.locate import Locator, show_target, shows
+from atoll.gateway.reach import Reach
 from atoll.services.table import Resource
 from atoll.sites.site import Site
 from atoll.store import Locations, Sighting
@@ -56,8 +57,11 @@ class Lost:
 class Outcomes:
     """Looks for what was made."""
 
-    def __init__(self, forward: Forward, locator: Locator, locations: Locations, *, seconds: float) -> None:
+    def __init__(
+        self, forward: Forward, reach: Reach, locator: Locator, locations: Locations, *, seconds: float
+    ) -> None:
         self._forward = forward
+        self._reach = reach
         self._locator = locator
         self._locations = locations
         self._seconds = seconds
@@ -125,13 +129,13 @@ class Outcomes:
             if isinstance(ident, str) and bodies.is_id(ident):
                 shown, target = show_target(call, lost.resource.name, ident)
                 answer = await self._forward.ask(
-                    call, lost.site.endpoints[shown], b"GET", target, why="check"
+                    call, self._reach.endpoint(lost.site, call, shown), b"GET", target, why="check"
                 )
                 if answer.status == 200 and shows(lost.resource.name, ident, answer.text):
                     return [ident], ""
                 return [], f"the site answered {answer.status}"
             target = _list_target(call, lost)
-            endpoint = lost.site.endpoints[service_type]
+            endpoint = self._reach.endpoint(lost.site, call, service_type)
             answer = await self._forward.ask(call, endpoint, b"GET", target, why="check")
         except AtollError as error:
             return [], str(error)[:256]

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from atoll.core.errors import NotFound
 from atoll.gateway.call import Call
 from atoll.gateway.equivalents import Equivalents
 from atoll.gateway.forward import Forward
 from atoll.gateway.limiter import Limiter
 from atoll.gateway.locate import Locator
 from atoll.gateway.outcomes import Outcomes
+from atoll.gateway.reach import Reach
 from atoll.gateway.telemetry import Telemetry
 from atoll.gateway.tokens import Tokens
 from atoll.sites.site import Endpoint, Site, Sites
@@ -44,6 +44,7 @@ class Parts:
     """
 
     sites: Sites
+    reach: Reach
     forward: Forward
     locator: Locator
     locations: Locations
@@ -70,13 +71,9 @@ class Parts:
         if len(self.homes) > HOMES:
             self.homes.popitem(last=False)
 
-    @staticmethod
-    def endpoint(site: Site, call: Call) -> Endpoint:
-        """The endpoint of the service called. Raises NotFound where the site has no such service."""
-        endpoint = site.endpoints.get(call.service_type)
-        if endpoint is None:
-            raise NotFound(f"The site {site.name} has no service {call.service_type}.", site=site.name)
-        return endpoint
+    def endpoint(self, site: Site, call: Call) -> Endpoint:
+        """The endpoint of the service called, as the caller uses it. Raises what `Reach.endpoint` raises."""
+        return self.reach.endpoint(site, call)
 
     async def counts(self, project: str, resource: str) -> tuple[dict[str, int], dict[str, int]]:
         """How many things a project has at each site, and how much each site carries in all.

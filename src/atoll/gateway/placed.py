@@ -49,7 +49,7 @@ class Placed:
         ident = call.match.id.decode("latin-1")
         parts = self._parts
         site = parts.locator.cached(route.resource, ident)
-        if site is None:
+        if site is None or not parts.reach.reaches(call, site):
             site = await self._locate(call, route.resource, ident)
         if call.request.method != b"GET":
             parts.locator.refuse_conflict(route.resource, ident)
@@ -80,7 +80,7 @@ class Placed:
             return await parts.locator.site_of(call, resource, ident)
         except NotFound:
             # It is nowhere: one site says so, in the words of its service.
-            site = parts.sites.with_service(call.service_type)[0]
+            site = parts.reach.sites(call)[0]
             text = f"no site has {ident}: this one says so in the words of its service"
             call.reasons.append(Reason(site=site.name, rule="nowhere", text=text))
             return site
@@ -156,7 +156,9 @@ class Placed:
             raise parts.outcomes.lost(call, lost, error) from error
         location = response.index.get(b"location", b"")
         try:
-            answer = SiteAnswer(response.status, response, await read_json(site.name, response))
+            answer = SiteAnswer(
+                response.status, response, await read_json(parts.endpoint(site, call), response)
+            )
         except BadSiteAnswer as error:
             if response.status >= 300:
                 raise
@@ -184,7 +186,7 @@ class Placed:
         """The site for a new resource and the zone that was asked for, with every reason logged."""
         parts = self._parts
         zone = bodies.zone_named(body, resource.zone) if resource.zone else None
-        sites = parts.sites.with_service(call.service_type)
+        sites = parts.reach.sites(call)
         if len(sites) == 1:
             call.reasons.append(Reason(site=sites[0].name, rule=CHOSEN, text="no other has this service"))
             return sites[0], zone

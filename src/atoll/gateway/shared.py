@@ -77,7 +77,7 @@ class Shared:
     async def _order(self, call: Call, resource: str, ident: str) -> Sequence[Site]:
         """The sites to ask, likeliest first; sites that are known not to answer come last."""
         parts = self._parts
-        sites = parts.sites.with_service(call.service_type)
+        sites = parts.reach.sites(call)
         if len(sites) == 1:
             return sites
         if resource in IN_ONE_SITE:
@@ -106,7 +106,7 @@ class Shared:
 
     async def _that_may_have(self, call: Call, resource: str, ident: str) -> Sequence[Site]:
         """All sites; for an image those that have it, or one that says that nobody has it."""
-        sites = self._parts.sites.with_service(call.service_type)
+        sites = self._parts.reach.sites(call)
         if resource not in IN_ONE_SITE or len(sites) == 1:
             return sites
         known = await self._parts.locator.recorded(resource, ident)
@@ -123,7 +123,7 @@ class Shared:
         assert route is not None  # noqa: S101 - matched before
         text = await call.read_body(self._parts.body_limit)
         body = bodies.decoded(text)
-        sites = self._parts.sites.with_service(call.service_type)
+        sites = self._parts.reach.sites(call)
         if route.resource in IN_ONE_SITE and len(sites) > 1:
             await self._create_in_one(call, text, body)
             return

@@ -28,7 +28,7 @@ class Zones:
     async def handle(self, call: Call) -> None:
         """Ask each site for its zones and name them as clients do."""
         parts = self._parts
-        sites = parts.sites.with_service(call.service_type)
+        sites = parts.reach.sites(call)
         target = call.path + (b"?" + call.request.query if call.request.query else b"")
         gathered = await scatter(
             {site.name: parts.forward.ask(call, parts.endpoint(site, call), b"GET", target) for site in sites}

@@ -41,6 +41,7 @@ class Shape(Enum):
 # Least roles, weakest first: each from `reader` to `admin` implies the one before it; `any` is whoever has a
 # token of a project, `service` another service (or an administrator), `admin` an administrator.
 ROLES = ("any", "reader", "member", "manager", "service", "admin")
+RANKS = {role: rank for rank, role in enumerate(ROLES)}
 
 
 class Others(Enum):

@@ -81,7 +81,9 @@ class Health:
                     ranges.append(Range(Version(*low), Version(*high)))
             shared = intersection(ranges)
             for endpoint in endpoints:
-                endpoint.latest = (shared.maximum.major, shared.maximum.minor) if shared is not None else None
+                endpoint.learnt.latest = (
+                    (shared.maximum.major, shared.maximum.minor) if shared is not None else None
+                )
         self._changed()
 
 
@@ -100,11 +102,11 @@ def learn(endpoint: Endpoint, text: bytes) -> None:
                 service=endpoint.service_type,
                 versions=[f"{major}.{minor}" for major, minor in found],
             )
-        endpoint.versions = found
+        endpoint.learnt.versions = found
     for found_url in _SELF.finditer(text):
         base = root_of(found_url.group(1).decode("latin-1")).encode()
         known = {theirs for theirs, _ in endpoint.links.bases}
         ours = endpoint.links.bases[0][1]
         # A site behind a proxy of its own names itself by another URL than it is reached by.
         if base not in known and b"docs.openstack.org" not in base:
-            endpoint.links = Links((*endpoint.links.bases, (base, ours)), endpoint.links.objects)
+            endpoint.learnt.links = Links((*endpoint.links.bases, (base, ours)), endpoint.links.objects)

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
 
 import msgspec
 
-from atoll.core.rewrite import Links, Names
+from atoll.core.rewrite import Ids, Links, Names
 from atoll.sites.pool import Origin
 
 # An endpoint in a catalogue ends with its version and maybe a project: what stands before is the root.
@@ -19,14 +19,50 @@ def root_of(url: str) -> str:
     return _VERSION.sub("", url).rstrip("/")
 
 
+class Grant(Protocol):
+    """What some caller is at a cloud that does not know the caller's token. Times are loop seconds."""
+
+    @property
+    def ids(self) -> Ids:
+        """The caller's project and user as the cloud names them."""
+
+    @property
+    def views(self) -> dict["Endpoint", "Endpoint"]:
+        """The endpoints as the caller uses them, by what they are to everybody; for `Endpoint.granted`."""
+
+    def token(self, now: float) -> bytes | None:
+        """A token of that cloud that can be used at once, if there is one."""
+
+    async def fetch(self) -> bytes:
+        """A token, waited for. Raises SiteUnavailable, Forbidden where the credential is refused."""
+
+    def refused(self, token: bytes) -> None:
+        """A site said 401 to this token: it is not to be used again."""
+
+
+Versions = tuple[tuple[int, int], tuple[int, int]]
+
+
 @dataclass(slots=True, kw_only=True)
+class Learnt:
+    """What was found out about an endpoint, the same for all who use it.
+
+    `versions` is the range of microversions found by discovery, None while that is not known; `latest` the
+    newest that every enabled site has; `links` how the site writes its own URL.
+    """
+
+    links: Links
+    versions: Versions | None = None
+    latest: tuple[int, int] | None = None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
 class Endpoint:
-    """One service of one site.
+    """One service of one site, as one caller uses it.
 
     `zones` maps Atoll's zone names to the service's own (None: it decides by itself). `root` is the path
-    before the version; `links` and `names` say what is changed in its answers. `versions`
-    is the range of microversions found by discovery, None while that is not known; `latest` the newest that
-    every enabled site has.
+    before the version; `names` say what is changed in its answers. `grant` is how a caller is trusted there,
+    None where the caller's own token is.
     """
 
     site: str
@@ -34,12 +70,11 @@ class Endpoint:
     origin: Origin
     root: bytes
     url: str
-    links: Links
+    learnt: Learnt
     zones: Mapping[str, str | None] = field(default_factory=dict)
     names: tuple[Names, ...] = ()
     ids: Callable[[bytes], bytes] | None = None  # equivalents, outward
-    versions: tuple[tuple[int, int], tuple[int, int]] | None = None
-    latest: tuple[int, int] | None = None
+    grant: Grant | None = None
     head_end: bytes = field(init=False)
     logged: bytes = field(init=False)  # the site's name as it stands in a line of the access log
 
@@ -47,17 +82,43 @@ class Endpoint:
         self.logged = msgspec.json.encode(self.site)
         self.head_end = b" HTTP/1.1\r\nHost: %b\r\n" % self.origin.netloc
 
+    @property
+    def links(self) -> Links:
+        """What is changed of the links in its answers."""
+        return self.learnt.links
+
+    @property
+    def versions(self) -> Versions | None:
+        """The range of microversions, None while it is not known."""
+        return self.learnt.versions
+
+    @property
+    def latest(self) -> tuple[int, int] | None:
+        """The newest microversion that every enabled site has."""
+        return self.learnt.latest
+
+    def granted(self, grant: Grant) -> "Endpoint":
+        """The same endpoint as a caller uses it that acts by a grant."""
+        view = grant.views.get(self)
+        if view is None:
+            view = grant.views[self] = replace(self, grant=grant)
+        return view
+
 
 State = Literal["enabled", "draining", "maintenance"]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Site:
-    """One (cloud, region) pair. `zones` are Atoll's zones in it, and what the operator says of each."""
+    """One (cloud, region) pair. `zones` are Atoll's zones in it, and what the operator says of each.
+
+    `cloud` is None where the site shares its Keystone with the clients.
+    """
 
     name: str
     number: int
     region: str
+    cloud: str | None = None
     state: State = "enabled"
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     zones: Mapping[str, object] = field(default_factory=dict)

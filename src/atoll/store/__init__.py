@@ -1,20 +1,28 @@
 """The only package that talks SQL: where resources live, and where lists over sites stand.
 
-Nothing here is the truth about a resource; that is with the sites.
+Nothing here is the truth about a resource; that is with the sites. `Intent` is what operators and users have
+set up, which is nowhere else.
 """
 
 from atoll.store.database import StoreError
+from atoll.store.intent import Changes, Document, Intent, Ledger
 from atoll.store.locations import Locations, LocationStore
 from atoll.store.records import Conflict, Cursor, Location, Pruned, Sighting, Source
+from atoll.store.registry import Registry
 from atoll.store.store import Store, open_store
 
 __all__ = [
+    "Changes",
     "Conflict",
     "Cursor",
+    "Document",
+    "Intent",
+    "Ledger",
     "Location",
     "LocationStore",
     "Locations",
     "Pruned",
+    "Registry",
     "Sighting",
     "Source",
     "Store",

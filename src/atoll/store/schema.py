@@ -5,17 +5,18 @@ What changes tables that are there already is under `migrations`; a test holds t
 
 from typing import Final
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The newest step of `migrations`."""
 
-NAMES: Final = ("locations", "conflicts", "cursors")
+NAMES: Final = ("locations", "conflicts", "cursors", "intent", "intent_revision")
 """The tables whose content is ours; `alembic_version` beside them says how new they are."""
 
 VERSION: Final = "SELECT version_num FROM alembic_version"
 
 # Times are seconds since 1970 in UTC. `source` is create, list or search. `deleted_at` makes a tombstone:
 # the site said 404. `sites` is a JSON list, the recorded site first. `state` is JSON: the marker of each
-# site, and the sites that are missing.
+# site, and the sites that are missing. `intent` is what operators and users have set up, one JSON document a
+# row (NULL: dropped), `changed` the number of its last change, counted in `intent_revision`.
 TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS locations (
         resource_type VARCHAR(64) NOT NULL,
@@ -44,6 +45,19 @@ TABLES: Final = (
         expires_at DOUBLE NOT NULL,
         PRIMARY KEY (project_id, query_hash, last_id))""",
     "CREATE INDEX IF NOT EXISTS ix_cursors_expires ON cursors (expires_at)",
+    """CREATE TABLE IF NOT EXISTS intent (
+        kind VARCHAR(32) NOT NULL,
+        id VARCHAR(255) NOT NULL,
+        document TEXT,
+        changed BIGINT NOT NULL,
+        changed_at DOUBLE NOT NULL,
+        PRIMARY KEY (kind, id))""",
+    "CREATE INDEX IF NOT EXISTS ix_intent_changed ON intent (changed)",
+    """CREATE TABLE IF NOT EXISTS intent_revision (
+        id INTEGER NOT NULL PRIMARY KEY,
+        number BIGINT NOT NULL)""",
+    """INSERT INTO intent_revision (id, number)
+        SELECT 1, 0 WHERE NOT EXISTS (SELECT 1 FROM intent_revision)""",
     "CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)",
     f"""INSERT INTO alembic_version (version_num)
         SELECT '{HEAD}' WHERE NOT EXISTS (SELECT 1 FROM alembic_version)""",  # noqa: S608 - ours

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from atoll.store.database import Access, Clash, Connection, Database
+from atoll.store.intent import Intent
 from atoll.store.opening import open_database
 from atoll.store.records import Conflict, Cursor, Location, Pruned, Sighting, Source
 
@@ -85,11 +86,12 @@ async def open_store(url: str, *, clock: Callable[[], float] = time.time) -> "St
 
 
 class Store:
-    """Locations, conflicts and cursors. `clock` gives seconds since 1970."""
+    """Locations, conflicts and cursors, and beside them `intent`. `clock` gives seconds since 1970."""
 
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
+        self.intent = Intent(database, clock=clock)
 
     async def close(self) -> None:
         """Close every connection."""

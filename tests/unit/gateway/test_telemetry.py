@@ -11,7 +11,7 @@ from atoll.gateway.call import Call, Caller
 from atoll.gateway.telemetry import Sent, Telemetry, Way
 from atoll.services.catalog import SERVICES
 from atoll.sites.pool import Origin, Watch
-from atoll.sites.site import Endpoint
+from atoll.sites.site import Endpoint, Learnt
 from atoll.wire.message import Request, Response
 from atoll.wire.server import Reply, ServerConnection, ServerSettings
 
@@ -27,7 +27,7 @@ def an_endpoint(watch: Watch) -> Endpoint:
         origin=Origin("http://127.0.0.1:1", site="paris", watch=watch),
         root=b"",
         url="http://127.0.0.1:1",
-        links=Links(()),
+        learnt=Learnt(links=Links(())),
     )
 
 

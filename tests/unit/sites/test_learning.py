@@ -7,7 +7,7 @@ import pytest
 from atoll.core.rewrite import Links
 from atoll.sites.health import learn
 from atoll.sites.pool import Origin, Watch
-from atoll.sites.site import Endpoint
+from atoll.sites.site import Endpoint, Learnt
 
 URL, OURS = "http://10.0.0.1:8774", b"https://atoll/compute"
 
@@ -21,7 +21,7 @@ async def endpoint():
         origin=Origin(URL, site="paris", watch=watch),
         root=b"",
         url=URL,
-        links=Links(((URL.encode(), OURS),)),
+        learnt=Learnt(links=Links(((URL.encode(), OURS),))),
     )
     watch.close()
 
