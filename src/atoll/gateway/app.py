@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 
 from atoll.core.errors import AtollError, BadRequest, Forbidden, Unauthorized
-from atoll.gateway import versions
-from atoll.gateway.call import Call, Caller, new_request_id
+from atoll.gateway import policy, versions
+from atoll.gateway.call import Call, new_request_id
 from atoll.gateway.discovery import Discovery
 from atoll.gateway.events import Events
 from atoll.gateway.faults import fault
@@ -125,31 +125,43 @@ class App:
             if version.decode("latin-1") not in service.versions or not any(tail):
                 await self._discovery.handle(call)
                 return
-            # authenticate
-            caller = self._tokens.known(request.index.get(b"x-auth-token", b""), request.started)
-            if caller is None:
-                caller = await self._validated(call)
-            call.caller = caller
-            project, tail = self._project(caller, service, tail)
-        # match
-        call.match = service.match(request.method, tail)
+            await self._authenticate(call, service)
+            project, tail = _project_in(service, tail)
+        await self._dispatch(call, service, project, tail)
+
+    async def _authenticate(self, call: Call, service: Service) -> None:
+        """Find out who asks, before anything else is done. Raises Unauthorized, Forbidden."""
+        request = call.request
+        caller = self._tokens.known(request.index.get(b"x-auth-token", b""), request.started)
+        if caller is None:
+            try:
+                caller = await self._tokens.caller(request.index.get(b"x-auth-token"))
+            finally:
+                call.token_ms = round((self._loop.time() - request.started) * 1000, 2)
+        call.caller = caller
+        if caller.system:
+            raise Forbidden("A system-scoped token is for Atoll's own API only.")
+        if not call.permits(service, request.method.decode("latin-1"), call.path.decode("latin-1")):
+            raise Unauthorized("The access rules of this application credential do not allow that.")
+
+    async def _dispatch(self, call: Call, service: Service, project: str | None, tail: list[bytes]) -> None:
+        """Match the path below version and project, and hand the call to the kind of its route."""
+        call.match = service.match(call.request.method, tail)
         route = call.match.route
+        sites = self._parts.reach.sites(call)
+        if not sites and service.service_type != IDENTITY:
+            raise Forbidden(
+                f"This project has no credential at any site with the service {call.service_type}."
+            )
+        await policy.check(self._parts, call, route)
         if route is None or self._as_a_site_says(call, service, route, tail):
             await self._any_site(call)
-        else:
-            sites = self._parts.reach.sites(call)
-            versions.check(call, route, sites)
-            if project not in {None, call.caller.project_id}:
-                message = _wrong_project(service.service_type, project or "", call.caller.project_id)
-                raise BadRequest(message, headers=versions.told(call, sites))
-            await self._handlers[route.kind, route.shape](call)
-
-    async def _validated(self, call: Call) -> Caller:
-        """The caller, as the identity service says."""
-        try:
-            return await self._tokens.caller(call.request.index.get(b"x-auth-token"))
-        finally:
-            call.token_ms = round((self._loop.time() - call.request.started) * 1000, 2)
+            return
+        versions.check(call, route, sites)
+        if project not in {None, call.caller.project_id}:
+            message = _wrong_project(service.service_type, project or "", call.caller.project_id)
+            raise BadRequest(message, headers=versions.told(call, sites))
+        await self._handlers[route.kind, route.shape](call)
 
     @staticmethod
     def _as_a_site_says(call: Call, service: Service, route: Route, tail: list[bytes]) -> bool:
@@ -162,23 +174,13 @@ class App:
         slash = route.shape is Shape.LIST and not tail[-1] and service.service_type != "network"
         return call.request.method == b"HEAD" or slash
 
-    @staticmethod
-    def _project(caller: Caller, service: Service, tail: list[bytes]) -> tuple[str | None, list[bytes]]:
-        """(the project a path names where it may, the path below it)."""
-        if caller.system:
-            raise Forbidden("A system-scoped token is for Atoll's own API only.")
-        if caller.restricted:
-            # Searches and fan-outs would go beyond the rules: better none than wrongly done.
-            raise Forbidden("Tokens of application credentials with access rules are not taken here yet.")
-        return _project_in(service, tail)
-
     async def _any_site(self, call: Call) -> None:
         """What every site answers alike, and routes in no table: the first site that answers says."""
         parts = self._parts
         sites = parts.reach.sites(call)
         without = versions.lacking(call, sites)
         fit = [one for one in sites if one not in without] or sites
-        site = next((one for one in fit if one.healthy(call.service_type)), parts.sites.default)
+        site = next((one for one in fit if one.healthy(call.service_type)), sites[0])
         endpoint = parts.endpoint(site, call)
         response = await parts.forward.send(call, endpoint)
         await parts.forward.pass_on(call, endpoint, response)

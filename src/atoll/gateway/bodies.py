@@ -48,6 +48,16 @@ def _values(node: Any, steps: Sequence[str], only_if: tuple[str, str] | None) ->
         yield from _values(node[step], rest, only_if)
 
 
+def present(body: Mapping[str, Any], place: str) -> bool:
+    """Whether something stands at a place of a body."""
+    return any(value is not None for value in _values(body, place.split("/"), None))
+
+
+def value_at(body: Mapping[str, Any], place: str) -> str | None:
+    """The text at a place of a body."""
+    return next((value for value in _values(body, place.split("/"), None) if isinstance(value, str)), None)
+
+
 def is_id(value: str) -> bool:
     """Whether a value that may be a name or an id is an id."""
     return _UUID.match(value) is not None

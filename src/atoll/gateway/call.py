@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from atoll.core.access_rules import AccessRule, allowed
 from atoll.core.choose import Reason
 from atoll.core.errors import BadRequest, RequestTimeout, TooLarge
 from atoll.services.table import RANKS, Match, Service
@@ -26,7 +27,7 @@ class Caller:
     is_admin: bool
     until: float
     system: bool = False
-    restricted: bool = False  # the token carries access rules
+    rules: tuple[AccessRule, ...] | None = None  # all that the token may be used for; None: anything
     rank: int = field(init=False)  # of the strongest role, as `RANKS` has them
     plain: bool = field(init=False)  # the token is of a project and without conditions
     logged: bytes = field(init=False, repr=False, compare=False)  # as it stands in a line of the access log
@@ -39,7 +40,7 @@ class Caller:
             else max(self.roles.intersection(RANKS), key=RANKS.__getitem__, default="any")
         )
         object.__setattr__(self, "rank", RANKS[strongest])
-        object.__setattr__(self, "plain", not self.system and not self.restricted)
+        object.__setattr__(self, "plain", not self.system and self.rules is None)
         object.__setattr__(self, "logged", b'"project_id":%b,"user_id":%b' % (project, user))
 
     @property
@@ -99,6 +100,12 @@ class Call:
     def service_type(self) -> str:
         """The service called, for faults and logs."""
         return self.service.service_type if self.service is not None else "atoll"
+
+    def permits(self, service: Service, method: str, path: str) -> bool:
+        """Whether the access rules of the caller's token, if it has any, allow a call."""
+        rules = self.caller.rules
+        types = (service.service_type, *service.aliases)
+        return rules is None or allowed(rules, types, method, path)
 
     def aside(self, deadline: float, *, versioned: bool = True) -> "Call":
         """For questions of Atoll's own on the caller's behalf: same caller and id, a deadline of its own.

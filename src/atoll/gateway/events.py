@@ -31,7 +31,7 @@ class Events:
         if not isinstance(events, list) or not all(
             isinstance(event, dict) and isinstance(event.get("server_uuid"), str) for event in events
         ):
-            endpoint = parts.endpoint(parts.sites.default, call)
+            endpoint = parts.endpoint(parts.reach.default(call), call)
             response = await parts.forward.send(call, endpoint, body=text)
             await parts.forward.pass_on(call, endpoint, response)
             return
@@ -47,7 +47,7 @@ class Events:
                 lost[index] = 503
         if not by_site and 503 not in lost.values():
             # Nobody knows any of them: one site says so in its own words.
-            by_site[parts.sites.default.name] = list(lost)
+            by_site[parts.reach.default(call).name] = list(lost)
             lost = {}
         await self._send(call, events, by_site, lost)
 

@@ -8,9 +8,10 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from atoll.core.errors import BadSiteAnswer, NotAcceptable, SiteTimeout, SiteUnavailable
+from atoll.core.errors import BadSiteAnswer, Forbidden, NotAcceptable, SiteTimeout, SiteUnavailable
 from atoll.gateway.call import Call
 from atoll.gateway.telemetry import Sent, Telemetry
+from atoll.services.catalog import SERVICES
 from atoll.sites.site import Endpoint
 from atoll.wire.body import BodyTooLarge
 from atoll.wire.client import Broken
@@ -210,6 +211,7 @@ class Forward:
 
         `target` is path and query below the endpoint's root. Raises what `exchange` raises.
         """
+        self._permit(call, endpoint, method, target)
         grant = endpoint.grant
         if grant is not None:
             target = grant.ids.target(target)
@@ -230,6 +232,18 @@ class Forward:
 
         response = await self._trusted(endpoint, attempt)
         return SiteAnswer(response.status, response, await read_json(endpoint, response))
+
+    @staticmethod
+    def _permit(call: Call, endpoint: Endpoint, method: bytes, target: bytes) -> None:
+        """Ask nothing for a caller that the caller's own token could not be used for. Raises Forbidden."""
+        if call.caller.rules is None:
+            return
+        verb, path = method.decode(), target.partition(b"?")[0].decode("latin-1")
+        if not call.permits(SERVICES[endpoint.service_type], verb, path):
+            raise Forbidden(
+                f"The access rules of this application credential do not allow {verb} {path} of the service "
+                f"{endpoint.service_type}, which is needed for this where there are several sites."
+            )
 
     def answer(self, call: Call, endpoint: Endpoint, answer: SiteAnswer, text: bytes | None = None) -> None:
         """Give the client an answer that was read, rewritten unless `text` says what it is to be."""

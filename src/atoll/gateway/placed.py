@@ -20,6 +20,7 @@ from atoll.gateway.call import Call
 from atoll.gateway.forward import SiteAnswer, read_json
 from atoll.gateway.outcomes import Lost
 from atoll.gateway.parts import Parts
+from atoll.gateway.placements import Facts
 from atoll.services.table import Ref, Resource, Route
 from atoll.sites.site import Site
 from atoll.store import Sighting
@@ -38,7 +39,7 @@ class Placed:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._last_chosen: dict[tuple[str, str], float] = {}
+        self._last_chosen: dict[str, float] = {}
 
     # -- by id ------------------------------------------------------------------------------------
 
@@ -137,7 +138,7 @@ class Placed:
         refs = route.refs or resource.refs
         if body is None:
             # Not a body any site could read: one of them says so in its own words.
-            site = parts.sites.default
+            site = parts.reach.default(call)
         else:
             site, zone = await self._choose(call, resource, refs, body)
             if resource.zone and zone is not None:
@@ -201,7 +202,8 @@ class Placed:
             if (kind, ident) not in EVERYWHERE and found:
                 things.append(Thing(resource=kind, id=ident, sites=found))
         project = _project_of(body) or call.caller.project_id
-        candidates = await self._candidates(call, resource, sites, project)
+        facts = await parts.placements.facts(project)
+        candidates = self._candidates(call, sites, facts)
         want = Want(
             resource=resource.name,
             service=call.service_type,
@@ -210,6 +212,7 @@ class Placed:
             named=tuple(things),
             together=parts.together,
             spread=parts.spread,
+            follow=parts.follow,
         )
         if without := versions.lacking(call, sites):
             candidates = _speaking(call, want, candidates, without, sites)
@@ -222,29 +225,23 @@ class Placed:
             project_id=project,
             reasons=[str(reason) for reason in choice.reasons],
         )
-        self._last_chosen[(resource.name, choice.site)] = parts.forward.now()
+        self._last_chosen[choice.site] = parts.forward.now()
         # Before the answer: the project's next create must find its home while this one is under way.
-        parts.set_home(project, choice.site)
+        parts.placements.chosen(facts, resource.name, choice.site)
         return parts.sites.by_name[choice.site], zone
 
-    async def _candidates(
-        self, call: Call, resource: Resource, sites: Sequence[Site], project: str
-    ) -> list[Candidate]:
-        parts = self._parts
-        of_project, load = await parts.counts(project, resource.name)
-        home = parts.homes.get(project)
-        if home is not None:
-            # Where its last thing was put: what comes next most likely has to meet it.
-            of_project = {home: max(1, of_project.get(home, 0))}
+    def _candidates(self, call: Call, sites: Sequence[Site], facts: Facts) -> list[Candidate]:
         return [
             Candidate(
                 site=site.name,
                 state=site.state,
                 healthy=site.healthy(call.service_type),
                 away=site.endpoints[call.service_type].origin.breaker.reason,
-                placed_of_project=of_project.get(site.name, 0),
-                load=load.get(site.name, 0),
-                last_chosen=self._last_chosen.get((resource.name, site.name), 0.0),
+                placed_of_project=facts.of_project.get(site.name, 0),
+                home=site.name == facts.home,
+                load=facts.load.get(site.name, 0),
+                follow=site.name == facts.beginning,
+                last_chosen=self._last_chosen.get(site.name, 0.0),
             )
             for site in sites
         ]

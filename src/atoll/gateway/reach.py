@@ -35,6 +35,13 @@ class Reach:
             if site.cloud is None or self._granting(call.caller, site.cloud, False) is not None
         ]
 
+    def default(self, call: Call) -> Site:
+        """The site for what belongs to no other: the first that the caller reaches where it is not that."""
+        default = self._sites.default
+        if self.reaches(call, default) and call.service_type in default.endpoints:
+            return default
+        return next(iter(self.sites(call)), default)
+
     def reaches(self, call: Call, site: Site) -> bool:
         """Whether the caller is somebody at a site."""
         return site.cloud is None or self._granting(call.caller, site.cloud, False) is not None
@@ -59,6 +66,10 @@ class Reach:
                 site=site.name,
             )
         return endpoint.granted(grant)
+
+    def administers(self, call: Call, site: Site) -> bool:
+        """Whether a call could be made as an administrator of a site's cloud."""
+        return site.cloud is None or self._granting(call.caller, site.cloud, True) is not None
 
     def known(self, site: Site, caller: Caller) -> Grant | None:
         """How an ordinary caller is trusted at a site of another cloud."""

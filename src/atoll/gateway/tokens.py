@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from atoll.core.access_rules import AccessRule
 from atoll.core.errors import BadRequest, SiteUnavailable, Unauthorized
 from atoll.gateway.call import Caller
 from atoll.sites.site import Endpoint
@@ -31,13 +32,17 @@ class _Named(msgspec.Struct):
     name: str = ""
 
 
+class _Restricted(msgspec.Struct):
+    access_rules: tuple[AccessRule, ...] | None = None
+
+
 class _Token(msgspec.Struct):
     user: _Named
     expires_at: str
     roles: list[_Named] = []
     project: _Named | None = None
     system: dict[str, bool] | None = None
-    application_credential: dict[str, msgspec.Raw] | None = None
+    application_credential: _Restricted | None = None
 
 
 class _Answer(msgspec.Struct):
@@ -145,7 +150,7 @@ class Tokens:
             is_admin=bool(roles & self._admin_roles),
             until=now + min(left, self._cache_seconds),
             system=bool(said.system),
-            restricted=bool(said.application_credential and "access_rules" in said.application_credential),
+            rules=said.application_credential.access_rules if said.application_credential else None,
         )
 
     def _drop_oldest(self) -> None:

@@ -1,6 +1,6 @@
 """Cinder: every route with its kind."""
 
-from atoll.services.table import ANY, Kind, Ref, Resource, Service, row
+from atoll.services.table import ANY, Kind, Others, Ref, Resource, Service, row
 
 PLACED, SHARED, SUMMED, PER_SITE = Kind.PLACED, Kind.SHARED, Kind.SUMMED, Kind.PER_SITE
 
@@ -48,52 +48,60 @@ RESOURCES = (
     Resource(name="host", plural="hosts", path="os-hosts", id_form="any"),
 )  # fmt: skip
 
+# Cinder hears these from administrators only, and takes them for not said from everybody else.
+ALL_PROJECTS = {"all_tenants": Others.DROPPED}
+VOLUME_ACTIONS = dict.fromkeys(
+    ("os-reset_status", "os-force_delete", "os-force_detach", "os-migrate_volume",
+     "os-migrate_volume_completion", "os-unmanage"),
+    "admin",
+)  # fmt: skip
+
 ROUTES = (
-    row("volumes", "GET POST", PLACED, "volume"),
-    row("volumes/detail", "GET", PLACED, "volume"),
+    row("volumes", "GET POST", PLACED, "volume", admin_queries=ALL_PROJECTS),
+    row("volumes/detail", "GET", PLACED, "volume", admin_queries=ALL_PROJECTS),
     row("volumes/summary", "GET", SUMMED, "volume-summary"),
     row("volumes/{id}", "GET PUT DELETE", PLACED, "volume"),
-    row("volumes/{id}/action", "POST", PLACED, "volume", refs=(Ref("os-attach/instance_uuid", "server"),)),
+    row("volumes/{id}/action", "POST", PLACED, "volume", actions=VOLUME_ACTIONS, refs=(Ref("os-attach/instance_uuid", "server"),)),
     row("volumes/{id}/**", ANY, PLACED, "volume"),
-    row("snapshots", "GET POST", PLACED, "snapshot"),
-    row("snapshots/detail", "GET", PLACED, "snapshot"),
+    row("snapshots", "GET POST", PLACED, "snapshot", admin_queries=ALL_PROJECTS),
+    row("snapshots/detail", "GET", PLACED, "snapshot", admin_queries=ALL_PROJECTS),
     row("snapshots/{id}", "GET PUT DELETE", PLACED, "snapshot"),
     row("snapshots/{id}/**", ANY, PLACED, "snapshot"),
-    row("backups", "GET POST", PLACED, "backup"),
-    row("backups/detail", "GET", PLACED, "backup"),
+    row("backups", "GET POST", PLACED, "backup", admin_queries=ALL_PROJECTS),
+    row("backups/detail", "GET", PLACED, "backup", admin_queries=ALL_PROJECTS),
     row("backups/import_record", "POST", PLACED, "backup", role="admin"),
     row("backups/{id}", "GET PUT DELETE", PLACED, "backup"),
     row("backups/{id}/restore", "POST", PLACED, "backup", refs=(Ref("restore/volume_id", "volume"),)),
     row("backups/{id}/**", ANY, PLACED, "backup"),
-    row("os-volume-transfer", "GET POST", PLACED, "transfer"),
-    row("os-volume-transfer/detail", "GET", PLACED, "transfer"),
+    row("os-volume-transfer", "GET POST", PLACED, "transfer", admin_queries=ALL_PROJECTS),
+    row("os-volume-transfer/detail", "GET", PLACED, "transfer", admin_queries=ALL_PROJECTS),
     row("os-volume-transfer/{id}", "GET DELETE", PLACED, "transfer"),
     row("os-volume-transfer/{id}/**", ANY, PLACED, "transfer"),
-    row("volume-transfers", "GET POST", PLACED, "volume_transfer"),
-    row("volume-transfers/detail", "GET", PLACED, "volume_transfer"),
+    row("volume-transfers", "GET POST", PLACED, "volume_transfer", admin_queries=ALL_PROJECTS),
+    row("volume-transfers/detail", "GET", PLACED, "volume_transfer", admin_queries=ALL_PROJECTS),
     row("volume-transfers/{id}", "GET DELETE", PLACED, "volume_transfer"),
     row("volume-transfers/{id}/**", ANY, PLACED, "volume_transfer"),
-    row("attachments", "GET POST", PLACED, "attachment"),
-    row("attachments/detail", "GET", PLACED, "attachment"),
+    row("attachments", "GET POST", PLACED, "attachment", admin_queries=ALL_PROJECTS),
+    row("attachments/detail", "GET", PLACED, "attachment", admin_queries=ALL_PROJECTS),
     row("attachments/{id}", "GET PUT DELETE", PLACED, "attachment"),
     row("attachments/{id}/**", ANY, PLACED, "attachment"),
-    row("groups", "GET POST", PLACED, "group"),
-    row("groups/detail", "GET", PLACED, "group"),
+    row("groups", "GET POST", PLACED, "group", admin_queries=ALL_PROJECTS),
+    row("groups/detail", "GET", PLACED, "group", admin_queries=ALL_PROJECTS),
     row("groups/action", "POST", PLACED, "group", refs=(
         Ref("create-from-src/source_group_id", "group"),
         Ref("create-from-src/group_snapshot_id", "group_snapshot"))),
     row("groups/{id}", "GET PUT", PLACED, "group"),
     row("groups/{id}/**", ANY, PLACED, "group"),
-    row("group_snapshots", "GET POST", PLACED, "group_snapshot"),
-    row("group_snapshots/detail", "GET", PLACED, "group_snapshot"),
+    row("group_snapshots", "GET POST", PLACED, "group_snapshot", admin_queries=ALL_PROJECTS),
+    row("group_snapshots/detail", "GET", PLACED, "group_snapshot", admin_queries=ALL_PROJECTS),
     row("group_snapshots/{id}", "GET DELETE", PLACED, "group_snapshot"),
     row("group_snapshots/{id}/**", ANY, PLACED, "group_snapshot"),
-    row("consistencygroups", "GET POST", PLACED, "consistencygroup"),
-    row("consistencygroups/detail", "GET", PLACED, "consistencygroup"),
+    row("consistencygroups", "GET POST", PLACED, "consistencygroup", admin_queries=ALL_PROJECTS),
+    row("consistencygroups/detail", "GET", PLACED, "consistencygroup", admin_queries=ALL_PROJECTS),
     row("consistencygroups/{id}", "GET", PLACED, "consistencygroup"),
     row("consistencygroups/{id}/**", ANY, PLACED, "consistencygroup"),
-    row("cgsnapshots", "GET POST", PLACED, "cgsnapshot"),
-    row("cgsnapshots/detail", "GET", PLACED, "cgsnapshot"),
+    row("cgsnapshots", "GET POST", PLACED, "cgsnapshot", admin_queries=ALL_PROJECTS),
+    row("cgsnapshots/detail", "GET", PLACED, "cgsnapshot", admin_queries=ALL_PROJECTS),
     row("cgsnapshots/{id}", "GET DELETE", PLACED, "cgsnapshot"),
     row("messages", "GET", PLACED, "message"),
     row("messages/{id}", "GET DELETE", PLACED, "message"),
