@@ -1,6 +1,6 @@
 """Asking many sites at once: what answered and what failed, each by its site.
 
-A site's failure is data; a bug of ours propagates. The one deadline is the call's.
+A site's failure is data; a bug of ours propagates, and so does a refusal that is about no site. The one deadline is the call's.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from atoll.core.errors import AtollError, SiteUnavailable
+from atoll.core.errors import AtollError, Forbidden, SiteUnavailable
 
 Answer = TypeVar("Answer")
 
@@ -34,6 +34,8 @@ async def scatter(questions: Mapping[str, Awaitable[Answer]]) -> Gathered[Answer
         try:
             return Gathered({site: await question}, {})
         except AtollError as error:
+            if _of_the_caller(error):
+                raise
             return Gathered({}, {site: error})
     tasks = {site: asyncio.ensure_future(question) for site, question in questions.items()}
     try:
@@ -48,11 +50,16 @@ async def scatter(questions: Mapping[str, Awaitable[Answer]]) -> Gathered[Answer
         went_wrong = task.exception()
         if went_wrong is None:
             answered[site] = task.result()
-        elif isinstance(went_wrong, AtollError):
+        elif isinstance(went_wrong, AtollError) and not _of_the_caller(went_wrong):
             failed[site] = went_wrong
         else:
             raise went_wrong
     return Gathered(answered, failed)
+
+
+def _of_the_caller(error: AtollError) -> bool:
+    """Whether the caller may not ask this at any site."""
+    return isinstance(error, Forbidden) and error.site is None
 
 
 def none_answered(what: str, failed: Mapping[str, AtollError]) -> SiteUnavailable:
