@@ -12,6 +12,12 @@ from atoll.core.errors import BadRequest, Conflict, SiteUnavailable
 
 CHOSEN: Final = "chosen"
 
+LEAST_MARGIN: Final = 20.0
+"""So many more things than its share a site may take before the projects that begin go elsewhere."""
+
+MARGIN: Final = 0.02
+"""So much of all that was made lately it may be, where that is more: about five minutes in a busy hour."""
+
 _UNKNOWN_ZONE: Final = {
     "compute": "The requested availability zone is not available",
     "block-storage": "Availability zone '{zone}' is invalid.",
@@ -29,8 +35,12 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """Why it is not healthy, for the message."""
     placed_of_project: int = 0
     """How many placed resources of any type the project has there."""
+    home: bool = False
+    """Whether the last thing of the project went there: then the counts of its resources do not matter."""
     load: int = 0
-    """How much the site carries of all projects: what is of the wanted type, and the servers made lately."""
+    """How much was made there lately for all projects."""
+    follow: bool = False
+    """Whether the last project that began, just now, began there."""
     last_chosen: float = 0.0
     """When it was last chosen, in seconds of any clock; 0 means never."""
 
@@ -57,7 +67,9 @@ class Want(msgspec.Struct, frozen=True, kw_only=True):
     together: float = 10.0
     """Weight of having the resources of a project in one site."""
     spread: float = 1.0
-    """Weight of the site that carries least."""
+    """Weight of the site that took least lately."""
+    follow: float = 2.0
+    """Weight of the site where the last project began."""
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -69,7 +81,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     points: float | None = None
 
     def __str__(self) -> str:
-        """In a line: `paris: carries 3 of all projects (+0.50)`."""
+        """In a line: `paris: took 3 of what was made lately (+0.50)`."""
         points = "" if self.points is None else f" ({self.points:+.2f})"
         return f"{self.site}: {self.text}{points}"
 
@@ -169,22 +181,38 @@ def _closed(candidate: Candidate) -> str:
 
 def _scores(want: Want, candidates: Sequence[Candidate]) -> list[Reason]:
     most = max(candidate.load for candidate in candidates)
-    home = max(candidate.placed_of_project for candidate in candidates)
     scored = []
     for candidate in candidates:
-        here = candidate.placed_of_project
-        scored.append(
-            Reason(
-                site=candidate.site,
-                rule="together",
-                points=want.together * here / home if home else 0.0,
-                text=f"the project has {here} resources there",
-            )
-        )
+        scored.append(_together(want, candidate, candidates))
         share = 1 - candidate.load / most if most else 1.0
-        text = f"carries {candidate.load} of all projects"
+        text = f"took {candidate.load} of what was made lately"
         scored.append(Reason(site=candidate.site, rule="spread", points=want.spread * share, text=text))
+        if candidate.follow:
+            scored.append(_follow(want, candidate, candidates))
     return scored
+
+
+def _together(want: Want, candidate: Candidate, candidates: Sequence[Candidate]) -> Reason:
+    if any(one.home for one in candidates):
+        points = want.together if candidate.home else 0.0
+        text = f"the project's last thing went {'there' if candidate.home else 'elsewhere'}"
+    else:
+        here = candidate.placed_of_project
+        most = max(one.placed_of_project for one in candidates)
+        points = want.together * here / most if most else 0.0
+        text = f"the project has {here} resources there"
+    return Reason(site=candidate.site, rule="together", points=points, text=text)
+
+
+def _follow(want: Want, candidate: Candidate, candidates: Sequence[Candidate]) -> Reason:
+    """Projects that begin together may have to meet, so one goes where the last did, within a margin."""
+    total = sum(one.load for one in candidates)
+    over = candidate.load - total / len(candidates)
+    if over <= max(LEAST_MARGIN, MARGIN * total):
+        text, points = "the last project began there", want.follow
+    else:
+        text, points = f"the last project began there, but it took {over:.0f} more than its share", 0.0
+    return Reason(site=candidate.site, rule="follow", points=points, text=text)
 
 
 def _conflict(want: Want) -> Conflict:

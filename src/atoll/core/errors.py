@@ -3,7 +3,7 @@
 A site's own error is not one of these: it passes through as the site wrote it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -11,7 +11,8 @@ class AtollError(Exception):
     """An error Atoll itself decided on.
 
     `kind` names the fault; `safe` says whether `str(error)` may be shown to a client. `retry_after` is in
-    seconds, for the kinds that a client may usefully try again.
+    seconds, for the kinds that a client may usefully try again. `headers` are lines of the answer: services
+    repeat some.
     """
 
     kind: ClassVar[str] = "internal"
@@ -25,14 +26,14 @@ class AtollError(Exception):
         id: str | None = None,  # noqa: A002 - OpenStack's own word
         site: str | None = None,
         retry_after: float | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Sequence[tuple[str, str]] = (),
     ) -> None:
         super().__init__(message)
         self.resource = resource
         self.id = id
         self.site = site
         self.retry_after = retry_after
-        self.headers = dict(headers or {})
+        self.headers = headers
 
 
 class Internal(AtollError):

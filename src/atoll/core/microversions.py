@@ -114,7 +114,7 @@ def unsupported(service: str, version: Version, available: Range) -> AtollError:
     return NotAcceptable(
         f"Version {version} is not supported by the API. "
         f"Minimum is {available.minimum} and maximum is {available.maximum}.",
-        headers=joined(response_headers(service, version)) if _is_told(service, version) else {},
+        headers=response_headers(service, version) if _is_told(service, version) else (),
     )
 
 
@@ -213,11 +213,3 @@ def _parse_placement(text: str) -> Version:
 def _is_told(service: str, version: Version) -> bool:
     """Cinder takes every version with 1.0 or 2.0 in it for its old endpoints, which say no version."""
     return service == "compute" or not ("1.0" in str(version) or "2.0" in str(version))
-
-
-def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Give headers with those of one name as one."""
-    found: dict[str, str] = {}
-    for name, value in headers:
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from atoll.core.key_names import KeyNames
 from atoll.core.spans import find, splice
 
 # What stands before the URL of a link: an array's bracket or comma, then the object. Neutron writes the
@@ -90,30 +91,43 @@ _OWNERS = (
 )  # fmt: skip
 _KEYED = re.compile(rb'"(?:' + b"|".join(re.escape(key.encode()) for key in _OWNERS) + rb')"\s*:\s*"')
 # Shorter ids (the domain `default`) are words that stand for other things too.
-_ID = rb"[0-9a-f-]{32,36}"
+_LEAST = 32
+_ID = rb"[0-9a-f-]{32,64}"
 
 
 class Ids:
-    """Ids of projects and users that a site knows by others: `here` maps the clients' to the site's."""
+    """Ids of projects and users that a site knows by others: `here` maps the clients' to the site's.
 
-    __slots__ = ("_here", "_there")
+    `keys` are the names of the user's keypairs, where several users are one at the site.
+    """
+
+    __slots__ = ("_here", "_keys", "_there")
     _IN_PATH = re.compile(rb"(?<![^/=])" + _ID + rb"(?![^/?&])")
     _IN_BODY = re.compile(_KEYED.pattern + b"(" + _ID + b')"')
     _ANYWHERE = re.compile(rb"(?<=[\"/=])" + _ID + rb"(?=[\"/?&])")
 
-    def __init__(self, here: Mapping[str, str]) -> None:
-        pairs = {ours.encode(): theirs.encode() for ours, theirs in here.items() if ours != theirs}
+    def __init__(self, here: Mapping[str, str], keys: KeyNames | None = None) -> None:
+        self._keys = keys
+        pairs = {
+            ours.encode(): theirs.encode()
+            for ours, theirs in here.items()
+            if ours != theirs and min(len(ours), len(theirs)) >= _LEAST
+        }
         self._here = pairs
         self._there = {theirs: ours for ours, theirs in pairs.items()}
 
     def target(self, target: bytes) -> bytes:
         """A path with its query, or a part of it, as the site knows it."""
+        if self._keys is not None:
+            target = self._keys.target(target)
         if not any(ours in target for ours in self._here):
             return target
         return self._IN_PATH.sub(lambda found: self._here.get(found.group(), found.group()), target)
 
     def inward(self, text: bytes) -> bytes:
-        """A body in JSON as the site knows it: what names a project or a user, nothing else."""
+        """A body in JSON as the site knows it: what names a project, a user or a key, nothing else."""
+        if self._keys is not None:
+            text = self._keys.inward(text)
         if not any(ours in text for ours in self._here):
             return text
         return splice(
@@ -127,6 +141,8 @@ class Ids:
 
     def outward(self, text: bytes) -> bytes:
         """An answer as clients know it, links included. Only the site could have said its own ids."""
+        if self._keys is not None:
+            text = self._keys.outward(text)
         there = self._there
         if not any(theirs in text for theirs in there):
             return text

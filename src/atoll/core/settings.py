@@ -131,9 +131,12 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     default_site: str = ""
     """The site for what belongs to no other. Default: the first one."""
     together: Annotated[float, Meta(ge=0, le=1e6)] = 10.0
-    """Points for the site where most of the project's things are; other sites get their part of them."""
+    """Points for the site of the last thing made for the project."""
     spread: Annotated[float, Meta(ge=0, le=1e6)] = 1.0
-    """Points for the site that carries least of all projects."""
+    """Points for the site that took least of what was made in the last hour; others get their part."""
+    follow: Annotated[float, Meta(ge=0, le=1e6)] = 2.0
+    """Points for the site where the last project began, less than a minute ago: projects that begin together
+    may have to share things. None once that site took more than its share by 20 things and 2 %."""
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -127,8 +127,7 @@ class Forward:
         request, grant = call.request, endpoint.grant
         path, query, lines = call.path, request.query, request.lines
         if grant is not None:
-            path = grant.ids.target(path)
-            query = grant.ids.target(query)
+            path, _, query = grant.ids.target(path + b"?" + query).partition(b"?")
             lines = [b"X-Auth-Token: %b\r\n" % token, *without(lines, b"x-auth-token")]
         parts = [request.method, b" ", endpoint.root, path]
         if query:
