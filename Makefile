@@ -30,13 +30,13 @@ lint:  ## ruff, mypy --strict, import contracts, file sizes, release notes
 	@$(PY) tools/sizes
 	@reno -q lint
 
-e2e:  ## the stock clients through Atoll, on two real OpenStack sites
+e2e:  ## the stock clients through Atoll, and outages, on two real OpenStack sites
 	@tools/setup dev
 	@$(PY) -m atoll.cli sandbox e2e
 
-tempest:  ## unmodified tempest through Atoll, on two real sites (SERVICES=smoke,compute,volume,network,image)
+tempest:  ## unmodified tempest through Atoll, on two real sites (SERVICES=smoke,compute,volume,network,image COMPUTES=2)
 	@tools/setup dev
-	@$(PY) -m atoll.cli sandbox tempest --services $(or $(SERVICES),smoke)
+	@$(PY) -m atoll.cli sandbox tempest --services $(or $(SERVICES),smoke) --computes $(or $(COMPUTES),1)
 
 bench:  ## the figures, beside their peers; writes bench/results.json
 	@tools/setup dev

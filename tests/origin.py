@@ -65,11 +65,13 @@ class Origin:
         self.accepted = 0
         self.gone = asyncio.Event()  # whether a connection was closed under a script
         self.errors: list[BaseException] = []
+        self.port = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._server: asyncio.Server
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20)
+        await self._listen(0)
+        self.port = int(self._server.sockets[0].getsockname()[1])
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -78,11 +80,6 @@ class Origin:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         assert self.errors == []
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return int(self._server.sockets[0].getsockname()[1])
 
     @property
     def url(self) -> str:
@@ -98,6 +95,18 @@ class Origin:
         """End every connection, as a site that is restarted does."""
         for task in list(self._tasks):
             task.cancel()
+
+    def refuse(self) -> None:
+        """Stop: connections end, new ones are refused."""
+        self._server.close()
+        self.close_connections()
+
+    async def accept(self) -> None:
+        """Listen again after `refuse`, where it did before."""
+        await self._listen(self.port)
+
+    async def _listen(self, port: int) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=1 << 20)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

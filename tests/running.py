@@ -22,6 +22,7 @@ Settings = Mapping[str, Any]
 
 # An empty one: loading the machine's certificates takes longer than a test.
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+BUILT_IN = {"mode": "built-in"}
 STOP_SECONDS = 10.0
 SETTLE_SECONDS = 5.0
 STARTUP_SECONDS = 20.0
@@ -106,11 +107,11 @@ def configured(auth_url: str, sites: Settings, database: Path, port: int, tables
     content = {
         **tables,
         "gateway": {**gateway, **tables.get("gateway", {})},
-        "identity": {"auth_url": auth_url, **tables.get("identity", {})},
+        "identity": {"auth_url": auth_url, **tables.get("identity", {})} if auth_url else BUILT_IN,
         "store": tables.get("store", {"url": f"sqlite:///{database}"}),
         "sites": sites,
     }
-    return load(toml(content), source="test", env={})
+    return load(toml(content), source="test", env={"ATOLL_TEST_SECRET": "hush"})
 
 
 def toml(content: Settings) -> str:
@@ -140,6 +141,8 @@ async def atoll_before(
     await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     if task.done():
+        for one in bound:
+            one.close()
         task.result()
     running = Atoll(config, port, stop, task, database)
     try:

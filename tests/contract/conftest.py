@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from tests.identities import directory_in
 from tests.running import atoll_before, sites_of
 
 from atoll.sandbox.simulated import Cloud
@@ -162,12 +163,25 @@ DIFFERENT = {
 }
 
 
+# What the built-in identity answers differently from a Keystone.
+NOT_BUILT_IN = {
+    "test_catalog_and_projects_of_a_token": "the catalogue names only Atoll",
+    "test_a_region_is_registered_and_removed": "the catalogue is read only",
+}
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Each test runs against a simulated site and through Atoll; or against the site that is named."""
+    """Each test runs against a simulated site and through Atoll; or against the site that is named.
+
+    Those of identity run against the built-in one too.
+    """
     if "connected" in metafunc.fixturenames:
         under = ["named"] if os.environ.get("ATOLL_CONTRACT") else ["site", "atoll"]
         if metafunc.function.__name__ in DIFFERENT and "atoll" in under:
             under.remove("atoll")
+        of_identity = metafunc.module.__name__.endswith("test_identity")
+        if "site" in under and of_identity and metafunc.function.__name__ not in NOT_BUILT_IN:
+            under.append("built-in")
         metafunc.parametrize("connected", under, indirect=True, scope="session")
 
 
@@ -195,9 +209,10 @@ def connected(
         run(stack.enter_async_context(cloud))
         clouds = cloud.clouds_yaml()["clouds"]
         region = "site1"
-        if request.param == "atoll":
+        if request.param != "site":
             database = tmp_path_factory.mktemp("contract") / "atoll.db"
-            run(_front(stack, cloud, clouds, database))
+            front = _front if request.param == "atoll" else _built_in
+            run(front(stack, cloud, clouds, database))
             region = "Atoll"
         yield _connect(clouds, "simulated-admin", region, real=False)
         errors = [*cloud.keystone.listener.server.errors, *cloud.sites[0].listener.server.errors]
@@ -219,6 +234,22 @@ async def _front(stack: AsyncExitStack, cloud: Cloud, clouds: dict[str, Any], da
         atoll_before(cloud.keystone.auth_url, sites_of(cloud), database, tables)
     )
     await atoll.settled()
+    for entry in clouds.values():
+        entry["auth"]["auth_url"] = f"{atoll.url}/identity/v3"
+
+
+async def _built_in(stack: AsyncExitStack, cloud: Cloud, clouds: dict[str, Any], database: Path) -> None:
+    """Atoll with an identity of its own, and the same users in it as the simulated Keystone has."""
+    async with directory_in(database) as directory:
+        for entry, roles in ((clouds["simulated-admin"], ["admin"]), (clouds["simulated"], ["member"])):
+            auth = entry["auth"]
+            project = await directory.create_project(auth["project_name"])
+            user = await directory.create_user(auth["username"], auth["password"])
+            for role in roles:
+                await directory.assign(user.id, project.id, role)
+    sites = {name: {**one, "cloud": "simulated"} for name, one in sites_of(cloud).items()}
+    tables = {"clouds": {"simulated": {"auth_url": cloud.keystone.auth_url}}}
+    atoll = await stack.enter_async_context(atoll_before("", sites, database, tables))
     for entry in clouds.values():
         entry["auth"]["auth_url"] = f"{atoll.url}/identity/v3"
 

@@ -261,9 +261,55 @@ def test_a_route_that_is_none_comes_before_the_project(site: SiteUnderTest) -> N
         no_route(site.call("GET", "compute", f"/v2.1/{OTHER}/{path}"))
 
 
-def test_a_bad_version_comes_before_the_project(site: SiteUnderTest) -> None:
-    answer = site.call("GET", "compute", f"/v2.1/{OTHER}/servers", headers={NEW: "compute abc"})
-    assert fault(answer) == (400, malformed("abc"))
+JSON = {"Content-Type": "application/json"}
+UNSUPPORTED = "Unsupported Content-Type"
+RANGE = "Version 2.999 is not supported by the API. Minimum is 2.1 and maximum is 2.104."
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "body", "status", "message"),
+    [
+        ("GET", {NEW: "compute abc"}, None, 400, malformed("abc")),
+        ("GET", {NEW: "compute 2.999"}, None, 406, RANGE),
+        ("GET", {"Content-Type": "application/xml"}, None, 415, UNSUPPORTED),
+        ("POST", {**JSON, NEW: "compute abc"}, b"{", 400, malformed("abc")),
+        ("POST", {**JSON, NEW: "compute 2.999"}, b"{", 406, RANGE),
+        ("POST", JSON, b"{", 400, "Malformed request body"),
+        ("POST", {"Content-Type": "text/plain"}, b"{", 400, "Malformed request body"),
+        ("POST", {"Content-Type": "application/xml"}, b"{", 415, UNSUPPORTED),
+        ("POST", {**JSON, NEW: "compute 2.60"}, b"{", 400, "Malformed request body"),
+        ("POST", JSON, b"[]", 400, None),
+        ("POST", JSON, b'{"server": NaN}', 400, None),
+        ("POST", JSON, b"", 400, None),
+    ],
+)
+def test_what_comes_before_the_project_and_what_after(
+    site: SiteUnderTest, method: str, headers: dict[str, str], body: bytes | None, status: int,
+    message: str | None,
+) -> None:  # fmt: skip
+    """The version, then the body's type, then whether it is JSON; what is in it only after the project."""
+    answer = site.call(method, "compute", f"/v2.1/{OTHER}/servers", body, headers=headers)
+    own = (
+        f"Malformed request URL: URL's project_id '{OTHER}' doesn't match Context's project_id "
+        f"'{site.demo.project_id}'"
+    )
+    assert fault(answer) == (status, message or own)
+    told = message != malformed("abc")
+    assert answer.all("vary") == ([NEW, OLD] if told else [])
+    version = headers.get(NEW, "compute 2.1") if told else None
+    assert answer.header(NEW) == version
+
+
+def test_what_comes_before_the_project_at_block_storage(site: SiteUnderTest) -> None:
+    path = f"/v3/{OTHER}/volumes"
+    for headers, body, status, message in (
+        (JSON, b"{", 400, "Malformed request body"),
+        ({"Content-Type": "application/xml"}, b"{", 415, UNSUPPORTED),
+        (JSON, b"{}", 400, "Malformed request url"),
+    ):
+        answer = site.call("POST", "block-storage", path, body, headers=headers)
+        assert fault(answer) == (status, message)
+        assert answer.all("vary") == [NEW]
 
 
 @pytest.mark.parametrize(

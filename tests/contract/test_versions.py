@@ -33,6 +33,7 @@ def test_compute_out_of_range_is_406(site: SiteUnderTest, version: str) -> None:
     message = f"Version {version} is not supported by the API. Minimum is 2.1 and maximum is 2.104."
     assert (answer.status, answer.json) == (406, {"computeFault": {"code": 406, "message": message}})
     assert answer.header(NEW) == f"compute {version}"
+    assert answer.all("vary") == [NEW, OLD]
 
 
 @pytest.mark.parametrize("version", ["abc", "2.01"])
@@ -41,6 +42,7 @@ def test_compute_malformed_is_400(site: SiteUnderTest, version: str) -> None:
     message = f"API Version String {version} is of invalid format. Must be of format MajorNum.MinorNum."
     assert (answer.status, answer.json["badRequest"]["message"]) == (400, message)
     assert answer.header(NEW) is None
+    assert answer.all("vary") == []
 
 
 @pytest.mark.parametrize(

@@ -39,10 +39,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 class Command:
     """The `openstack` command against the cloud under test."""
 
-    def __init__(self, cloud: str) -> None:
+    def __init__(self, cloud: str, clouds_file: Path | None = None) -> None:
         assert STATE is not None
         kept = {key: value for key, value in os.environ.items() if not key.startswith("OS_")}
-        self.environment = kept | {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml"), "OS_CLOUD": cloud}
+        file = clouds_file or STATE / "clouds.yaml"
+        self.environment = kept | {"OS_CLIENT_CONFIG_FILE": str(file), "OS_CLOUD": cloud}
 
     def run(self, *words: str, succeeds: bool = True) -> subprocess.CompletedProcess[str]:
         """Run it; a failure fails the test with what it said."""

@@ -1,7 +1,9 @@
 """The sites behind the cloud under test, asked directly: where a resource is, and what was left behind."""
 
+import contextlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,20 +15,22 @@ from atoll.sandbox.real.layout import locate
 from atoll.sandbox.real.model import Credentials
 
 STATE = Path(os.environ["ATOLL_E2E_STATE"]) if os.environ.get("ATOLL_E2E_STATE") else None
+SWEEP_SECONDS = 60.0
 # Another cloud than Atoll's, `regionone` say, runs the same tests against a bare site: what they ask for is
 # then known to be right.
 CLOUD = os.environ.get("ATOLL_E2E_CLOUD") or "atoll"
-# path of a list by service, and the key of its items
+# path of a list by service, and the key of its items; what uses others comes first
 NAMED = (
     ("compute", "/servers?all_tenants=true", "servers"),
+    ("compute", "/flavors?is_public=None", "flavors"),
     ("compute", "/os-server-groups?all_projects=true", "server_groups"),
     ("block-storage", "/volumes?all_tenants=true", "volumes"),
     ("block-storage", "/snapshots?all_tenants=true", "snapshots"),
     ("image", "/v2/images?limit=1000", "images"),
-    ("network", "/v2.0/networks", "networks"),
-    ("network", "/v2.0/subnets", "subnets"),
     ("network", "/v2.0/routers", "routers"),
     ("network", "/v2.0/ports", "ports"),
+    ("network", "/v2.0/subnets", "subnets"),
+    ("network", "/v2.0/networks", "networks"),
     ("network", "/v2.0/security-groups", "security_groups"),
     ("network", "/v2.0/floatingips", "floatingips"),
 )
@@ -43,6 +47,11 @@ class Site:
     user: dict[str, Any]
     administrator: dict[str, Any]
 
+    @property
+    def auth_url(self) -> str:
+        """Its Keystone."""
+        return str(self.user["auth"]["auth_url"])
+
     @cached_property
     def admin(self) -> Cloud:
         """The administrator's view of the site itself."""
@@ -58,16 +67,38 @@ class Site:
             raise
         return True
 
+    @cached_property
+    def mine(self) -> Cloud:
+        """The ordinary user's view of the site itself."""
+        return Cloud(credentials(self.user), self.region)
+
     def named(self, prefix: str) -> Iterator[str]:
         """Name everything here whose name or description begins with `prefix`."""
+        for _, _, path in self.paths(prefix):
+            yield f"{self.name}: {path.strip('/')}"
+
+    def paths(self, prefix: str) -> Iterator[tuple[Cloud, str, str]]:
+        """Give user, service and path of everything here whose name or description begins with `prefix`."""
         for service, path, key in NAMED:
             for item in self.admin.get(service, path)[key]:
                 if any(str(item.get(field) or "").startswith(prefix) for field in ("name", "description")):
-                    yield f"{self.name}: {key} {item['id']}"
-        mine = Cloud(credentials(self.user), self.region)
-        for item in mine.get("compute", "/os-keypairs")["keypairs"]:
+                    yield self.admin, service, f"{path.partition('?')[0]}/{item['id']}"
+        for item in self.mine.get("compute", "/os-keypairs")["keypairs"]:
             if item["keypair"]["name"].startswith(prefix):
-                yield f"{self.name}: keypairs {item['keypair']['name']}"
+                yield self.mine, "compute", f"/os-keypairs/{item['keypair']['name']}"
+
+    def sweep(self, prefix: str) -> list[str]:
+        """Delete all of it and wait until it is gone; what the site will not delete yet is tried again.
+
+        Gives the paths of what is there still.
+        """
+        end = time.monotonic() + SWEEP_SECONDS
+        while (left := list(self.paths(prefix))) and time.monotonic() < end:
+            for user, service, path in left:
+                with contextlib.suppress(Refused):
+                    user.call("DELETE", service, path)
+            time.sleep(0.5)
+        return [f"{self.name}: {path}" for _, _, path in left]
 
 
 def credentials(entry: dict[str, Any]) -> Credentials:
@@ -77,8 +108,8 @@ def credentials(entry: dict[str, Any]) -> Credentials:
     return Credentials(*(auth[name] for name in names))
 
 
-def sites() -> list[Site]:
-    """Give the sites of sites.json; against a bare site, that one alone.
+def described() -> list[Site]:
+    """Give the sites of sites.json, the older one too.
 
     The sites' own entries are looked for in the state's clouds.yaml, then in the sandbox's. A site's zone as
     users of Atoll see it is `zone`, by default its name.
@@ -89,8 +120,7 @@ def sites() -> list[Site]:
     for path in (locate().clouds, STATE / "clouds.yaml"):
         if path.exists():
             entries |= json.loads(path.read_text())["clouds"]
-    described = json.loads((STATE / "sites.json").read_text())
-    found = [
+    return [
         Site(
             entry["name"],
             entry["region"],
@@ -99,9 +129,21 @@ def sites() -> list[Site]:
             entries[entry["region"].lower()],
             entries[f"{entry['region'].lower()}-admin"],
         )
-        for entry in described
+        for entry in json.loads((STATE / "sites.json").read_text())
     ]
-    return found if CLOUD == "atoll" else [site for site in found if site.region.lower() == CLOUD]
+
+
+def sites() -> list[Site]:
+    """Give the sites behind the cloud under test: those of the first one's Keystone, or a bare site alone."""
+    found = described()
+    if CLOUD == "atoll":
+        return [site for site in found if site.auth_url == found[0].auth_url]
+    return [site for site in found if site.region.lower() == CLOUD]
+
+
+def apart() -> list[Site]:
+    """Give one site of each Keystone; two where the older one is up."""
+    return list({site.auth_url: site for site in reversed(described())}.values())[::-1]
 
 
 def zones() -> list[str | None]:

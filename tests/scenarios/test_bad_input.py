@@ -117,6 +117,18 @@ async def test_a_volume_of_another_site_is_not_attached(user: Client, cloud: Clo
     assert writes(cloud) == before
 
 
+@pytest.mark.usefixtures("made_before")
+async def test_what_is_nowhere_is_not_found_whatever_the_body_names(user: Client, cloud: Cloud) -> None:
+    """Not a conflict with a site that it is not at."""
+    volume = await user.post(
+        "/block-storage/v3/volumes", json={"volume": {"size": 1, "availability_zone": "site3"}}
+    )
+    attachment = {"volumeAttachment": {"volumeId": volume.json()["volume"]["id"]}}
+    answer = await user.post(f"{SERVERS}/{UNKNOWN}/os-volume_attachments", json=attachment)
+    assert fault_of(answer) == (404, f"Instance {UNKNOWN} could not be found.")
+    assert "site" not in answer.text
+
+
 async def test_names_of_nothing_are_refused_as_the_service_does(user: Client, cloud: Cloud) -> None:
     for fields in ({"imageRef": UNKNOWN}, {"flavorRef": "9999"}, {"networks": [{"uuid": UNKNOWN}]}):
         answer = await user.post(SERVERS, json=server_body(cloud, **fields))

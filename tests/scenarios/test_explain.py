@@ -1,18 +1,16 @@
 """`atoll explain` on the logs of real traffic: what it says of a request is what was done for it."""
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from tests.conftest import StartAtoll
 from tests.running import Atoll, sites_of, until
 from tests.scenarios.conftest import SERVERS, ZONES, boot, client_of, server_body, sql
+from tests.scenarios.explaining import calls, explained, run, written
 
-from atoll.cli.explain import explain
 from atoll.sandbox.simulated import Cloud, Fault
 
 NAMES = ("site1", "site2", "site3")
@@ -34,37 +32,6 @@ def start(start_atoll: StartAtoll, cloud: Cloud, tmp_path: Path) -> Start:
         return atoll, log
 
     return start
-
-
-async def run(*words: str) -> tuple[int, str]:
-    """What the command says, and its exit status."""
-    done = await asyncio.to_thread(CliRunner().invoke, explain, words)
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done.exit_code, done.output
-
-
-async def explained(ident: str, *logs: Path) -> tuple[dict[str, Any], str]:
-    """The explanation of a request for programs and for people, once its line is written."""
-    await until(lambda: _written(ident, logs))
-    where = [word for log in logs for word in ("--log", str(log))]
-    status, text = await run(*where, "--format", "json", ident)
-    assert status == 0, text
-    (one,) = json.loads(text)
-    status, shown = await run(*where, ident)
-    assert status == 0, shown
-    return one, shown
-
-
-def _written(ident: str, logs: tuple[Path, ...]) -> bool:
-    """Whether the end of the request is in a log: its line comes after those that name it otherwise."""
-    lines = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
-    own = {line["request_id"] for line in lines if ident in {line.get("site_request_id"), line["request_id"]}}
-    return any(line["event"] == "request_answered" and line["request_id"] in own for line in lines)
-
-
-def calls(one: dict[str, Any]) -> list[tuple[str, str, str, str, int]]:
-    """What was sent, in order."""
-    return [(c["site"], c["why"], c["method"], c["path"], c["status"]) for c in one["calls"]]
 
 
 async def test_a_server_on_record_by_the_id_that_its_site_gave(start: Start, cloud: Cloud) -> None:
@@ -202,7 +169,7 @@ async def test_a_shared_create_that_was_undone(
     stamp = "2026-11-21T10:00:00.000000Z"
     lines = [{**line, "level": line["log_level"], "timestamp": stamp} for line in log_lines]
     events.write_text("".join(f"{json.dumps(line, default=str)}\n" for line in lines))
-    await until(lambda: _written(MINE, (log,)))
+    await until(lambda: written(MINE, (log,)))
     one, shown = await explained(MINE, log)
     made = [call for call in calls(one) if call[2] == "POST"]
     assert made[0] == ("site1", "", "POST", "/v2.1/flavors", 200)
@@ -268,7 +235,7 @@ async def test_the_last_requests_and_the_last_failures(start: Start, cloud: Clou
         away = await user.get(f"{SERVERS}/{server}")
         await user.get(f"{SERVERS}/no-such-id", headers={ID: MINE})
     assert away.status_code == 503
-    await until(lambda: _written(MINE, (log,)))
+    await until(lambda: written(MINE, (log,)))
     status, text = await run("--log", str(log), "--last", "2", "--format", "json")
     assert status == 0
     assert [(row["request_id"], row["status"]) for row in json.loads(text)] == [

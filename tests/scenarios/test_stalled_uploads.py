@@ -1,6 +1,7 @@
 """A client that stops in the middle of its upload is told so: no site is blamed for it."""
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -73,6 +74,23 @@ async def test_a_body_that_streams(
         stored = await client.put(f"{IMAGES}/{image}/file", content=b"data", headers=whole)
         assert stored.status_code == 204
     assert [line for line in log_lines if line["event"] == "site_down"] == []
+
+
+async def test_an_upload_that_stalls_is_no_error_of_atolls(
+    impatient: Atoll, cloud: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not even one that asyncio logs when nobody asks what became of the site's answer."""
+    line, part = FRAMED["length"]
+    kind = "application/octet-stream"
+    async with client_of(impatient, cloud.keystone.token()) as client:
+        fields = {"name": "i", "disk_format": "raw", "container_format": "bare"}
+        image = (await client.post(IMAGES, json=fields)).json()["id"]
+        async with connected(impatient.port) as raw:
+            answer = await raw.ask(head(cloud, "PUT", f"{IMAGES}/{image}/file", line, kind=kind) + part)
+            assert answer.status == 408
+            await raw.ended()
+    gc.collect()
+    assert [one.getMessage() for one in caplog.get_records("call") if one.name == "asyncio"] == []
 
 
 async def test_a_slow_client_is_not_a_stalled_one(impatient: Atoll, cloud: Cloud) -> None:

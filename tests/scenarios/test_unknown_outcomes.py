@@ -134,7 +134,7 @@ async def test_what_a_slow_site_makes_after_the_504_is_found(
     """The first looks see nothing: the site has not begun yet."""
     limits = {"deadline_seconds": 0.5, "outcome_seconds": 10.0}
     site = cloud.site("site2")
-    async with Origin(between(site, before=lambda: asyncio.sleep(2.0))) as origin:
+    async with Origin(between(site.url, before=lambda: asyncio.sleep(2.0))) as origin:
         atoll = await start_atoll(cloud.keystone.auth_url, through(cloud, origin), limits=limits)
         async with client_of(atoll, cloud.keystone.token()) as client:
             answer = await client.post(SERVERS, json=server_body(cloud, availability_zone="site2"))
@@ -266,8 +266,8 @@ async def test_killed_right_after_the_site_said_yes(
         await running[0].wait()
 
     async with (
-        Origin(between(site, after=kill)) as origin,
-        process_before(cloud, through(cloud, origin), database, tmp_path) as (process, url),
+        Origin(between(site.url, after=kill)) as origin,
+        process_before(cloud.keystone.auth_url, through(cloud, origin), database, tmp_path) as (process, url),
     ):
         running.append(process)
         headers = {"X-Auth-Token": cloud.keystone.token()}

@@ -85,7 +85,8 @@ async def test_events_are_split_and_rejoined_in_their_order(
         site.name: sum(seen.target.endswith("external-events") for seen in site.listener.seen)
         for site in cloud.sites
     }
-    assert asked == {"site1": 1, "site2": 1, "site3": 1}
+    assert asked == {"site1": 2, "site2": 2, "site3": 2}  # rehearsed, then done
+    assert done_at(cloud) == {"site1": [first, first], "site2": [second], "site3": [third, third]}
 
 
 async def test_events_that_fare_differently_are_207(user: Client, admin: Client, cloud: Cloud) -> None:
@@ -155,3 +156,64 @@ async def test_events_are_the_administrators(user: Client, cloud: Cloud) -> None
     server = await boot(user, cloud, "site2")
     answer = await user.post(EVENTS, json={"events": [event(server)]})
     assert answer.status_code == 403
+
+
+def done_at(cloud: Cloud) -> dict[str, list[str]]:
+    """The servers that each site carried an event out for."""
+    return {site.name: site.compute.events for site in cloud.sites}
+
+
+GOOD = {"name": "network-changed"}
+MALFORMED: list[tuple[dict[str, Any], str]] = [
+    ({"name": "nope"}, "'nope' is not one of"),
+    ({"name": "volume-extended"}, "'volume-extended' is not one of"),  # since 2.51
+    ({}, "'name' is a required property"),
+    ({**GOOD, "status": "nope"}, "'nope' is not one of"),
+    ({**GOOD, "tag": 1}, "1 is not of type 'string'"),
+    ({**GOOD, "more": 1}, "Additional properties are not allowed ('more' was unexpected)"),
+    ({**GOOD, "server_uuid": "x"}, "'x' is not a 'uuid'"),
+    ({**GOOD, "server_uuid": 1}, "1 is not a 'uuid'"),
+]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize(("bad", "message"), MALFORMED)
+@pytest.mark.parametrize("away", ["", "site3"])
+async def test_a_batch_with_one_malformed_event_is_refused_whole(
+    user: Client, admin: Client, cloud: Cloud, bad: dict[str, Any], message: str, place: int, away: str
+) -> None:
+    servers = [await boot(user, cloud, f"site{number}") for number in (1, 2)]
+    if away:
+        cloud.site(away).refuse()
+    events = [event(server) for server in servers]
+    events.insert(place, {"server_uuid": servers[0], **bad})
+    answer = await admin.post(EVENTS, json={"events": events})
+    assert answer.status_code == 400
+    said = answer.json()["badRequest"]["message"]
+    assert message in said
+    if bad == {}:
+        assert str(events[place]) in said  # the server that was named, no stand-in
+    assert all(done == [] for done in done_at(cloud).values())
+
+
+async def test_a_malformed_event_for_nobody_is_not_hidden_by_good_ones(
+    user: Client, admin: Client, cloud: Cloud
+) -> None:
+    server = await boot(user, cloud, "site2")
+    events = [event(server), {"server_uuid": UNKNOWN, "name": "nope"}]
+    assert (await admin.post(EVENTS, json={"events": events})).status_code == 400
+    assert all(done == [] for done in done_at(cloud).values())
+
+
+async def test_a_site_that_refuses_the_version_refuses_the_batch(
+    user: Client, admin: Client, cloud: Cloud
+) -> None:
+    servers = [await boot(user, cloud, f"site{number}") for number in (1, 2)]
+    cloud.site("site2").compute.max_minor = 60
+    answer = await admin.post(
+        EVENTS,
+        json={"events": [event(server) for server in servers]},
+        headers={"OpenStack-API-Version": "compute 2.76"},
+    )
+    assert answer.status_code == 406
+    assert all(done == [] for done in done_at(cloud).values())

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from atoll.store import Conflict, Cursor, Sighting, Store, StoreError, open_store
+from atoll.store import Conflict, Cursor, Made, Sighting, Store, StoreError, open_store
 from atoll.store.database import Access, Connection
 from atoll.store.opening import open_database
 
@@ -130,12 +130,36 @@ async def test_resources_are_counted_by_site(store):
     assert await store.count_by_site_of_project("p1", []) == {}
 
 
-async def test_what_was_deleted_counts_as_load_for_an_hour(store, clock):
-    await store.learn([server("a", "paris"), server("b", "paris"), server("c", "tokyo")], "create")
-    await store.tombstone("server", "b")
-    assert await store.count_lately("server") == {"paris": 2, "tokyo": 1}
-    clock.now += 3601
-    assert await store.count_lately("server") == {"paris": 1, "tokyo": 1}
+def made(name: str, site: str, project: str, at: float, kind: str = "network") -> Sighting:
+    return Sighting(resource_type=kind, id=name, site=site, project_id=project, created_at=at)
+
+
+async def test_what_was_made_since_a_moment_is_counted_deleted_or_not(store):
+    things = [made("a", "paris", "p1", 5.0), made("b", "paris", "p1", 6.0), made("c", "tokyo", "p2", 7.0)]
+    await store.learn([*things, made("r", "tokyo", "p2", 8.0, "router")], "list")
+    await store.tombstone("network", "b")
+    assert await store.count_made(["network", "server"], since=5.0) == {"paris": 1, "tokyo": 1}
+    assert await store.count_made(["network", "router"], since=0.0) == {"paris": 2, "tokyo": 2}
+
+
+async def test_the_newest_thing_of_a_project_is_found(store):
+    await store.learn([made("a", "paris", "p1", 5.0), made("b", "tokyo", "p1", 9.0)], "list")
+    await store.learn([made("i", "rome", "p1", 10.0, "image"), made("c", "rome", "p2", 11.0)], "list")
+    await store.learn([Sighting(resource_type="network", id="n", site="rome", project_id="p3")], "list")
+    assert await store.newest_of("p1", ["network", "server"]) == Made("tokyo", 9.0)
+    await store.tombstone("network", "b")
+    assert await store.newest_of("p1", ["network", "server"]) == Made("tokyo", 9.0)
+    assert await store.newest_of("p3", ["network"]) is None
+
+
+async def test_where_the_last_project_began_is_found(store):
+    assert await store.newest_beginning(["network"], since=0.0) is None
+    await store.learn([made("a", "paris", "p1", 5.0), made("b", "tokyo", "p2", 6.0)], "list")
+    await store.learn([made("c", "rome", "p1", 7.0), made("d", "rome", "p2", 8.0)], "list")
+    assert await store.newest_beginning(["network", "server"], since=0.0) == Made("tokyo", 6.0)
+    assert await store.newest_beginning(["network"], since=6.0) is None
+    await store.tombstone("network", "b")
+    assert await store.newest_beginning(["network"], since=5.5) == Made("tokyo", 6.0)
 
 
 async def test_a_site_can_be_forgotten(store):

@@ -108,9 +108,44 @@ def test_a_project_with_things_at_several_sites_goes_on_where_most_are():
     assert choice.site == "paris"
     assert texts(choice, "paris") == [
         "together: the project has 100 resources there",
-        "spread: carries 9 of all projects",
+        "spread: took 9 of what was made lately",
         "chosen: 10.00 points, the most",
     ]
+
+
+def test_where_the_last_thing_went_counts_more_than_where_most_are():
+    sites = [Candidate(site="paris", placed_of_project=100), Candidate(site="tokyo", home=True, load=500)]
+    choice = choose(want(), sites)
+    assert choice.site == "tokyo"
+    assert texts(choice, "paris")[0] == "together: the project's last thing went elsewhere"
+    assert texts(choice, "tokyo")[0] == "together: the project's last thing went there"
+
+
+@pytest.mark.parametrize(
+    ("loads", "site", "why"),
+    [
+        ((0, 0), "tokyo", "the last project began there"),
+        ((0, 40), "tokyo", "the last project began there"),
+        ((0, 42), "paris", "the last project began there, but it took 21 more than its share"),
+        ((4800, 5200), "tokyo", "the last project began there"),
+        ((4798, 5202), "paris", "the last project began there, but it took 202 more than its share"),
+    ],
+)
+def test_a_project_begins_where_the_last_one_did_while_that_took_about_its_share(loads, site, why):
+    sites = [Candidate(site="paris", load=loads[0]), Candidate(site="tokyo", load=loads[1], follow=True)]
+    choice = choose(want(), sites)
+    assert choice.site == site
+    assert f"follow: {why}" in texts(choice, "tokyo")
+
+
+def test_a_closed_site_is_not_followed():
+    sites = [Candidate(site="paris"), Candidate(site="tokyo", state="draining", follow=True)]
+    assert choose(want(), sites).site == "paris"
+
+
+def test_a_project_with_a_home_follows_no_other():
+    sites = [Candidate(site="paris", home=True, load=40), Candidate(site="tokyo", follow=True)]
+    assert choose(want(), sites).site == "paris"
 
 
 def test_a_tie_goes_to_the_one_chosen_longest_ago_then_to_site_order():
@@ -171,3 +206,20 @@ def test_the_same_facts_give_the_same_site_and_it_is_open(facts):
     assert first == choose(want(), sites)
     assert first.site in healthy
     assert {reason.site for reason in first.reasons} == {site.site for site in sites}
+
+
+def test_an_unsteady_site_is_taken_only_where_nothing_else_will_do():
+    candidates = [Candidate(site="paris", unsteady="it came and went", home=True), Candidate(site="tokyo")]
+    choice = choose(want(), candidates)
+    assert choice.site == "tokyo"
+    assert texts(choice, "paris") == ["unsteady: is unsteady (it came and went)"]
+    assert choose(want(zone="paris"), candidates).site == "paris"
+    away = [candidates[0], Candidate(site="tokyo", healthy=False)]
+    assert choose(want(), away).site == "paris"
+
+
+@pytest.mark.parametrize("state", ["draining", "maintenance"])
+def test_the_operators_reason_is_told(state):
+    candidates = [Candidate(site="paris", state=state, state_reason="new racks")]
+    with pytest.raises(SiteUnavailable, match="new racks"):
+        choose(want(), candidates)

@@ -125,7 +125,7 @@ tls = {cert_file = "x"}
 auth_url = "http://127.0.0.1:5000"
 [sites.paris]
 region = "RegionOne"
-colour = "blue"
+hue = "blue"
 [sites.paris.endpoints]
 compute = "http://x/v2.1"
 [sites.tokyo]
@@ -147,7 +147,7 @@ ids = {tokyo = 1}
         "gateway.partial: expected allow or strict, not 'never'",
         "gateway.tls.key_file: is missing",
         "placement.together: expected a number, not 'much'",
-        "sites.paris.colour: is not known: there are region, number, state, endpoints",
+        "sites.paris.hue: is not known: there are region, number, state, endpoints, cloud",
         f"equivalents[0].resource: expected {' or '.join(KINDS)}, not 'server'",
         "equivalents[0].ids: expected text (in [...]), not {'tokyo': 1}",
         "gatway: is not known: did you mean gateway?",
@@ -259,6 +259,46 @@ def test_no_site_and_no_home_are_told():
     ]
 
 
+BUILT_IN = """
+[identity]
+mode = "built-in"
+[clouds.paris]
+auth_url = "https://paris/v3"
+[sites.paris]
+region = "paris"
+cloud = "paris"
+endpoints = {compute = "https://paris/compute/v2.1"}
+"""
+
+
+def test_the_built_in_identity_needs_no_keystone():
+    config = load(BUILT_IN, source="test", env=ENV)
+    assert (config.identity.mode, config.identity.auth_url) == ("built-in", "")
+    assert config.identity.token_seconds == 3600
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (('mode = "built-in"', 'mode = "built-in"\nauth_url = "http://k/v3"'),
+         "identity.auth_url: has no meaning with the built-in identity"),
+        (('cloud = "paris"\n', ""),
+         "sites.paris.cloud: is needed: no site believes the tokens of the built-in identity"),
+        (("[identity]", '[gateway]\nlisten = "10.0.0.1:80"\n[identity]'),
+         "gateway.listen: 10.0.0.1 is not a loopback address: the built-in identity needs gateway.tls"),
+        (('mode = "built-in"', 'mode = "shared"'),
+         "identity.mode: expected keystone or built-in, not 'shared'"),
+    ],
+)  # fmt: skip
+def test_what_the_built_in_identity_does_not_go_with(change, fault):
+    assert fault in faults(BUILT_IN.replace(*change))
+
+
+def test_with_tls_the_built_in_identity_may_be_reached():
+    tls = '[gateway]\nlisten = "10.0.0.1:443"\n[gateway.tls]\ncert_file = "c"\nkey_file = "k"\n'
+    assert load(tls + BUILT_IN, source="test", env=ENV).gateway.public_url == "https://10.0.0.1:443"
+
+
 @pytest.mark.parametrize(
     "text", ["sites = 1", "[[sites]]", "equivalents = 1", "gateway = 1", "zones = []", "sites.a = 1"]
 )
@@ -271,7 +311,7 @@ def test_the_reference_has_every_setting_with_its_text():
     options = {option.path: option for option in reference()}
     assert options["gateway.listen"].default == '["127.0.0.1:8774"]'
     assert options["gateway.workers"].type == "whole number (at least 1, at most 256)"
-    assert options["identity.auth_url"].default == "required"
+    assert options["sites.NAME.endpoints"].default == "required"
     assert "sites.NAME.endpoints" in options
     assert "gateway.tls.key_file" in options
     assert all(option.doc.endswith(".") for option in options.values())
@@ -291,3 +331,62 @@ def test_a_zone_may_have_another_name_in_each_service():
 def test_a_zone_of_a_service_that_has_none_is_a_fault():
     text = MINIMAL + '[zones.z]\nsite = "paris"\nzone = {compute = "az1", image = "nova"}\n'
     assert faults(text) == ["zones.z.zone: image has no zones: block-storage, compute, network have"]
+
+
+CLOUDS = """
+[sites.osaka]
+region = "West"
+cloud = "tokyo"
+endpoints = {compute = "http://127.0.0.1:8003/v2.1"}
+[clouds.tokyo]
+auth_url = "https://tokyo.example:5000/v3/"
+[secrets]
+key = "file:/etc/atoll/key"
+[[credentials]]
+cloud = "tokyo"
+project_id = "p"
+clouds_yaml = "mine"
+"""
+
+
+def test_clouds_keys_and_credentials_are_read():
+    config = read(MINIMAL + CLOUDS)
+    assert (config.sites["osaka"].cloud, config.sites["paris"].cloud) == ("tokyo", "")
+    assert config.clouds["tokyo"].auth_url == "https://tokyo.example:5000/v3"
+    assert config.secrets.key == ("file:/etc/atoll/key",)
+    assert [(one.cloud, one.clouds_yaml, one.admin) for one in config.credentials] == [
+        ("tokyo", "mine", False)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "fault"),
+    [
+        ('cloud = "tokyo"\nend', 'cloud = "tokio"\nend', "sites.osaka.cloud: there is no cloud tokio"),
+        (
+            '[[credentials]]\ncloud = "tokyo"',
+            '[[credentials]]\ncloud = "x"',
+            "credentials[0].cloud: there is no",
+        ),
+        ("5000/v3/", "5000/", "clouds.tokyo.auth_url: has no version"),
+        ("https://tokyo.example", "ftp://tokyo.example", "clouds.tokyo.auth_url: is not an http"),
+        ('"file:/etc/atoll/key"', '"c2VjcmV0"', "secrets.key: a key is given as file:PATH or env:NAME"),
+        ('"file:/etc/atoll/key"', '"env:NOT_SET"', "secrets.key: the environment variable NOT_SET"),
+        (
+            'clouds_yaml = "mine"',
+            'clouds_yaml = "mine"\npassword = "x"',
+            "credentials[0].password: is not known",
+        ),
+    ],
+)
+def test_what_cannot_be_of_clouds_and_credentials(was, now, fault):
+    assert was in CLOUDS
+    found = faults(MINIMAL + CLOUDS.replace(was, now))
+    assert [one[: len(fault)] for one in found] == [fault]
+    assert "c2VjcmV0" not in str(found)
+
+
+def test_a_project_has_one_credential_at_a_cloud_and_one_more_as_its_administrator():
+    again = CLOUDS[CLOUDS.index("[[cred") :]
+    assert read(MINIMAL + CLOUDS + again + "admin = true\n")
+    assert faults(MINIMAL + CLOUDS + again) == ["credentials[1]: is a second one of the project p at tokyo"]

@@ -160,7 +160,7 @@ def test_image_answers_in_what_is_accepted(accept, content_type, body):
 
 def test_the_message_about_a_missing_token_is_the_one_of_the_service():
     error = errors.Unauthorized(
-        AUTHENTICATION_REQUIRED, headers={"WWW-Authenticate": 'Keystone uri="http://k"'}
+        AUTHENTICATION_REQUIRED, headers=[("WWW-Authenticate", 'Keystone uri="http://k"')]
     )
     answer = fault("network", error)
     assert json.loads(answer.body)["error"]["message"] == AUTHENTICATION_REQUIRED
@@ -223,5 +223,5 @@ def test_a_bug_shows_nothing_of_itself():
 
 
 def test_a_header_value_stays_one_line():
-    error = errors.Conflict("m", headers={"X-Atoll-Missing-Sites": "a\r\nSet-Cookie: b \u0142"})
+    error = errors.Conflict("m", headers=[("X-Atoll-Missing-Sites", "a\r\nSet-Cookie: b \u0142")])
     assert headers(fault("compute", error))["x-atoll-missing-sites"] == "a Set-Cookie: b ?"

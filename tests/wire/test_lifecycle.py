@@ -2,12 +2,8 @@
 
 import asyncio
 import json
-import os
-import signal
 import ssl
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +11,9 @@ import pytest
 from tests.conftest import StartAtoll
 from tests.origin import Exchange, ok
 from tests.raw import Cut, Raw, connected
-from tests.running import answering, configured, sites_of, toml, until
+from tests.running import sites_of, until
 from tests.wire.conftest import SERVER, StartFront
 
-from atoll.gateway.serve import sockets
 from atoll.sandbox.simulated import Cloud
 
 
@@ -140,66 +135,3 @@ async def test_not_ready_without_a_site_but_alive(start_atoll: StartAtoll, cloud
         answer = await client.get("/readyz")
         assert (answer.status_code, "no site" in answer.text) == (503, True)
         assert (await client.get("/healthz")).status_code == 200
-
-
-def _free_port() -> int:
-    (bound,) = sockets(["127.0.0.1:0"], shared=False)
-    port = int(bound.getsockname()[1])
-    bound.close()
-    return port
-
-
-def _config_file(cloud: Cloud, database: Path, folder: Path, port: int, **gateway: Any) -> Path:
-    """The file that `atoll serve` reads."""
-    tables = {
-        "gateway": {
-            "listen": f"127.0.0.1:{port}",
-            "public_url": f"http://127.0.0.1:{port}",
-            "access_log": "none",
-            **gateway,
-        },
-        "identity": {"auth_url": cloud.keystone.auth_url},
-        "store": {"url": f"sqlite:///{database}"},
-        "sites": sites_of(cloud),
-    }
-    configured(cloud.keystone.auth_url, sites_of(cloud), database, port, {})
-    path = folder / "atoll.toml"
-    path.write_text(toml(tables))
-    path.chmod(0o600)
-    return path
-
-
-async def test_two_workers_serve_one_address_and_end_together(
-    cloud: Cloud, database: Path, tmp_path: Path
-) -> None:
-    port = _free_port()
-    path = _config_file(cloud, database, tmp_path, port, workers=2)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "atoll.cli", "serve", "--config", str(path),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
-    try:
-        await answering(port, process)
-        request = b"GET /compute/v2.1/servers HTTP/1.1\r\nHost: x\r\nX-Auth-Token: %b\r\n\r\n" % (
-            cloud.keystone.token().encode()
-        )
-        statuses = set()
-        for _ in range(10):
-            async with connected(port) as raw:
-                statuses.add((await raw.ask(request)).status)
-        assert statuses == {200}
-        process.send_signal(signal.SIGTERM)
-        started = time.monotonic()
-        assert process.stdout is not None
-        async with asyncio.timeout(10):
-            said = await process.stdout.read()
-            assert await process.wait() == 0
-        assert time.monotonic() - started < 8
-        assert said.count(b'"serving"') == 2, said
-        assert said.count(b'"stopped"') == 2
-        assert b"Traceback" not in said
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()

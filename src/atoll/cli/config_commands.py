@@ -1,6 +1,7 @@
 """`atoll config`: write one, check one, explain it."""
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -60,7 +61,7 @@ def new(cloud: str, regions: tuple[str, ...], listen: str) -> None:
         project = str(connection.current_project_id)
     except (SDKException, ClientException) as error:
         raise click.ClickException(f"{cloud}: {error}") from error
-    sites = _sites(catalog, regions, project)
+    sites = endpoints_by_region(catalog, regions, project)
     if not sites:
         raise click.ClickException(f"{cloud} has no region with services that can be served.")
     lines = [
@@ -77,8 +78,8 @@ def new(cloud: str, regions: tuple[str, ...], listen: str) -> None:
     click.echo("\n".join(lines))
 
 
-def _sites(
-    catalog: list[dict[str, Any]], regions: tuple[str, ...], project: str
+def endpoints_by_region(
+    catalog: Sequence[Mapping[str, Any]], regions: tuple[str, ...], project: str
 ) -> dict[str, dict[str, str]]:
     """{region: {service type: public URL without a project}}, from a service catalogue."""
     sites: dict[str, dict[str, str]] = {}

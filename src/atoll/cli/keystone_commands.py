@@ -25,7 +25,7 @@ def _registration(settings: Config, cloud: str) -> Any:
     import openstack  # noqa: PLC0415 - slow to import
     from openstack.exceptions import SDKException  # noqa: PLC0415
 
-    from atoll.gateway.keystone import endpoint_url  # noqa: PLC0415
+    from atoll.gateway.catalog import endpoint_url  # noqa: PLC0415
     from atoll.sites.registration import Registration  # noqa: PLC0415
 
     services = {service for site in settings.sites.values() for service in site.endpoints}

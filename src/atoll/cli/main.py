@@ -2,6 +2,8 @@
 
 import importlib
 import logging
+from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import click
@@ -9,18 +11,26 @@ import msgspec
 
 from atoll.cli.files import config_option, read_config
 from atoll.cli.logs import configure
+from atoll.core.settings import Config
 
 # Command -> the module that has it by that name, imported when the command is wanted: `serve` is to be up
 # within a second and needs none of them.
 ELSEWHERE: Final = {
+    "cloud": "atoll.cli.cloud_commands",
     "config": "atoll.cli.config_commands",
+    "credential": "atoll.cli.credential_commands",
     "demo": "atoll.cli.demo",
     "explain": "atoll.cli.explain",
     "keystone": "atoll.cli.keystone_commands",
+    "project": "atoll.cli.identity_commands",
+    "role": "atoll.cli.identity_commands",
+    "same": "atoll.cli.same_commands",
     "sandbox": "atoll.cli.sandbox_commands",
+    "secrets": "atoll.cli.secrets_commands",
     "site": "atoll.cli.site_commands",
-    "where": "atoll.cli.site_commands",
-    "zone": "atoll.cli.site_commands",
+    "user": "atoll.cli.identity_commands",
+    "where": "atoll.cli.where",
+    "zone": "atoll.cli.zone_commands",
 }
 
 
@@ -45,6 +55,7 @@ def main() -> None:
 
     \b
     Try it:           atoll demo
+    Your own clouds:  atoll serve --clouds paris,tokyo
     Set it up:        atoll config new --cloud mycloud > atoll.toml
                       atoll keystone register --cloud mycloud-admin
     Run it:           atoll serve
@@ -56,26 +67,55 @@ def main() -> None:
 @main.command()
 @config_option
 @click.option("--workers", type=click.IntRange(1, 256), help="Processes; default: from the configuration.")
-def serve(config_path: str, workers: int | None) -> None:
+@click.option(
+    "--clouds", metavar="A,B,…", help="Entries of your clouds.yaml to make one cloud of; no configuration."
+)
+@click.option("--listen", default="127.0.0.1:8774", show_default=True, help="With --clouds: address:port.")
+@click.option("--entry", default="atoll", show_default=True, help="With --clouds: its entry in clouds.yaml.")
+@click.option(
+    "--state", type=click.Path(file_okay=False, path_type=Path), help="With --clouds: where things are kept."
+)
+def serve(
+    config_path: str, workers: int | None, clouds: str | None, listen: str, entry: str, state: Path | None
+) -> None:
     """Serve the one endpoint over all sites until stopped.
 
     SIGTERM and Ctrl-C finish what is under way first.
-    """
-    from atoll.gateway.serve import run  # noqa: PLC0415 - only this command needs the gateway
-    from atoll.store import StoreError  # noqa: PLC0415
 
+    \b
+    Sites of an atoll.toml:        atoll serve
+    Clouds of your clouds.yaml:    atoll serve --clouds paris,tokyo
+                                   OS_CLOUD=atoll openstack server list
+    """  # noqa: D301 - click wants the character, not the two letters
+    if clouds is not None:
+        from atoll.cli.own_clouds import serve_clouds  # noqa: PLC0415 - only this needs it
+
+        configure("console", logging.WARNING)
+        names = [name.strip() for name in clouds.split(",") if name.strip()]
+        _run(*serve_clouds(names, listen=listen, entry=entry, state=state))
+        return
     settings = read_config(config_path)
     if workers is not None:
         gateway = msgspec.structs.replace(settings.gateway, workers=workers)
         settings = msgspec.structs.replace(settings, gateway=gateway)
     configure(settings.gateway.log_format)
+    _run(settings)
+
+
+def _run(settings: Config, ready: Callable[[], None] = lambda: None) -> None:
+    from atoll.gateway.serve import run  # noqa: PLC0415 - only this command needs the gateway
+    from atoll.store import StoreError  # noqa: PLC0415
+    from atoll.trust.sealing import SecretsError  # noqa: PLC0415
+
     try:
-        run(settings)
+        run(settings, ready=ready)
     except OSError as error:
         listen = ", ".join(settings.gateway.listen)
         raise click.ClickException(f"cannot listen at {listen}: {error.strerror or error}") from error
     except StoreError as error:
         raise click.ClickException(f"cannot open the store: {error}") from error
+    except SecretsError as error:
+        raise click.ClickException(f"not started: {error}") from error
 
 
 @main.command()

@@ -21,6 +21,7 @@ from atoll.sandbox.real import (
     Target,
     Wanted,
     count_servers,
+    front_apart,
     locate,
     run_tempest,
 )
@@ -28,6 +29,7 @@ from atoll.sandbox.real import down as real_down
 from atoll.sandbox.real import status as real_status
 from atoll.sandbox.real import up as real_up
 from atoll.sandbox.real.processes import Processes
+from atoll.sandbox.simulated.apart import NAMES as APART
 
 # Of all servers made in a tempest run, the least share of each of two sites for it to count as spread.
 LEAST_SHARE = 0.3
@@ -68,14 +70,36 @@ def sandbox() -> None:
     "--computes", type=click.IntRange(1, 4), default=1, show_default=True, help="nova-computes a site."
 )
 @click.option("--fresh-schema", is_flag=True, help="With --real: forget the cached database schemas.")
+@click.option(
+    "--apart", is_flag=True, help="Three clouds that share nothing (paris, tokyo, oslo), without Atoll."
+)
 @port_option
 def up(
-    sites: int | None, real: bool, older: bool, computes: int, fresh_schema: bool, port_base: int | None
+    sites: int | None,
+    real: bool,
+    older: bool,
+    computes: int,
+    fresh_schema: bool,
+    apart: bool,
+    port_base: int | None,
 ) -> None:
     """Start sites and Atoll in front of them; what runs already is left alone."""
+    if apart:
+        if real or sites is not None:
+            raise click.UsageError("--apart is three simulated clouds: leave out --real and --sites")
+        up_apart(port_base)
+        return
     wanted = Wanted(sites=sites or 2, computes=computes, older=older, fresh_schema=fresh_schema)
     layout = start(real=real, sites=sites or 3, wanted=wanted, port_base=port_base)
     click.echo(f"source {layout.run / 'atollrc'}    # then: openstack server list")
+
+
+def up_apart(port_base: int | None) -> None:
+    """Three clouds that grew apart, each with its own Keystone, and the clouds.yaml to use them with."""
+    layout: Layout = guarded(lambda: fronted.apart_layout(locate(None, port_base)))
+    guarded(lambda: fronted.up_simulated(layout, len(APART), apart=True, say=say))
+    click.echo(f"export OS_CLIENT_CONFIG_FILE={layout.clouds}")
+    click.echo(f"atoll serve --clouds {','.join(APART)}    # one cloud of three")
 
 
 def start(*, real: bool, sites: int, wanted: Wanted, port_base: int | None, fresh: bool = False) -> Layout:
@@ -96,9 +120,9 @@ def start(*, real: bool, sites: int, wanted: Wanted, port_base: int | None, fres
 def down(wipe: bool, older: bool) -> None:
     """Stop what `up` started."""
     real = guarded(locate)
-    simulated = guarded(lambda: fronted.simulated_layout(real))
-    if not older and simulated.run.exists():
-        Processes(simulated).stop([fronted.PROCESS, fronted.SITES])
+    for layout in (fronted.simulated_layout(real), fronted.apart_layout(real)):
+        if not older and layout.run.exists():
+            Processes(layout).stop([fronted.PROCESS, fronted.SITES])
     guarded(lambda: real_down(wipe=wipe, older_only=older, say=say))
 
 
@@ -107,10 +131,10 @@ def down(wipe: bool, older: bool) -> None:
 def status(form: str) -> None:
     """List the processes of the sandbox."""
     real = guarded(locate)
-    simulated = guarded(lambda: fronted.simulated_layout(real))
     found = list(guarded(real_status))
-    if simulated.pids.exists():
-        found += Processes(simulated).status()
+    for layout in (fronted.simulated_layout(real), fronted.apart_layout(real)):
+        if layout.pids.exists():
+            found += Processes(layout).status()
     rows = [
         {
             "name": one.name,
@@ -127,10 +151,12 @@ def status(form: str) -> None:
 
 @sandbox.command()
 @click.option("--sites", type=click.IntRange(2, 9), default=2, show_default=True)
+@click.option("--older", is_flag=True, help="With tests/e2e/apart: a newest site and the older one as one.")
 @click.argument("pytest_arguments", nargs=-1)
-def e2e(sites: int, pytest_arguments: tuple[str, ...]) -> None:
-    """Run the contract tests on a real site, then tests/e2e: the stock clients through Atoll."""
-    layout = start(real=True, sites=sites, wanted=Wanted(sites=sites), port_base=None, fresh=True)
+def e2e(sites: int, older: bool, pytest_arguments: tuple[str, ...]) -> None:
+    """Run the contract tests on a real site, then tests/e2e: the stock clients through Atoll, and outages."""
+    wanted = Wanted(sites=sites, older=older)
+    layout = start(real=True, sites=sites, wanted=wanted, port_base=None, fresh=True)
     pytest = [sys.executable, "-m", "pytest", "-q"]
     region = fronted.described_sites(layout)[0]["region"]
     bare = {"ATOLL_CONTRACT": f"{layout.clouds}:{region.lower()}-admin:{region}"}
@@ -149,22 +175,28 @@ def e2e(sites: int, pytest_arguments: tuple[str, ...]) -> None:
 @click.option("--sites", type=click.IntRange(2, 9), default=2, show_default=True)
 @click.option("--computes", type=click.IntRange(1, 4), default=1, show_default=True)
 @click.option("--work-dir", type=click.Path(file_okay=False, path_type=Path), help="Where logs are kept.")
-def tempest(services: str, sites: int, computes: int, work_dir: Path | None) -> None:
+@click.option(
+    "--apart", is_flag=True, help="A newest site and the older one, that share nothing; built-in identity."
+)
+def tempest(services: str, sites: int, computes: int, work_dir: Path | None, apart: bool) -> None:
     """Run unmodified tempest through Atoll, and compare with what passes on a bare site.
 
     Exit status 0 only if every test of the baseline passes and each site made its share of the servers.
     """
-    layout = start(
-        real=True, sites=sites, wanted=Wanted(sites=sites, computes=computes), port_base=None, fresh=True
-    )
-    described = fronted.described_sites(layout)
+    wanted = Wanted(sites=sites, computes=computes, older=apart)
+    layout = start(real=True, sites=sites, wanted=wanted, port_base=None, fresh=not apart)
+    described = fronted.described_sites(layout)[:sites]
     clouds = json.loads((layout.run / "clouds.yaml").read_text())["clouds"]
-    target = _target(layout, clouds["atoll-admin"]["auth"], described, computes)
+    if apart:
+        described, target = guarded(lambda: front_apart(layout, say))
+        sites = len(described)
+    else:
+        target = _target(clouds["atoll-admin"]["auth"], described, computes)
     before = datetime.now(UTC)
     work = work_dir or Path(tempfile.mkdtemp(prefix="atoll-tempest-"))
     names = services.split(",")
     result: int = guarded(lambda: run_tempest(names, target, layout, work_dir=work, say=click.echo))
-    made = {site["region"]: count_servers(site["region"], before, layout) for site in described[:sites]}
+    made = {site["region"]: count_servers(site["region"], before, layout) for site in described}
     total = sum(made.values())
     click.echo("servers made: " + ", ".join(f"{region} {count}" for region, count in made.items()))
     if total and min(made.values()) < LEAST_SHARE * total / (sites / 2):
@@ -173,7 +205,7 @@ def tempest(services: str, sites: int, computes: int, work_dir: Path | None) -> 
     sys.exit(result)
 
 
-def _target(layout: Layout, auth: dict[str, str], described: Any, computes: int) -> Target:
+def _target(auth: dict[str, str], described: Any, computes: int) -> Target:
     """The cloud behind Atoll, as tempest is pointed at it."""
     from atoll.sandbox.real.seed import image_id  # noqa: PLC0415
 
@@ -185,7 +217,6 @@ def _target(layout: Layout, auth: dict[str, str], described: Any, computes: int)
         auth["user_domain_name"],
         auth["project_domain_name"],
     )
-    del layout
     return Target(
         admin=admin,
         region="Atoll",

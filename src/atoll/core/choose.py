@@ -30,9 +30,13 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     site: str
     state: Literal["enabled", "draining", "maintenance"] = "enabled"
+    state_reason: str = ""
+    """The operator's, for the message."""
     healthy: bool = True
     away: str = ""
     """Why it is not healthy, for the message."""
+    unsteady: str = ""
+    """Why it cannot be counted on although it answers: it is taken where nothing else will do."""
     placed_of_project: int = 0
     """How many placed resources of any type the project has there."""
     home: bool = False
@@ -166,14 +170,21 @@ def _open(fitting: Sequence[Candidate], reasons: list[Reason]) -> list[Candidate
             reasons.append(Reason(site=candidate.site, rule="state", text=closed))
         else:
             kept.append(candidate)
-    return kept
+    steady = [candidate for candidate in kept if not candidate.unsteady]
+    for candidate in kept:
+        if steady and candidate.unsteady:
+            text = f"is unsteady ({candidate.unsteady})"
+            reasons.append(Reason(site=candidate.site, rule="unsteady", text=text))
+    return steady or kept
 
 
 def _closed(candidate: Candidate) -> str:
     if candidate.state == "draining":
-        return "is draining and takes nothing new"
+        why = f" ({candidate.state_reason})" if candidate.state_reason else ""
+        return f"is draining{why} and takes nothing new"
     if candidate.state == "maintenance":
-        return "is in maintenance"
+        why = f" ({candidate.state_reason})" if candidate.state_reason else ""
+        return f"is in maintenance{why}"
     if not candidate.healthy:
         return f"is away ({candidate.away})" if candidate.away else "is away"
     return ""

@@ -16,6 +16,7 @@ import msgspec
 from atoll.core import config_checks
 from atoll.core.settings import (
     TABLES,
+    Cloud,
     Config,
     ConfigError,
     Equivalents,
@@ -26,6 +27,7 @@ from atoll.core.settings import (
     Limits,
     Placement,
     Secret,
+    Secrets,
     Site,
     Store,
     Tls,
@@ -51,11 +53,12 @@ __all__ = [
     "load",
 ]
 
-_SINGLE: Final = ("gateway", "identity", "store", "limits", "placement")
-_BY_NAME: Final = ("sites", "zones")
-_LISTS: Final = {(Gateway, "listen"), (Gateway, "admin_roles")}
+_SINGLE: Final = ("gateway", "identity", "store", "limits", "placement", "audit", "secrets")
+_BY_NAME: Final = ("sites", "zones", "clouds")
+_ARRAYS: Final = ("equivalents", "credentials")
+_LISTS: Final = {(Gateway, "listen"), (Gateway, "admin_roles"), (Secrets, "key")}
 """Where one text stands for a list of it."""
-_FILLED_IN: Final = {(Site, "name"), (Zone, "name")}
+_FILLED_IN: Final = {(Site, "name"), (Zone, "name"), (Cloud, "name")}
 """Fields that the file gives elsewhere, and that are unknown keys when it does so here."""
 
 _WORDS: Final = {
@@ -78,13 +81,15 @@ def load(text: str | bytes, *, source: str, env: Mapping[str, str]) -> Config:
     reader = _Reader()
     tables = {name: reader.table(TABLES[name], document.get(name, {}), name) for name in _SINGLE}
     named = {name: reader.tables(TABLES[name], document.get(name, {}), name) for name in _BY_NAME}
-    equivalents = reader.array(Equivalents, document.get("equivalents", []), "equivalents")
+    rest: dict[str, Any] = {
+        table: {name: msgspec.structs.replace(one, name=name) for name, one in content.items()}
+        for table, content in named.items()
+    }
+    rest |= {name: reader.array(TABLES[name], document.get(name, []), name) for name in _ARRAYS}
     reader.unknown_keys(document, TABLES, "")
     fixed = config_checks.Draft(
         **tables,
-        sites={name: msgspec.structs.replace(site, name=name) for name, site in named["sites"].items()},
-        zones={name: msgspec.structs.replace(zone, name=name) for name, zone in named["zones"].items()},
-        equivalents=equivalents,
+        **rest,
         broken=frozenset(fault.place for fault in reader.faults),
     )
     faults = reader.faults + config_checks.check(fixed, env)
@@ -122,7 +127,7 @@ class _Reader:
     def __init__(self) -> None:
         self.faults: list[Fault] = []
 
-    def array(self, kind: type[Equivalents], content: Any, path: str) -> tuple[Equivalents, ...]:
+    def array(self, kind: type[msgspec.Struct], content: Any, path: str) -> tuple[Any, ...]:
         """Read `[[path]]`; what has faults is left out."""
         if not isinstance(content, list):
             self._fault(path, f"is an array of tables: write [[{path}]]")

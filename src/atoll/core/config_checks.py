@@ -12,9 +12,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from atoll.core.addresses import checked_url
+from atoll.core.errors import BadRequest
 from atoll.core.settings import (
     SERVICES,
+    Audit,
+    Cloud,
     Config,
+    Credential,
     Equivalents,
     Fault,
     Gateway,
@@ -22,6 +27,7 @@ from atoll.core.settings import (
     Limits,
     Placement,
     Secret,
+    Secrets,
     Site,
     Store,
     Zone,
@@ -52,9 +58,13 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     store: Store | None
     limits: Limits | None
     placement: Placement | None
+    audit: Audit | None
     sites: Mapping[str, Site]
     zones: Mapping[str, Zone]
     equivalents: tuple[Equivalents, ...]
+    clouds: Mapping[str, Cloud]
+    secrets: Secrets | None
+    credentials: tuple[Credential, ...]
     broken: frozenset[str]
     """The places of the faults found so far."""
 
@@ -74,14 +84,17 @@ def check(draft: Draft, env: Mapping[str, str]) -> list[Fault]:
         _check_default_site,
         _check_zones,
         _check_equivalents,
+        _check_clouds,
+        _check_credentials,
     ]
     faults = [fault for one in checks for fault in one(draft)]
-    return faults + _check_store(draft, env)
+    return faults + _check_secrets(draft, env) + _check_store(draft, env) + _check_audit(draft, env)
 
 
 def finish(draft: Draft, env: Mapping[str, str]) -> Config:
     """Fill in the defaults of a draft without faults."""
-    assert draft.gateway and draft.identity and draft.store and draft.limits and draft.placement  # noqa: S101, PT018
+    assert draft.gateway and draft.identity and draft.store  # noqa: S101, PT018
+    assert draft.limits and draft.placement and draft.audit  # noqa: S101, PT018
     gateway = draft.gateway
     public_url = gateway.public_url or _url_of(gateway)
     names = list(draft.sites)
@@ -101,9 +114,18 @@ def finish(draft: Draft, env: Mapping[str, str]) -> Config:
         placement=msgspec.structs.replace(
             draft.placement, default_site=draft.placement.default_site or names[0]
         ),
+        audit=msgspec.structs.replace(draft.audit, webhook_secret=_secret(draft.audit.webhook_secret, env)),
         sites=MappingProxyType(sites),
         zones=MappingProxyType(_zones(draft)),
         equivalents=draft.equivalents,
+        clouds=MappingProxyType(
+            {
+                name: msgspec.structs.replace(cloud, auth_url=cloud.auth_url.rstrip("/"))
+                for name, cloud in draft.clouds.items()
+            }
+        ),
+        secrets=draft.secrets or Secrets(),
+        credentials=draft.credentials,
     )
 
 
@@ -150,13 +172,45 @@ def _check_public_url(
 
 
 def _check_identity(draft: Draft) -> list[Fault]:
-    if draft.identity is None:
+    identity = draft.identity
+    if identity is None:
         return []
-    url = draft.identity.auth_url
+    place = "identity.auth_url"
+    if identity.mode == "built-in":
+        faults = [Fault(place, "has no meaning with the built-in identity")] if identity.auth_url else []
+        return faults + _check_built_in(draft)
+    if not identity.auth_url:
+        return [Fault(place, "is missing")]
+    wrong = _auth_url_fault(identity.auth_url)
+    return [Fault(place, wrong)] if wrong else []
+
+
+def _check_built_in(draft: Draft) -> list[Fault]:
+    """Passwords do not go over a network in the clear, and no site knows the tokens."""
+    faults = []
+    gateway = draft.gateway
+    if gateway is not None and gateway.tls is None:
+        hosts = [_host(address) for address in gateway.listen]
+        faults += [
+            Fault(
+                "gateway.listen", f"{host} is not a loopback address: the built-in identity needs gateway.tls"
+            )
+            for host in hosts
+            if host is not None and not _is_loopback(host)
+        ]
+    faults += [
+        Fault(f"sites.{name}.cloud", "is needed: no site believes the tokens of the built-in identity")
+        for name, site in draft.sites.items()
+        if not site.cloud
+    ]
+    return faults
+
+
+def _auth_url_fault(url: str) -> str:
     wrong = _url_fault(url)
     if not wrong and not urlsplit(url).path.rstrip("/").endswith("/v3"):
         wrong = f"has no version: did you mean {url.rstrip('/')}/v3?"
-    return [Fault("identity.auth_url", wrong)] if wrong else []
+    return wrong
 
 
 def _check_sites(draft: Draft) -> list[Fault]:
@@ -164,21 +218,28 @@ def _check_sites(draft: Draft) -> list[Fault]:
     if not draft.sites and not draft.lacks_sites():
         faults.append(Fault("sites", "is missing: name at least one site, as [sites.NAME]"))
     for name, site in draft.sites.items():
-        if not _SITE_NAME.fullmatch(name):
-            faults.append(
-                Fault(f'sites."{name}"', "is not a name of letters, digits, '.', '_' and '-' (at most 63)")
-            )
-        if not site.endpoints:
-            faults.append(Fault(f"sites.{name}.endpoints", "is empty: name at least one, such as compute"))
-        for service, url in site.endpoints.items():
-            place = f"sites.{name}.endpoints.{service}"
-            if service not in SERVICES:
-                meant = _ALIASES.get(service)
-                hint = f"did you mean {meant}?" if meant else f"there are {', '.join(SERVICES)}"
-                faults.append(Fault(place, f"is not known: {hint}"))
-            wrong = _url_fault(url)
-            if wrong:
-                faults.append(Fault(place, wrong))
+        faults += site_faults(name, site)
+    return faults
+
+
+def site_faults(name: str, site: Site) -> list[Fault]:
+    """What is wrong with the name and the endpoints of one site."""
+    faults = []
+    if not _SITE_NAME.fullmatch(name):
+        faults.append(
+            Fault(f'sites."{name}"', "is not a name of letters, digits, '.', '_' and '-' (at most 63)")
+        )
+    if not site.endpoints:
+        faults.append(Fault(f"sites.{name}.endpoints", "is empty: name at least one, such as compute"))
+    for service, url in site.endpoints.items():
+        place = f"sites.{name}.endpoints.{service}"
+        if service not in SERVICES:
+            meant = _ALIASES.get(service)
+            hint = f"did you mean {meant}?" if meant else f"there are {', '.join(SERVICES)}"
+            faults.append(Fault(place, f"is not known: {hint}"))
+        wrong = _url_fault(url)
+        if wrong:
+            faults.append(Fault(place, wrong))
     return faults
 
 
@@ -267,6 +328,60 @@ def _check_equivalents(draft: Draft) -> list[Fault]:
     return faults
 
 
+def _check_clouds(draft: Draft) -> list[Fault]:
+    faults = []
+    owners: dict[str, str] = {}
+    for name, cloud in draft.clouds.items():
+        if not _SITE_NAME.fullmatch(name):
+            faults.append(
+                Fault(f'clouds."{name}"', "is not a name of letters, digits, '.', '_' and '-' (at most 63)")
+            )
+        place = f"clouds.{name}.auth_url"
+        wrong = _auth_url_fault(cloud.auth_url)
+        key = cloud.auth_url.rstrip("/").lower()
+        if not wrong and key in owners:
+            wrong = f"is the Keystone of {owners[key]} too: a cloud has one name"
+        owners.setdefault(key, name)
+        if wrong:
+            faults.append(Fault(place, wrong))
+    for name, site in draft.sites.items():
+        faults += _unknown_cloud(draft, f"sites.{name}.cloud", site.cloud) if site.cloud else []
+    return faults
+
+
+def _check_secrets(draft: Draft, env: Mapping[str, str]) -> list[Fault]:
+    faults = []
+    for reference in draft.secrets.key if draft.secrets is not None else ():
+        form, _, name = reference.partition(":")
+        if form not in {"file", "env"} or not name:
+            # It is not shown: it may be the key itself.
+            faults.append(Fault("secrets.key", "a key is given as file:PATH or env:NAME, never itself"))
+        elif form == "env" and not env.get(name):
+            faults.append(Fault("secrets.key", f"the environment variable {name} is not set"))
+    return faults
+
+
+def _check_credentials(draft: Draft) -> list[Fault]:
+    faults = []
+    known: set[tuple[str, str, bool]] = set()
+    for place, one in enumerate(draft.credentials):
+        path = f"credentials[{place}]"
+        faults += _unknown_cloud(draft, f"{path}.cloud", one.cloud)
+        key = (one.cloud, one.project_id, one.admin)
+        if key in known:
+            faults.append(Fault(path, f"is a second one of the project {one.project_id} at {one.cloud}"))
+        known.add(key)
+    return faults
+
+
+def _unknown_cloud(draft: Draft, place: str, cloud: str) -> list[Fault]:
+    known = set(draft.clouds) | {path.split(".")[1] for path in draft.broken if path.startswith("clouds.")}
+    if cloud in known:
+        return []
+    there = ", ".join(sorted(known)) or "none"
+    return [Fault(place, f"there is no cloud {cloud} in the configuration: there are {there}")]
+
+
 def _check_store(draft: Draft, env: Mapping[str, str]) -> list[Fault]:
     if draft.store is None:
         return []
@@ -281,6 +396,28 @@ def _check_store(draft: Draft, env: Mapping[str, str]) -> list[Fault]:
         # The URL is not shown: it may hold a password.
         return [Fault(place, f"is not a database URL of {', '.join(_STORES[:-1])}: write sqlite:///PATH")]
     return []
+
+
+def _check_audit(draft: Draft, env: Mapping[str, str]) -> list[Fault]:
+    audit = draft.audit
+    if audit is None:
+        return []
+    faults = []
+    if audit.webhook:
+        try:
+            checked_url(audit.webhook)
+        except BadRequest as error:
+            faults.append(Fault("audit.webhook", str(error)))
+    secret = audit.webhook_secret
+    if secret and not secret.startswith("env:"):
+        faults.append(Fault("audit.webhook_secret", "is not to stand here: write env:NAME"))
+    elif secret and not env.get(secret[4:]):
+        faults.append(Fault("audit.webhook_secret", f"the environment variable {secret[4:]} is not set"))
+    return faults
+
+
+def _secret(reference: str, env: Mapping[str, str]) -> Secret:
+    return Secret(env.get(reference.removeprefix("env:"), ""))
 
 
 def _unknown_site(draft: Draft, place: str, site: str) -> list[Fault]:

@@ -21,13 +21,16 @@ class Option(NamedTuple):
     doc: str
 
 
+_SEVERAL = {
+    "sites": ".NAME", "zones": ".NAME", "clouds": ".NAME", "equivalents": "[]", "credentials": "[]",
+}  # fmt: skip
+
+
 def reference() -> list[Option]:
     """Give every setting, in the order of the tables."""
     options = []
     for table, kind in TABLES.items():
-        path = {"sites": "sites.NAME", "zones": "zones.NAME", "equivalents": "equivalents[]"}.get(
-            table, table
-        )
+        path = f"{table}{_SEVERAL.get(table, '')}"
         options += _options(kind, path)
         if kind is Gateway:
             options += _options(Tls, f"{path}.tls")

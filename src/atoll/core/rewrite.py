@@ -76,12 +76,16 @@ class Links:
             return True
         return self.objects and _IN_LINKS.search(text, max(0, at - 1000), at) is not None
 
-    def location(self, value: bytes) -> bytes:
-        """A Location header, pointing at Atoll."""
+    def location(self, value: bytes, root: bytes) -> bytes | None:
+        """A Location header, pointing at Atoll; None where it leads to nothing below a site's `root`."""
         for base, ours in self.bases:
-            if value.startswith(base):
+            if value.startswith(base) and value[len(base) : len(base) + 1] in _URL_GOES_ON:
                 return ours + value[len(base) :]
-        return value
+        # By another name of the site's, or another site: only the path is used.
+        path = re.sub(rb"\A[a-z]+://[^/]*", b"", value)
+        if not path.startswith(root + b"/") or path.startswith(b"//"):
+            return None
+        return self.bases[0][1] + path[len(root) :]
 
 
 # Keys that name a project or user in bodies of requests; a value under another key is the user's own.
@@ -95,56 +99,112 @@ _LEAST = 32
 _ID = rb"[0-9a-f-]{32,64}"
 
 
+class _Scope:
+    """The project after the version in a path or link, and what is put there."""
+
+    __slots__ = ("instead", "pattern")
+
+    def __init__(self, pattern: bytes, instead: bytes) -> None:
+        self.pattern = re.compile(pattern)
+        self.instead = instead
+
+
+def _translated(here: Mapping[str, str]) -> dict[bytes, bytes]:
+    """Ids that are long enough to be nothing else, and others at the site."""
+    return {
+        ours.encode(): theirs.encode()
+        for ours, theirs in here.items()
+        if ours != theirs and min(len(ours), len(theirs)) >= _LEAST
+    }
+
+
+class Others:
+    """Further projects that a request or an answer may name: whom an image or a network is shared with.
+
+    Looked for only where one may stand, for there may be very many.
+    """
+
+    __slots__ = ("here", "there")
+    IN_PATH = (b"?", b"/members/")
+    IN_BODY = (b'"member"', b'"target_tenant"')
+    IN_ANSWER = (b'"member_id"', b'"target_tenant"', b'"owner"')
+
+    def __init__(self, here: Mapping[str, str]) -> None:
+        self.here = _translated(here)
+        self.there = {theirs: ours for ours, theirs in reversed(self.here.items())}
+
+
+NO_OTHERS = Others({})
+
+
 class Ids:
     """Ids of projects and users that a site knows by others: `here` maps the clients' to the site's.
 
-    `keys` are the names of the user's keypairs, where several users are one at the site.
+    `keys` are the names of the user's keypairs, where several users are one at the site. `scope` is the
+    project that a path may name after its version, (the clients', the token's): an administrator's credential
+    has one of its own there, while further on the same path may name any project.
     """
 
-    __slots__ = ("_here", "_keys", "_there")
+    __slots__ = ("_here", "_keys", "_others", "_scope_here", "_scope_there", "_there")
     _IN_PATH = re.compile(rb"(?<![^/=])" + _ID + rb"(?![^/?&])")
     _IN_BODY = re.compile(_KEYED.pattern + b"(" + _ID + b')"')
     _ANYWHERE = re.compile(rb"(?<=[\"/=])" + _ID + rb"(?=[\"/?&])")
 
-    def __init__(self, here: Mapping[str, str], keys: KeyNames | None = None) -> None:
+    def __init__(
+        self,
+        here: Mapping[str, str],
+        keys: KeyNames | None = None,
+        *,
+        scope: tuple[str, str] | None = None,
+        others: Others = NO_OTHERS,
+    ) -> None:
         self._keys = keys
-        pairs = {
-            ours.encode(): theirs.encode()
-            for ours, theirs in here.items()
-            if ours != theirs and min(len(ours), len(theirs)) >= _LEAST
-        }
-        self._here = pairs
-        self._there = {theirs: ours for ours, theirs in pairs.items()}
+        self._others = others
+        self._scope_here = self._scope_there = None
+        if scope is not None and here.get(scope[0], scope[0]) != scope[1]:
+            ours, theirs = (one.encode() for one in scope)
+            self._scope_here = _Scope(rb"\A(/v[0-9.]+/)%b(?![^/?])" % re.escape(ours), theirs)
+            self._scope_there = _Scope(rb"(/v[0-9.]+/)%b(?=[\"/?])" % re.escape(theirs), ours)
+        self._here = pairs = _translated(here)
+        # Several that are one there are called by the first.
+        self._there = {theirs: ours for ours, theirs in reversed(pairs.items())}
 
     def target(self, target: bytes) -> bytes:
         """A path with its query, or a part of it, as the site knows it."""
         if self._keys is not None:
             target = self._keys.target(target)
-        if not any(ours in target for ours in self._here):
-            return target
-        return self._IN_PATH.sub(lambda found: self._here.get(found.group(), found.group()), target)
+        start = b""
+        if self._scope_here is not None and (found := self._scope_here.pattern.match(target)) is not None:
+            start, target = found.group(1) + self._scope_here.instead, target[found.end() :]
+        others = self._others.here
+        if others and any(place in target for place in Others.IN_PATH):
+            target = self._IN_PATH.sub(lambda found: others.get(found.group(), found.group()), target)
+        if any(ours in target for ours in self._here):
+            target = self._IN_PATH.sub(lambda found: self._here.get(found.group(), found.group()), target)
+        return start + target
 
     def inward(self, text: bytes) -> bytes:
         """A body in JSON as the site knows it: what names a project, a user or a key, nothing else."""
         if self._keys is not None:
             text = self._keys.inward(text)
-        if not any(ours in text for ours in self._here):
+        here: Mapping[bytes, bytes] = self._here
+        if self._others.here and any(key in text for key in Others.IN_BODY):
+            here = {**self._others.here, **here}
+        elif not any(ours in text for ours in here):
             return text
-        return splice(
-            text,
-            [
-                (found.span(1), self._here[found.group(1)])
-                for found in self._IN_BODY.finditer(text)
-                if found.group(1) in self._here
-            ],
-        )
+        found = self._IN_BODY.finditer(text)
+        return splice(text, [(one.span(1), here[one.group(1)]) for one in found if one.group(1) in here])
 
     def outward(self, text: bytes) -> bytes:
         """An answer as clients know it, links included. Only the site could have said its own ids."""
         if self._keys is not None:
             text = self._keys.outward(text)
+        if self._scope_there is not None:
+            text = self._scope_there.pattern.sub(rb"\g<1>" + self._scope_there.instead, text)
         there = self._there
-        if not any(theirs in text for theirs in there):
+        if self._others.there and any(key in text for key in Others.IN_ANSWER):
+            there = {**self._others.there, **there}
+        elif not any(theirs in text for theirs in there):
             return text
         if len(there) <= _FEW:
             for theirs, ours in there.items():

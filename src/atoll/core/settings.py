@@ -82,14 +82,18 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who is trusted, and how the sites trust Atoll."""
+    """Whose tokens are believed."""
 
-    mode: Literal["shared"] = "shared"
-    """`shared`: the sites share one Keystone, the caller's token is passed on as it is."""
-    auth_url: str
-    """The Keystone that tokens are validated at, with its version: `http://keystone:5000/v3`."""
+    mode: Literal["keystone", "built-in"] = "keystone"
+    """`keystone`: those of a Keystone that is there already. `built-in`: Atoll is the clients' Keystone, for
+    one person or a small team whose clouds share none."""
+    auth_url: str = ""
+    """`keystone` only, and required there: where tokens are validated, `http://keystone:5000/v3`."""
     token_cache_seconds: Annotated[float, Meta(ge=0, le=3600)] = 60.0
-    """Seconds a validated token is believed: so long a revoked one may still work."""
+    """Seconds a validated token is believed: so long one that a Keystone revoked may still work. The built-in
+    identity forgets at once."""
+    token_seconds: Annotated[float, Meta(ge=60, le=604_800)] = 3600.0
+    """`built-in` only: seconds a token lives."""
 
 
 class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -123,6 +127,58 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Size of a body that Atoll must read to decide; larger ones are 413. Streamed ones have no limit."""
     header_bytes: Annotated[int, Meta(ge=8192, le=1_048_576)] = 65_536
     """Size of all the headers of a request; more are 431."""
+    private_addresses: bool = False
+    """Whether a cloud or site added through the API may be at a loopback, link-local or private address;
+    one of the configuration may."""
+
+
+class Cloud(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A Keystone that does not know the clients: its sites are used with credentials that Atoll is given."""
+
+    name: str = ""
+    """The name in `[clouds.NAME]`: letters, digits, `.`, `_` and `-`."""
+    auth_url: str
+    """Its Keystone, with the version: `https://tokyo.example:5000/v3`."""
+    verify: bool = True
+    """Whether its certificate is checked when Atoll logs in."""
+    cacert: str = ""
+    """Path of the certificates (PEM) that it is checked against, where the machine's do not do."""
+
+
+class Secrets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What credentials are kept under."""
+
+    key: tuple[str, ...] = ()
+    """`file:/path` or `env:NAME`, or a list of them, the newest first: it seals, older ones only open. A file
+    must belong to Atoll's user and be readable by nobody else. Without one, credentials cannot be added."""
+
+
+class Credential(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a project logs in at a cloud: by reference only."""
+
+    cloud: str
+    """The cloud."""
+    project_id: Annotated[str, Meta(min_length=1, max_length=64)]
+    """The clients' project that uses it."""
+    clouds_yaml: Annotated[str, Meta(min_length=1)]
+    """An entry of the `clouds.yaml` that Atoll finds, with `secure.yaml` beside it."""
+    admin: bool = False
+    """Whether it is an administrator's there; used only for what administrators of Atoll ask."""
+
+
+class Audit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who did what: an event in the form of CADF for each request that changes something."""
+
+    file: str = ""
+    """Path of a file that gets one JSON event a line, readable by its owner only. Rename it to rotate it."""
+    webhook: str = ""
+    """An http or https URL that is sent events in JSON arrays of up to 100, soon after the fact."""
+    webhook_secret: Secret = Secret()
+    """`env:NAME` of a variable with a secret: each batch then has an `X-Atoll-Signature: sha256=…` (HMAC)."""
+    private_addresses: bool = False
+    """Whether the webhook may be at a loopback, link-local or private address."""
+    reads: bool = False
+    """Whether reads count too. Reads of one resource on the shortest way are in the access log only."""
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -150,9 +206,12 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """The number in the upper bits of the site's integer ids; must never change while anybody keeps such ids.
     Default: the place in the file, from 0."""
     state: Literal["enabled", "draining", "maintenance"] = "enabled"
-    """`draining`: nothing new is placed there. `maintenance`: only what is there already is asked for."""
+    """`draining`: nothing new is placed there. `maintenance`: nothing is changed there, what can be read is.
+    Holds until `atoll site` says otherwise."""
     endpoints: Mapping[str, str]
     """The URL of each service type: `compute`, `block-storage`, `image`, `network`. Tokens go only there."""
+    cloud: str = ""
+    """The cloud, in `[clouds.NAME]`, whose Keystone the site believes. Default: the clients' own."""
 
 
 ZoneName = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -195,9 +254,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     store: Store
     limits: Limits
     placement: Placement
+    audit: Audit
     sites: Mapping[str, Site]
     zones: Mapping[str, Zone]
     equivalents: tuple[Equivalents, ...] = ()
+    clouds: Mapping[str, Cloud] = MappingProxyType({})
+    secrets: Secrets = Secrets()
+    credentials: tuple[Credential, ...] = ()
 
     def zone_sites(self) -> dict[str, str]:
         """Give every availability zone and its site."""
@@ -219,8 +282,12 @@ TABLES: Final[Mapping[str, type[msgspec.Struct]]] = MappingProxyType(
         "store": Store,
         "limits": Limits,
         "placement": Placement,
+        "audit": Audit,
         "sites": Site,
         "zones": Zone,
         "equivalents": Equivalents,
+        "clouds": Cloud,
+        "secrets": Secrets,
+        "credentials": Credential,
     }
 )

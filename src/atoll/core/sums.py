@@ -106,6 +106,8 @@ def _lists(key: str, values: Sequence[list[Any]]) -> list[Any]:
         for report in items:
             reports.setdefault(report.get("tenant_id", ""), []).append(report)
         return [_combine(key, of_one, bounded=False) for of_one in reports.values()]
+    if key == "server_usages":
+        return items  # a server is at one site only
     joined: list[Any] = []
     for item in items:
         if item not in joined:

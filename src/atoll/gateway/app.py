@@ -8,12 +8,14 @@ Middleware there is none: what is true of every request stands in `handle`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
 from atoll.core.errors import AtollError, BadRequest, Forbidden, Unauthorized
-from atoll.gateway import policy, versions
+from atoll.gateway import other_project, policy, versions
+from atoll.gateway.built_in import BuiltIn, LocalTokens
 from atoll.gateway.call import Call, new_request_id
 from atoll.gateway.discovery import Discovery
 from atoll.gateway.events import Events
@@ -27,7 +29,9 @@ from atoll.gateway.placed import Placed
 from atoll.gateway.shared import Shared
 from atoll.gateway.summed import Summed
 from atoll.gateway.zones import Zones
+from atoll.services.catalog import SERVICES
 from atoll.services.table import Kind, Match, Route, Service, Shape
+from atoll.sites.site import Site
 from atoll.wire.client import Broken
 from atoll.wire.message import ProtocolRefused, Request
 from atoll.wire.server import ClientGone, Reply
@@ -37,6 +41,8 @@ log = structlog.get_logger()
 Handle = Callable[[Call], Awaitable[None]]
 
 IDENTITY = "identity"
+# Letters, digits and `-._~` in percent-encoding.
+_ENCODED = re.compile(rb"%(2[DEde]|3[0-9]|4[1-9A-Fa-f]|5[0-9AFaf]|6[1-9A-Fa-f]|7[0-9AEae])")
 # Kinds of which one site is asked by id, whatever the method.
 AT_ONE_SITE = frozenset({Kind.PLACED, Kind.SHARED, Kind.ANY_SITE})
 
@@ -44,12 +50,14 @@ AT_ONE_SITE = frozenset({Kind.PLACED, Kind.SHARED, Kind.ANY_SITE})
 class App:
     """Answers requests; one for each process."""
 
-    def __init__(self, parts: Parts, services: Mapping[str, Service], *, deadline_seconds: float) -> None:
+    def __init__(self, parts: Parts, *, deadline_seconds: float) -> None:
         self._parts = parts
         self._telemetry = parts.telemetry
         self._tokens = parts.tokens
         self.deadline = deadline_seconds
-        self._services = {name.encode(): service for name, service in services.items()}
+        self._services: dict[bytes, Service] = {}
+        self._catalog: list[str] = []
+        self.serve_what_is_there()
         self._loop = asyncio.get_running_loop()
         self._telemetry.now = self._loop.time
         self._own = Own(parts)
@@ -60,7 +68,7 @@ class App:
         per_site = PerSite(parts)
         summed = Summed(parts)
         zones = Zones(parts)
-        keystone = Keystone(parts, list(services))
+        identity, with_catalog = _identity(parts, self._catalog)
         # The whole dispatch: what a route's kind and shape lead to.
         self._handlers: dict[tuple[Kind, Shape], Handle] = {
             (Kind.PLACED, Shape.BY_ID): placed.by_id,
@@ -74,9 +82,16 @@ class App:
             **{(Kind.ANY_SITE, shape): self._any_site for shape in Shape},
             **{(Kind.ZONES, shape): zones.handle for shape in Shape},
             **{(Kind.EVENTS, shape): Events(parts).handle for shape in Shape},
-            **{(Kind.IDENTITY, shape): keystone.pass_on for shape in Shape},
-            **{(Kind.CATALOG, shape): keystone.with_catalog for shape in Shape},
+            **{(Kind.IDENTITY, shape): identity for shape in Shape},
+            **{(Kind.CATALOG, shape): with_catalog for shape in Shape},
         }
+
+    def serve_what_is_there(self) -> None:
+        """Serve, and have in the catalogue, the services that some site has."""
+        there = self._parts.sites.with_service
+        names = [name for name in SERVICES if name == IDENTITY or there(name)]
+        self._services = {name.encode(): SERVICES[name] for name in names}
+        self._catalog[:] = names
 
     async def handle(self, request: Request, reply: Reply) -> None:
         """Answer one request, whatever happens."""
@@ -109,6 +124,7 @@ class App:
             self.fail(call, error)
         finally:
             self._telemetry.answered(call)
+            self._parts.audit.answered(call)
 
     async def _route(self, call: Call) -> None:
         request = call.request
@@ -146,22 +162,29 @@ class App:
 
     async def _dispatch(self, call: Call, service: Service, project: str | None, tail: list[bytes]) -> None:
         """Match the path below version and project, and hand the call to the kind of its route."""
-        call.match = service.match(call.request.method, tail)
+        call.match = service.match(call.request.method, [_plain(one) for one in tail])
         route = call.match.route
-        sites = self._parts.reach.sites(call)
-        if not sites and service.service_type != IDENTITY:
-            raise Forbidden(
-                f"This project has no credential at any site with the service {call.service_type}."
-            )
-        await policy.check(self._parts, call, route)
+        sites = self._parts.reach.sites(call) or self._parts.reach.administered(call)
+        self._somewhere(call, sites)
         if route is None or self._as_a_site_says(call, service, route, tail):
+            await policy.check(self._parts, call, route)
             await self._any_site(call)
             return
         versions.check(call, route, sites)
         if project not in {None, call.caller.project_id}:
-            message = _wrong_project(service.service_type, project or "", call.caller.project_id)
-            raise BadRequest(message, headers=versions.told(call, sites))
+            raise await other_project.refusal(call, project or "", sites, body_limit=self._parts.body_limit)
+        await policy.check(self._parts, call, route)
+        self._somewhere(call, self._parts.reach.sites(call))
         await self._handlers[route.kind, route.shape](call)
+
+    @staticmethod
+    def _somewhere(call: Call, sites: Sequence[Site]) -> None:
+        """Refuse a caller who is nobody at all sites. Raises Forbidden."""
+        if not sites and call.service_type != IDENTITY:
+            raise Forbidden(
+                f"This project has no credential at any site with the service {call.service_type}. "
+                "`atoll credential add` gives it one."
+            )
 
     @staticmethod
     def _as_a_site_says(call: Call, service: Service, route: Route, tail: list[bytes]) -> bool:
@@ -178,9 +201,10 @@ class App:
         """What every site answers alike, and routes in no table: the first site that answers says."""
         parts = self._parts
         sites = parts.reach.sites(call)
+        self._somewhere(call, sites)
         without = versions.lacking(call, sites)
         fit = [one for one in sites if one not in without] or sites
-        site = next((one for one in fit if one.healthy(call.service_type)), sites[0])
+        site = min(fit, key=lambda one: (bool(one.notice), not one.healthy(call.service_type)))
         endpoint = parts.endpoint(site, call)
         response = await parts.forward.send(call, endpoint)
         await parts.forward.pass_on(call, endpoint, response)
@@ -208,6 +232,15 @@ class App:
         call.reply.send(answer.status, lines + call.extra_lines, answer.body)
 
 
+def _identity(parts: Parts, services: Sequence[str]) -> tuple[Handle, Handle]:
+    """What answers identity's routes, and those of them that have the catalogue."""
+    if isinstance(parts.tokens, LocalTokens):
+        built_in = BuiltIn(parts.tokens, parts.public_url)
+        return built_in.handle, built_in.handle
+    keystone = Keystone(parts, parts.tokens.endpoint, services)
+    return keystone.pass_on, keystone.with_catalog
+
+
 def given_id(index: Mapping[bytes, bytes]) -> str | None:
     """The client's own request id where it is one: it goes to every site."""
     given = index.get(b"x-openstack-request-id")
@@ -221,16 +254,15 @@ def given_id(index: Mapping[bytes, bytes]) -> str | None:
     return None
 
 
+def _plain(segment: bytes) -> bytes:
+    """A segment with what need not have been encoded in it decoded: they are one path (RFC 3986 6.2.2.2)."""
+    if b"%" not in segment:
+        return segment
+    return _ENCODED.sub(lambda found: bytes.fromhex(found.group(1).decode()), segment)
+
+
 def _project_in(service: Service, tail: list[bytes]) -> tuple[str | None, list[bytes]]:
     """(the project a path names where it may, the path below it)."""
     if service.project_in_path == "optional" and service.project_form.match(tail[0]):
         return tail[0].decode("latin-1"), tail[1:]
     return None, tail
-
-
-def _wrong_project(service_type: str, path: str, token: str) -> str:
-    if service_type == "compute":
-        return (
-            f"Malformed request URL: URL's project_id '{path}' doesn't match Context's project_id '{token}'"
-        )
-    return "Malformed request url"

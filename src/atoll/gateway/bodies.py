@@ -1,13 +1,12 @@
 """What a request body names, and the few bytes of it that are changed for a site."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from atoll.core.spans import find, member, splice
-from atoll.gateway.equivalents import Equivalents
 from atoll.services.table import Ref
 
 # A name that could not be an id: security groups are named either way.
@@ -48,9 +47,9 @@ def _values(node: Any, steps: Sequence[str], only_if: tuple[str, str] | None) ->
         yield from _values(node[step], rest, only_if)
 
 
-def present(body: Mapping[str, Any], place: str) -> bool:
-    """Whether something stands at a place of a body."""
-    return any(value is not None for value in _values(body, place.split("/"), None))
+def values(body: Mapping[str, Any], place: str) -> Iterator[Any]:
+    """What stands at a place of a body, `*` in it for each element."""
+    return _values(body, place.split("/"), None)
 
 
 def value_at(body: Mapping[str, Any], place: str) -> str | None:
@@ -93,18 +92,27 @@ def without_hints(text: bytes, place: str) -> bytes:
     return splice(text, [(span, b"[]") for span in find(text, array)])
 
 
-def with_ids(text: bytes, refs: Sequence[Ref], equivalents: Equivalents, site: str) -> bytes:
-    """The body with the ids that a site has for declared equivalents."""
-    if not equivalents:
-        return text
+def with_ids(text: bytes, refs: Sequence[Ref], at: Callable[[str, str], str]) -> bytes:
+    """The body with the ids that a site has; `at` gives the site's of a type and an id."""
     changes = {}
     for ref in refs:
-        for start, end in find(text, ref.steps):
-            raw = text[start:end]
-            if not raw.startswith(b'"'):
+        for start, end in _spans(text, ref):
+            ident = msgspec.json.decode(text[start:end])
+            if not isinstance(ident, str | int) or isinstance(ident, bool):
                 continue
-            ident = msgspec.json.decode(raw)
-            here = equivalents.at(ident, site)
-            if here != ident:
+            here = at(ref.resource, str(ident))
+            if here != str(ident):
                 changes[(start, end)] = msgspec.json.encode(here)
     return splice(text, changes.items())
+
+
+def _spans(text: bytes, ref: Ref) -> Iterator[tuple[int, int]]:
+    """Where a body names something at a place, and its sibling says that it is of the type meant."""
+    if ref.only_if is None:
+        yield from find(text, ref.steps)
+        return
+    key, wanted = ref.only_if
+    for start, _ in find(text, ref.steps[:-1]):
+        for begin, end in find(text, (key,), start):
+            if msgspec.json.decode(text[begin:end]) == wanted:
+                yield from find(text, ref.steps[-1:], start)

@@ -1,42 +1,59 @@
 """Making a gateway of a configuration: every part is made here, once, and handed to those that need it."""
 
-from collections.abc import Callable, Mapping
+import os
+from functools import partial
 
-import structlog
-
-from atoll.core.rewrite import Links, Names
+from atoll.core.limiter import Limiter
 from atoll.core.settings import Config
-from atoll.core.settings import Site as SiteSettings
 from atoll.gateway.app import App
-from atoll.gateway.equivalents import Equivalents, Group
+from atoll.gateway.audit import Audit
+from atoll.gateway.built_in import LocalTokens, SealedKeys
+from atoll.gateway.catalog import endpoint_url, endpoint_urls
+from atoll.gateway.equivalents import Equivalents
 from atoll.gateway.forward import Forward
-from atoll.gateway.keystone import endpoint_url
-from atoll.gateway.limiter import Limiter
 from atoll.gateway.locate import Locator
 from atoll.gateway.outcomes import Outcomes
 from atoll.gateway.parts import Parts
+from atoll.gateway.placements import Placements
 from atoll.gateway.reach import Reach
+from atoll.gateway.site_building import SiteBuilder
+from atoll.gateway.tallies import Tallies
 from atoll.gateway.telemetry import Telemetry
 from atoll.gateway.tokens import Tokens
-from atoll.services.catalog import SERVICES
-from atoll.sites.pool import Bounds, Origin, Watch
-from atoll.sites.site import Endpoint, Learnt, Site, Sites, root_of
-from atoll.store import Locations, Store
+from atoll.identity.service import Identity
+from atoll.inventory.inventory import inventory_of
+from atoll.inventory.records import KINDS, SiteSeenRecord
+from atoll.same.records import SameRecord
+from atoll.sites.health import Health
+from atoll.sites.pool import Watch
+from atoll.sites.site import Sites
+from atoll.store import Locations, Registry, Store
+from atoll.trust.sealing import Sealer, read_key
+from atoll.trust.trust import Trust
 
-log = structlog.get_logger()
 
-
-def build(config: Config, store: Store) -> tuple[App, Parts, Watch]:
-    """A gateway for a configuration; needs a running event loop."""
+def build(
+    config: Config, store: Store, registry: Registry, tallies: Tallies | None = None
+) -> tuple[App, Parts, Watch]:
+    """A gateway for a configuration and what is set up in the store; needs a running event loop."""
     watch = Watch()
     locations = Locations(store)
-    equivalents = _equivalents(config)
-    sites = build_sites(config, watch)
-    telemetry = Telemetry(config.gateway.access_log, sites=sites)
+    builder = SiteBuilder(config, watch, partial(endpoint_url, config.gateway.public_url))
+    sites = builder.build(inventory_of(config, registry))
+    # Before all that follows from the sites: it is told of changes in this order.
+    registry.on_change(KINDS, lambda: builder.refresh(sites, inventory_of(config, registry)))
+    health = Health(sites)
+    registry.on_change(KINDS, health.look)
+    trust = Trust(config, registry, told=lambda cloud, reason: _trouble(sites, cloud, reason))
+    telemetry = Telemetry(config.gateway.access_log, sites=sites, tallies=tallies)
     forward = Forward(telemetry, body_limit=config.limits.body_bytes)
-    limiter = Limiter(config.limits.fan_out_per_second, config.limits.fan_out_burst)
-    identity = _endpoint(config, watch, "identity", "identity", config.identity.auth_url)
-    reach = Reach(sites)
+    limiter = Limiter(
+        config.limits.fan_out_per_second,
+        config.limits.fan_out_burst,
+        "This project asks all sites too often.",
+    )
+    reach = Reach(sites, trust.grants)
+    equivalents = Equivalents(registry, sites, reach, forward, locations, _configured(config))
     locator = Locator(sites, reach, forward, locations, limiter, equivalents)
     parts = Parts(
         sites=sites,
@@ -46,122 +63,80 @@ def build(config: Config, store: Store) -> tuple[App, Parts, Watch]:
         locations=locations,
         outcomes=Outcomes(forward, reach, locator, locations, seconds=config.limits.outcome_seconds),
         store=store,
+        placements=Placements(store),
         limiter=limiter,
         equivalents=equivalents,
         telemetry=telemetry,
-        tokens=Tokens(
-            identity,
-            cache_seconds=config.identity.token_cache_seconds,
-            admin_roles=frozenset(config.gateway.admin_roles),
+        audit=Audit(
+            config.audit,
+            observer=config.gateway.region,
+            secret=config.audit.webhook_secret,
+            missed=lambda events: telemetry.count("audit_missed", events=events),
         ),
-        identity=identity,
+        trust=trust,
+        registry=registry,
+        tokens=_tokens(config, registry, builder, sites),
+        health=health,
+        builder=builder,
+        config=config,
         body_limit=config.limits.body_bytes,
         page_limit=config.limits.page_limit,
         together=config.placement.together,
         spread=config.placement.spread,
+        follow=config.placement.follow,
         strict=config.gateway.partial == "strict",
         public_url=config.gateway.public_url,
         region=config.gateway.region,
     )
-    served = {name: SERVICES[name] for name in SERVICES if name == "identity" or sites.with_service(name)}
-    return App(parts, served, deadline_seconds=config.limits.deadline_seconds), parts, watch
+    app = App(parts, deadline_seconds=config.limits.deadline_seconds)
+    registry.on_change(KINDS, app.serve_what_is_there)
+    registry.on_change(KINDS, locator.sites_changed)
+    registry.on_change((*KINDS, SiteSeenRecord), partial(_count_findings, sites, registry))
+    _count_findings(sites, registry)
+    return app, parts, watch
 
 
-def _equivalents(config: Config) -> Equivalents:
-    """The declared groups; the id clients see is the one at the first of its sites."""
+def _tokens(config: Config, registry: Registry, builder: SiteBuilder, sites: Sites) -> Tokens | LocalTokens:
+    """Who knows the callers: the Keystone that is there, or the built-in identity."""
+    cache_seconds = config.identity.token_cache_seconds
+    admin_roles = frozenset(config.gateway.admin_roles)
+    if config.identity.mode == "keystone":
+        endpoint = builder.endpoint("identity", "identity", config.identity.auth_url)
+        return Tokens(endpoint, cache_seconds=cache_seconds, admin_roles=admin_roles)
+    keys = [read_key(one, os.environ) for one in config.secrets.key]
+    identity = Identity(
+        registry,
+        region=config.gateway.region,
+        endpoints=lambda: endpoint_urls(config.gateway.public_url, sites),
+        token_seconds=config.identity.token_seconds,
+        sealing=SealedKeys(Sealer(keys)) if keys else None,
+    )
+    return LocalTokens(identity, cache_seconds=cache_seconds, admin_roles=admin_roles)
+
+
+def _count_findings(sites: Sites, registry: Registry) -> None:
+    seen = registry.all(SiteSeenRecord)
+    for site in sites:
+        site.findings = len(seen[site.name].findings) if site.name in seen else 0
+
+
+def _trouble(sites: Sites, cloud: str, reason: str) -> None:
+    """Have the sites of a cloud say why nobody can be logged in there; "" when that is over."""
+    for site in sites:
+        if site.cloud == cloud:
+            site.trouble = f"nobody can be logged in at the cloud {cloud}: {reason}" if reason else ""
+
+
+def _configured(config: Config) -> list[SameRecord]:
+    """What the configuration says is one thing; the id clients see is the one at the first of its sites."""
     order = list(config.sites)
-    return Equivalents(
-        [Group(one.resource, one.ids[min(one.ids, key=order.index)], one.ids) for one in config.equivalents]
-    )
-
-
-def build_sites(config: Config, watch: Watch) -> Sites:
-    """The sites of a configuration with their endpoints; needs a running event loop."""
-    equivalents = _equivalents(config)
-    by_name = {name: _site(config, watch, name, one) for name, one in config.sites.items()}
-    for name, site in by_name.items():
-        ids = equivalents.of_site(name)
-        for endpoint in site.endpoints.values():
-            endpoint.ids = ids
-    return Sites(by_name, by_name[config.placement.default_site])
-
-
-def _site(config: Config, watch: Watch, name: str, settings: SiteSettings) -> Site:
-    zones = {zone: one for zone, one in config.zones.items() if one.site == name}
-    endpoints = {
-        service_type: _endpoint(
-            config,
-            watch,
-            name,
-            service_type,
-            url,
-            {zone: one.at(service_type) for zone, one in zones.items()},
+    return [
+        SameRecord(
+            resource=one.resource,
+            id=one.ids[min(one.ids, key=order.index)],
+            name=one.name,
+            ids=one.ids,
+            origin="configured",
         )
-        for service_type, url in settings.endpoints.items()
-        if service_type in SERVICES and service_type != "identity"
-    }
-    return Site(
-        name=name,
-        number=settings.number,
-        region=settings.region,
-        state=settings.state,
-        endpoints=endpoints,
-        zones={zone: one.zone for zone, one in zones.items()},
-    )
-
-
-def _endpoint(
-    config: Config,
-    watch: Watch,
-    site: str,
-    service_type: str,
-    url: str,
-    zones: Mapping[str, str | None] | None = None,
-) -> Endpoint:
-    limits = config.limits
-    origin = Origin(
-        url,
-        site=site,
-        watch=watch,
-        bounds=Bounds(
-            connections=limits.site_connections,
-            queue=limits.site_queue,
-            connect_seconds=limits.connect_seconds,
-            stall_seconds=limits.deadline_seconds,
-        ),
-    )
-    origin.on_breaker = _tell(service_type)
-    root = root_of(url)
-    ours = root_of(endpoint_url(config.gateway.public_url, service_type))
-    path = root.partition("://")[2].partition("/")[2]
-    return Endpoint(
-        site=site,
-        service_type=service_type,
-        origin=origin,
-        root=f"/{path}".encode() if path else b"",
-        url=url,
-        learnt=Learnt(links=Links(((root.encode(), ours.encode()),), objects=service_type == "identity")),
-        zones=zones or {},
-        names=_zone_names(service_type, zones or {}),
-    )
-
-
-def _zone_names(service_type: str, zones: Mapping[str, str | None]) -> tuple[Names, ...]:
-    """How a site's zones are named outwards: by the operator's names, the rest by the site's zone for all."""
-    service = SERVICES[service_type]
-    keys = service.zone_keys
-    if not keys or not zones:
-        return ()
-    named = {here: zone for zone, here in zones.items() if here is not None}
-    other = next((zone for zone, here in zones.items() if here is None), None)
-    return (Names(keys, named, other, service.zones_filled),)
-
-
-def _tell(service_type: str) -> Callable[[str, bool, str], None]:
-    def tell(site: str, up: bool, reason: str) -> None:
-        if up:
-            log.info("site_up", site=site, service=service_type)
-        else:
-            log.warning("site_down", site=site, service=service_type, reason=reason[:256])
-
-    return tell
+        for one in config.equivalents
+    ]

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 from dataclasses import dataclass, field
+from typing import cast
 
 import msgspec
 
@@ -13,7 +14,7 @@ from atoll.core.errors import BadRequest, RequestTimeout, TooLarge
 from atoll.services.table import RANKS, Match, Service
 from atoll.wire.body import BodyTooLarge
 from atoll.wire.message import Request
-from atoll.wire.server import Reply
+from atoll.wire.server import Reply, ServerConnection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,14 @@ class Caller:
 
 UNMATCHED = Match(None, b"")
 NOBODY = Caller(token=b"", user_id="", project_id="", roles=frozenset(), is_admin=False, until=0.0)
+
+
+def own_call(caller: Caller, deadline: float) -> "Call":
+    """A call of Atoll's own making, which no client waits for; `deadline` is loop time."""
+    request = Request(b"GET", b"/", {}, [])
+    return Call(
+        request, Reply(cast("ServerConnection", None), request), new_request_id(), deadline, caller=caller
+    )
 
 
 def new_request_id() -> str:
@@ -93,6 +102,7 @@ class Call:
     as_admin: bool = False  # acts at other clouds as their administrator, see `policy`
     text: bytes | None = None  # the body, once it was read whole
     token_ms: float | None = None  # how long its validation took, where the token was not known
+    made: list[str] = field(default_factory=list)  # ids of what it created
     error: Exception | None = None  # what became a fault of ours
     extra_lines: list[bytes] = field(default_factory=list)  # of the answer
 

@@ -6,15 +6,16 @@ Which of these a client may read without a token, and with which status they are
 own; the documents of a site that answers are used, so that it stays so.
 """
 
+import contextlib
 import re
 
-from atoll.core.errors import AtollError
+from atoll.core.errors import AtollError, Unauthorized
 from atoll.core.microversions import Range, Version, intersection
-from atoll.gateway.call import Call
+from atoll.gateway.call import NOBODY, Call
 from atoll.gateway.fanout import none_answered
 from atoll.gateway.forward import SiteAnswer, read_json, rewrite
 from atoll.gateway.parts import Parts
-from atoll.sites.site import Sites
+from atoll.sites.site import Endpoint, Site, Sites
 
 # The pair in a version document, in either order of its services.
 _RANGE = re.compile(rb'"(version|min_version)":\s*"(\d+\.\d+)"')
@@ -56,15 +57,13 @@ class Discovery:
         sites = parts.sites.with_service(call.service_type)
         failed: dict[str, AtollError] = {}
         for site in sorted(sites, key=lambda one: not one.healthy(call.service_type)):
-            endpoint = parts.endpoint(site, call)
             try:
+                endpoint = await self._endpoint(call, site)
                 response = await parts.forward.send(call, endpoint)
                 if b"json" not in response.index.get(b"content-type", b""):
                     await parts.forward.pass_on(call, endpoint, response)
                     return
-                answer = SiteAnswer(
-                    response.status, response, await read_json(site.endpoints[call.service_type], response)
-                )
+                answer = SiteAnswer(response.status, response, await read_json(endpoint, response))
             except AtollError as error:
                 failed[site.name] = error
                 continue
@@ -72,3 +71,14 @@ class Discovery:
             parts.forward.answer(call, endpoint, answer, rewrite(endpoint, text, call))
             return
         raise none_answered("its versions", failed)
+
+    async def _endpoint(self, call: Call, site: Site) -> Endpoint:
+        """The endpoint as whoever asks uses it, who need not be anybody."""
+        reach = self._parts.reach
+        token = call.request.index.get(b"x-auth-token")
+        if site.cloud is not None and token is not None and call.caller is NOBODY:
+            with contextlib.suppress(Unauthorized):
+                call.caller = await self._parts.tokens.caller(token)
+        if call.caller is NOBODY or not reach.reaches(call, site):
+            return reach.anybody(site, call.service_type)
+        return reach.endpoint(site, call)

@@ -1,69 +1,333 @@
-"""Things of several sites that the operator declared to be one: listed once, ids translated per site."""
+"""Things of several sites that are one to users: kept up to date with what sites show.
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+What callers are shown passes by and is compared; beside that each site's public flavors and images are looked
+at with the token of whoever asks next, when the last look is `FRESH_SECONDS` old. What makes things one is
+in `atoll.same`.
+"""
+
+import asyncio
+import time
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
+from typing import Any, Final
+from urllib.parse import quote
 
+import msgspec
+import structlog
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """One thing: its type, the id clients see, and the id at each site."""
+from atoll.core.errors import AtollError, BadSiteAnswer
+from atoll.gateway import bodies, queries
+from atoll.gateway.call import Call
+from atoll.gateway.fanout import scatter
+from atoll.gateway.forward import Forward
+from atoll.gateway.reach import Reach
+from atoll.inventory.records import KINDS as SITES
+from atoll.same import compare
+from atoll.same.compare import Seen, Thing, compared
+from atoll.same.places import Translate
+from atoll.same.records import SameRecord
+from atoll.same.table import NOWHERE, Table, Who, ids_of
+from atoll.services.catalog import HOMES
+from atoll.services.table import Ref
+from atoll.sites.site import Endpoint, Site, Sites
+from atoll.store import Ledger, Locations, Registry, StoreError
 
-    resource: str
-    id: str
-    ids: Mapping[str, str]
+log = structlog.get_logger()
+
+FRESH_SECONDS: Final = 30.0
+"""How long a change at a site (a flavor made anew, an image deleted) may go unseen while it is used."""
+
+AGAIN_SECONDS: Final = 5.0
+"""A site that did not answer is looked at again after this long."""
+
+LOOK_SECONDS: Final = 5.0
+"""How long a site may take to show what it has."""
+
+PAGES: Final = 20
+"""Pages of a thousand that are read of a site: 20,000 public images."""
+
+SPECS: Final = 200
+"""Flavors whose extra specs are asked for one by one, at a site too old to list them (before 2.61)."""
+
+FOUND: Final = frozenset({"flavor", "image"})
+"""Types that are looked at; keypairs are compared as they pass by."""
+
+_SPECS_LISTED: Final = (2, 61)
 
 
 class Equivalents:
-    """The declared groups, by any of their ids."""
+    """What is one thing, now."""
 
-    def __init__(self, groups: list[Group]) -> None:
-        self.groups = groups
-        self._by_id = {ident: group for group in groups for ident in group.ids.values()}
-        self._outward: dict[str, tuple[re.Pattern[bytes], dict[bytes, bytes]]] = {}
-        for site in {site for group in groups for site in group.ids}:
-            names = {
-                group.ids[site].encode(): group.id.encode()
-                for group in groups
-                if site in group.ids and group.ids[site] != group.id
-            }
-            if names:
-                # Only where a key says that an id follows: an id in a user's own value stays.
-                pattern = re.compile(
-                    rb'("(?:[a-z_]*id|uuid)":\s*")(' + b"|".join(map(re.escape, names)) + rb')"'
-                )
-                self._outward[site] = (pattern, names)
+    def __init__(
+        self,
+        registry: Registry,
+        sites: Sites,
+        reach: Reach,
+        forward: Forward,
+        locations: Locations,
+        configured: Sequence[SameRecord] = (),
+    ) -> None:
+        self._registry = registry
+        self._sites = sites
+        self._reach = reach
+        self._forward = forward
+        self._locations = locations
+        self.configured = tuple(configured)
+        self._looked: dict[tuple[str, str], float] = {}  # (type, site) -> loop time
+        self._looks: dict[str, asyncio.Task[None]] = {}
+        registry.on_change((SameRecord, *SITES), self._rebuild)
+        self._rebuild()
 
-    def __bool__(self) -> bool:
-        return bool(self.groups)
+    def _rebuild(self) -> None:
+        for site in self._sites:  # some may have joined
+            for endpoint in site.endpoints.values():
+                endpoint.same = endpoint.same or partial(self.outward, endpoint)
+        self.table = Table((*self.configured, *self._registry.all(SameRecord).values()))
 
-    def group(self, ident: str) -> Group | None:
-        """The group of an id, whichever site's it is."""
-        return self._by_id.get(ident)
+    async def close(self) -> None:
+        """End looks that are under way."""
+        for task in self._looks.values():
+            task.cancel()
+        await asyncio.gather(*self._looks.values(), return_exceptions=True)
 
-    def at(self, ident: str, site: str) -> str:
-        """The id a site has for what a client names."""
-        group = self._by_id.get(ident)
-        return ident if group is None else group.ids.get(site, ident)
+    # -- what is whose ----------------------------------------------------------------------------
 
-    def query_at(self, query: bytes, site: str) -> bytes:
-        """A query string with the ids a site has."""
-        if not self._by_id:
-            return query
-        for group in self.groups:
-            for ident in group.ids.values():
-                if ident.encode() in query:
-                    query = query.replace(ident.encode(), group.ids.get(site, ident).encode())
-        return query
+    def group(self, call: Call, resource: str, ident: str) -> SameRecord | None:
+        """What a caller means by an id."""
+        return self.table.group(resource, ident, who(call))
 
-    def of_site(self, site: str) -> Callable[[bytes], bytes] | None:
-        """What translates a site's answers; None where its ids are those that clients see."""
-        return partial(self.outward, site=site) if site in self._outward else None
+    def ids(self, call: Call, resource: str, ident: str) -> dict[str, str] | None:
+        """The reached sites that an id stands for with the id at each; None: it stands for itself."""
+        group = self.group(call, resource, ident)
+        if group is None:
+            return None
+        found = ids_of(group, ident)
+        sites = self._reach.sites(call, HOMES[resource])
+        return {site.name: found[site.name] for site in sites if site.name in found}
 
-    def outward(self, text: bytes, site: str) -> bytes:
-        """A site's answer with the ids that clients see."""
-        if (known := self._outward.get(site)) is None:
+    def at(self, call: Call, resource: str, ident: str, site: str) -> str:
+        """The id that a site has for what a caller names; one that nothing has where it lacks the thing."""
+        here = self.table.at(resource, ident, site, who(call))
+        return NOWHERE if here is None else here
+
+    def body_at(self, call: Call, text: bytes, refs: Sequence[Ref], site: str) -> bytes:
+        """A request's body with the ids that a site has."""
+        if not self.table:
             return text
-        pattern, names = known
-        return pattern.sub(lambda found: b'%b%b"' % (found.group(1), names[found.group(2)]), text)
+        return bodies.with_ids(text, refs, lambda resource, ident: self.at(call, resource, ident, site))
+
+    def query_at(self, call: Call, resource: str, query: bytes, site: str) -> bytes:
+        """The query of a list of a type with the ids that a site has."""
+        if not self.table or not query:
+            return query
+        return queries.with_ids(
+            call.service_type, resource, query, lambda kind, ident: self.at(call, kind, ident, site)
+        )
+
+    def is_another(self, call: Call, resource: str, ident: str, site: str) -> bool:
+        """Whether a site's own thing under an id is not what a caller means by it."""
+        if resource == "keypair":
+            group = self.group(call, resource, ident)
+            return group is not None and site in group.hidden
+        if self.table.is_hidden(resource, site, ident):
+            return True
+        here, meant = self.table.of_site(resource, site, ident, who(call)), self.group(call, resource, ident)
+        if here is None or here == meant:
+            return False
+        # A flavor of the same id and name that has drifted is still meant where it is changed or deleted.
+        return meant is None or here.name != meant.name
+
+    def shown(self, call: Call, resource: str, site: str, ident: str) -> str:
+        """The id that a caller sees for a site's own."""
+        group = self.table.of_site(resource, site, ident, who(call))
+        return ident if group is None else group.id
+
+    def outward(self, endpoint: Endpoint, project_id: str) -> Translate | None:
+        """What changes the ids in an endpoint's answers; None where nothing does."""
+        return self.table.outward(endpoint.site, endpoint.service_type, project_id)
+
+    # -- keeping up -------------------------------------------------------------------------------
+
+    def stale(self, resource: str) -> None:
+        """Something of a type was made, changed or deleted: it is looked at anew when it is next used."""
+        for key in [key for key in self._looked if key[0] == resource]:
+            del self._looked[key]
+
+    async def current(self, call: Call, resource: str, *, anew: bool = False) -> None:
+        """Look at what sites have, where the last look is old; waits where there was none, or for `anew`."""
+        sites = self._reach.sites(call, HOMES[resource])
+        if resource not in FOUND or len(sites) < 2 or call.caller.rules is not None:
+            return
+        now = self._forward.now()
+        if anew:
+            self.stale(resource)
+        old = [one for one in sites if self._looked.get((resource, one.name), -1e9) < now - FRESH_SECONDS]
+        if not old:
+            return
+        first = any((resource, one.name) not in self._looked for one in old)
+        task = self._looks.get(resource)
+        if task is None or task.done():
+            task = asyncio.get_running_loop().create_task(self._look(call, resource, old))
+            task.add_done_callback(_told)
+            self._looks[resource] = task
+        if first:
+            await asyncio.wait({task})
+
+    def not_looked(self, call: Call, resource: str) -> list[str]:
+        """The sites that could not be looked at the last time."""
+        late = self._forward.now() - FRESH_SECONDS + AGAIN_SECONDS
+        return [
+            one.name
+            for one in self._reach.sites(call, HOMES[resource])
+            if self._looked.get((resource, one.name), -1e9) <= late
+        ]
+
+    async def _look(self, call: Call, resource: str, sites: Sequence[Site]) -> None:
+        """Compare all that is public at some sites."""
+        aside = call.aside(self._forward.now() + LOOK_SECONDS, versioned=False)
+        aside.as_admin = False
+        ask = self._flavors if resource == "flavor" else self._images
+        gathered = await scatter({one.name: ask(aside, one) for one in sites})
+        now = self._forward.now()
+        for one in sites:
+            wait = 0.0 if one.name in gathered.answered else FRESH_SECONDS - AGAIN_SECONDS
+            self._looked[resource, one.name] = now - wait
+        scope = "" if resource == "flavor" else "public"
+        things = [thing for found in gathered.answered.values() for thing in found]
+        await self.observe(resource, things, {(name, scope) for name in gathered.answered})
+
+    async def _flavors(self, call: Call, site: Site) -> list[Thing]:
+        endpoint = self._reach.endpoint(site, call, "compute")
+        newest = endpoint.versions[1] if endpoint.versions is not None else _SPECS_LISTED
+        version = b"%d.%d" % min(newest, _SPECS_LISTED)
+        asked = call.aside(call.deadline)
+        asked.request.index = {b"x-openstack-nova-api-version": version}
+        items = await self._pages(asked, endpoint, b"/v2.1/flavors/detail?limit=1000", "flavors")
+        if newest < _SPECS_LISTED:
+            for item in items[:SPECS]:
+                item["extra_specs"] = await self._specs(asked, endpoint, str(item.get("id")))
+        return [one for item in items if (one := compare.flavor(site.name, item)) is not None]
+
+    async def _specs(self, call: Call, endpoint: Endpoint, ident: str) -> Any:
+        target = f"/v2.1/flavors/{quote(ident, safe='')}/os-extra_specs".encode()
+        answer = await self._forward.ask(call, endpoint, b"GET", target, why="same")
+        return _read(endpoint, answer.status, answer.text).get("extra_specs")
+
+    async def _images(self, call: Call, site: Site) -> list[Thing]:
+        endpoint = self._reach.endpoint(site, call, "image")
+        items = []
+        for hidden in (b"false", b"true"):
+            target = b"/v2/images?visibility=public&os_hidden=%b&limit=1000" % hidden
+            items += await self._pages(call, endpoint, target, "images")
+        return [one for item in items if (one := compare.image(site.name, item)) is not None]
+
+    async def _pages(
+        self, call: Call, endpoint: Endpoint, target: bytes, plural: str
+    ) -> list[dict[str, Any]]:
+        """A whole list of a site. Raises what `Forward.ask` raises, BadSiteAnswer for anything but a list."""
+        found: list[dict[str, Any]] = []
+        marker = b""
+        for _ in range(PAGES):
+            answer = await self._forward.ask(call, endpoint, b"GET", target + marker, why="same")
+            content = _read(endpoint, answer.status, answer.text)
+            items = content.get(plural)
+            if not isinstance(items, list) or not all(isinstance(one, dict) for one in items):
+                raise BadSiteAnswer(
+                    f"The site {endpoint.site} answered what are no {plural}.", site=endpoint.site
+                )
+            found += items
+            if not items or not (content.get("next") or content.get(f"{plural}_links")):
+                return found
+            marker = b"&marker=" + quote(str(items[-1].get("id"))).encode()
+        raise BadSiteAnswer(f"The site {endpoint.site} has too many {plural} to compare.", site=endpoint.site)
+
+    async def observe(
+        self, resource: str, things: Sequence[Thing], whole: Collection[tuple[str, str]] = ()
+    ) -> None:
+        """Take in what sites showed; `whole` as in `Seen`."""
+        seen = await self._seen(resource, things, whole)
+        puts, drops = compared(self.table.records, seen)
+        if not puts and not drops:
+            return
+
+        def work(ledger: Ledger) -> tuple[list[SameRecord], list[str]]:
+            # Another gateway may have seen it first: its ids stay.
+            changes = compared((*self.configured, *ledger.all(SameRecord).values()), seen)
+            for one in changes[0]:
+                ledger.put(one)
+            for key in changes[1]:
+                ledger.drop(SameRecord, key)
+            return changes
+
+        try:
+            puts, drops = await self._registry.change(work)
+        except StoreError as error:
+            log.warning("same_not_kept", reason=str(error)[:256])
+            kept = {one.key: one for one in self.table.records if one.key not in drops}
+            self.table = Table({**kept, **{one.key: one for one in puts}}.values())
+        for one in puts:
+            log.info("same_found", resource=resource, id=one.id, ids=dict(one.ids), hidden=dict(one.hidden))
+
+    async def _seen(self, resource: str, things: Sequence[Thing], whole: Collection[tuple[str, str]]) -> Seen:
+        """What was seen, with the sites that are on record for ids that several claim."""
+        claims: dict[str, Thing] = {}
+        first: dict[str, str] = {}
+        for one in things if resource == "image" else ():
+            if claims.setdefault(one.id, one).identity != one.identity and one.id not in first:
+                try:
+                    location = await self._locations.find(resource, one.id)
+                except StoreError:
+                    continue
+                if location is not None:
+                    first[one.id] = location.site
+        return Seen(
+            resource=resource, things=things, whole=whole, order=list(self._sites.by_name),
+            now=time.time(), first=first.get,
+        )  # fmt: skip
+
+    async def passed(
+        self, call: Call, resource: str, shown: Iterable[tuple[str, bytes]], *, sites: Collection[str] = ()
+    ) -> None:
+        """Take in items of a list that passed by, each with its site; of `sites` it is all they have."""
+        things = []
+        for site, raw in shown:
+            item = msgspec.json.decode(raw)
+            one = (
+                compare.keypair(site, item, call.caller.user_id)
+                if resource == "keypair"
+                else compare.image(site, item)
+            )
+            if one is not None:
+                things.append(one)
+        mine = f"user:{call.caller.user_id}" if resource == "keypair" else f"project:{call.caller.project_id}"
+        await self.observe(resource, things, {(site, mine) for site in sites})
+
+
+def at_site(call: Call, here: str) -> bytes:
+    """The path of a call with a site's id in the place of the client's."""
+    assert call.service is not None and call.match.route is not None  # noqa: S101, PT018 - matched before
+    one = call.service.by_name[call.match.route.resource]
+    before, collection, after = call.path.partition(f"/{one.path}/".encode())
+    return before + collection + quote(here, safe="").encode() + after[len(call.match.id) :]
+
+
+def who(call: Call) -> Who:
+    """The caller, as far as it decides what is one thing."""
+    return Who(call.caller.project_id, call.caller.user_id)
+
+
+def _read(endpoint: Endpoint, status: int, text: bytes) -> dict[str, Any]:
+    if status == 200:
+        try:
+            return msgspec.json.decode(text, type=dict[str, Any])
+        except msgspec.DecodeError:
+            status = 0
+    said = f"it answered {status}" if status else "its answer is not JSON"
+    raise BadSiteAnswer(f"The site {endpoint.site} could not be compared: {said}.", site=endpoint.site)
+
+
+def _told(task: asyncio.Task[None]) -> None:
+    """A look that went wrong is told: nobody may be waiting for it."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        level = log.warning if isinstance(error, AtollError) else log.error
+        level("same_not_compared", reason=str(error)[:256], exc_info=error)

@@ -1,6 +1,7 @@
 """Asking many sites at once: what answered and what failed, each by its site.
 
-A site's failure is data; a bug of ours propagates, and so does a refusal that is about no site. The one deadline is the call's.
+A site's failure is data; a bug of ours propagates, and so does a refusal that is about no site. The one
+deadline is the call's.
 """
 
 import asyncio
@@ -62,10 +63,12 @@ def _of_the_caller(error: AtollError) -> bool:
     return isinstance(error, Forbidden) and error.site is None
 
 
-def none_answered(what: str, failed: Mapping[str, AtollError]) -> SiteUnavailable:
+def none_answered(what: str, failed: Mapping[str, AtollError]) -> AtollError:
     """The error for something that cannot be said without the sites that did not answer."""
     sites = ", ".join(failed)
     reasons = " ".join(str(error) for error in failed.values())
+    if all(isinstance(error, Forbidden) for error in failed.values()):
+        return Forbidden(f"No site can be asked for {what}. {reasons}", site=sites)
     waits = [error.retry_after for error in failed.values() if error.retry_after is not None]
     return SiteUnavailable(
         f"Not all sites could be asked for {what}; missing: {sites}. {reasons}",

@@ -126,7 +126,7 @@ def fault(service: str, error: BaseException, *, accept: str | None = None, requ
         headers.append(("Vary", "X-Auth-Token"))
     if said.retry_after is not None:
         headers.append(("Retry-After", said.retry_after))
-    headers.extend(known.headers.items())
+    headers.extend(known.headers)
     return Answer(said.status, [(name.encode("latin-1"), _value(value)) for name, value in headers], body)
 
 

@@ -8,11 +8,20 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from atoll.core.errors import BadSiteAnswer, Forbidden, NotAcceptable, SiteTimeout, SiteUnavailable
+from atoll.core.errors import (
+    AtollError,
+    BadSiteAnswer,
+    Forbidden,
+    NotAcceptable,
+    SiteTimeout,
+    SiteUnavailable,
+)
+from atoll.core.microversions import Version, requested
 from atoll.gateway.call import Call
 from atoll.gateway.telemetry import Sent, Telemetry
 from atoll.services.catalog import SERVICES
-from atoll.sites.site import Endpoint
+from atoll.sites.health import contradicted
+from atoll.sites.site import Endpoint, Grant
 from atoll.wire.body import BodyTooLarge
 from atoll.wire.client import Broken
 from atoll.wire.message import Response
@@ -42,6 +51,12 @@ IDENTITY_HEADERS = frozenset(
 }  # fmt: skip
 
 
+# What only the clients' own cloud is to see.
+CREDENTIALS = (b"x-auth-token", b"x-subject-token", b"x-storage-token", b"authorization", b"cookie")
+# What a cloud's answer says to Atoll, not to the client.
+OF_THE_CLOUD = frozenset({b"x-auth-token", b"x-subject-token", b"set-cookie", b"www-authenticate"})
+# Never followed, and nobody is sent to follow them.
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _VERSIONS = (b"openstack-api-version", b"x-openstack-nova-api-version")
 # A word of its own and in this case: `LATEST` and `2.latest` are malformed, and the site's to refuse.
 LATEST = re.compile(rb"(?<![^\s,])latest(?![^\s,])")
@@ -77,6 +92,8 @@ class Forward:
         already arrived. `raw` asks for the answer in whatever coding the client takes.
         """
         request, grant = call.request, endpoint.grant
+        if grant is not None:
+            await self._token(endpoint, grant)
         if body is None and request.has_body:
             if grant is not None and not raw and b"json" in request.index.get(b"content-type", b"json"):
                 body = await call.read_body(self._body_limit)
@@ -99,6 +116,23 @@ class Forward:
 
         return await self._trusted(endpoint, attempt, again=not streamed)
 
+    async def _token(self, endpoint: Endpoint, grant: Grant) -> bytes:
+        """A token that the site's cloud knows; from then on it is known who the caller is there.
+
+        Raises Forbidden, SiteUnavailable.
+        """
+        token = grant.token(self.now())
+        if token is not None:
+            return token
+        try:
+            return await grant.fetch()
+        except AtollError as error:
+            raise type(error)(
+                f"The site {endpoint.site} cannot be used: {error}",
+                site=endpoint.site,
+                retry_after=error.retry_after,
+            ) from error
+
     async def _trusted(
         self, endpoint: Endpoint, attempt: Callable[[bytes], Awaitable[Response]], *, again: bool = True
     ) -> Response:
@@ -107,9 +141,9 @@ class Forward:
         if grant is None:
             return await attempt(b"")
         for _ in range(1 + again):
-            token = grant.token(self.now()) or await grant.fetch()
+            token = await self._token(endpoint, grant)
             response = await attempt(token)
-            if response.status != 401:
+            if response.status != 401 or not token:
                 return response
             response.close()
             grant.refused(token)
@@ -128,7 +162,7 @@ class Forward:
         path, query, lines = call.path, request.query, request.lines
         if grant is not None:
             path, _, query = grant.ids.target(path + b"?" + query).partition(b"?")
-            lines = [b"X-Auth-Token: %b\r\n" % token, *without(lines, b"x-auth-token")]
+            lines = [b"X-Auth-Token: %b\r\n" % token, *without(lines, *CREDENTIALS)]
         parts = [request.method, b" ", endpoint.root, path]
         if query:
             parts += (b"?", query)
@@ -190,6 +224,8 @@ class Forward:
                 informational=call.reply.informational if streamed else None,
             )
             sent.repeated = response.repeated
+            if response.status == 406:
+                _doubt(call, endpoint)
         except SiteTimeout as error:
             raise SiteTimeout(f"{error} The request id there is {call.id}.", site=endpoint.site) from error
         finally:
@@ -213,13 +249,15 @@ class Forward:
         self._permit(call, endpoint, method, target)
         grant = endpoint.grant
         if grant is not None:
+            await self._token(endpoint, grant)
             target = grant.ids.target(target)
             body = None if body is None else grant.ids.inward(body)
 
         def attempt(token: bytes) -> Awaitable[Response]:
             lines = [
                 method, b" ", endpoint.root, target, endpoint.head_end,
-                b"X-Auth-Token: %b\r\nAccept: application/json\r\n" % (token or call.caller.token),
+                b"X-Auth-Token: %b\r\nAccept: application/json\r\n"
+                % (call.caller.token if grant is None else token),
                 b"X-OpenStack-Request-ID: %b\r\n" % call.id.encode(),
                 *self.version_lines(call.request.index, endpoint),
             ]  # fmt: skip
@@ -246,9 +284,7 @@ class Forward:
 
     def answer(self, call: Call, endpoint: Endpoint, answer: SiteAnswer, text: bytes | None = None) -> None:
         """Give the client an answer that was read, rewritten unless `text` says what it is to be."""
-        lines = without(answer.response.lines, b"etag", b"content-encoding")
-        if (location := answer.response.index.get(b"location")) is not None:
-            lines.append(b"Location: %b\r\n" % location_at_us(endpoint, location))
+        lines = without(passed_on(endpoint, answer.response), b"etag", b"content-encoding")
         if text is None:
             text = answer.text
             if b"json" in answer.response.index.get(b"content-type", b""):
@@ -258,10 +294,7 @@ class Forward:
     async def pass_on(self, call: Call, endpoint: Endpoint, response: Response, *, raw: bool = False) -> None:
         """Give the client the site's answer: links and names changed in JSON, everything else as it is."""
         reply = call.reply
-        lines: Iterable[bytes] = response.lines
-        if (location := response.index.get(b"location")) is not None:
-            lines = [*lines, b"Location: %b\r\n" % location_at_us(endpoint, location)]
-        status = response.status
+        lines, status = passed_on(endpoint, response), response.status
         if call.request.method == b"HEAD" or status in {204, 304}:
             reply.send_head(status, lines, response.content_length if status == 200 else None)
         elif not raw and b"json" in response.index.get(b"content-type", b""):
@@ -329,29 +362,53 @@ def rewrite(endpoint: Endpoint, text: bytes, call: Call, *, item: bool = False) 
     envelope: tuple[str, ...] = ()
     if not item and call.service is not None and call.match.route is not None:
         envelope = call.service.envelope(call.match.route)
-    return rewritten(endpoint, text, envelope)
+    return rewritten(endpoint, text, envelope, call.caller.project_id)
 
 
-def rewritten(endpoint: Endpoint, text: bytes, envelope: tuple[str, ...]) -> bytes:
-    """A resource with links, zones and equivalents as clients see them; `envelope` is what it stands in."""
+def rewritten(endpoint: Endpoint, text: bytes, envelope: tuple[str, ...], project_id: str) -> bytes:
+    """A resource with links, zones and equivalents as a project sees them, standing in `envelope`."""
     text = endpoint.links.rewrite(text)
-    if endpoint.ids is not None:
-        text = endpoint.ids(text)
+    translate = endpoint.same(project_id) if endpoint.same is not None else None
+    if translate is not None:
+        text = translate(text)
     for names in endpoint.names:
         text = names.rewrite(text, envelope)
     return text
 
 
-def location_at_us(endpoint: Endpoint, location: bytes) -> bytes:
-    """A Location header, pointing at Atoll."""
-    location = endpoint.links.location(location)
-    return location if endpoint.grant is None else endpoint.grant.ids.outward(location)
+def passed_on(endpoint: Endpoint, response: Response) -> list[bytes]:
+    """The header lines of an answer for the client: nothing that leads away from Atoll, no token of another cloud."""
+    lines = response.lines
+    if endpoint.grant is not None and not OF_THE_CLOUD.isdisjoint(response.index):
+        lines = without(lines, *OF_THE_CLOUD)
+    location = response.index.get(b"location")
+    if location is not None and response.status not in REDIRECTS:
+        ours = endpoint.links.location(location, endpoint.root)
+        if ours is not None:
+            ours = ours if endpoint.grant is None else endpoint.grant.ids.outward(ours)
+            lines = [*lines, b"Location: %b\r\n" % ours]
+    return lines
 
 
 def without(lines: Iterable[bytes], *names: bytes) -> list[bytes]:
     """Header lines but for some names (lower case)."""
     starts = tuple(name + b":" for name in names)
     return [line for line in lines if not line.lower().startswith(starts)]
+
+
+def _doubt(call: Call, endpoint: Endpoint) -> None:
+    """Have it written down where a site refuses a version that it said it has."""
+    index = call.request.index
+    given = [(name.decode(), index[name].decode("latin-1")) for name in _VERSIONS if name in index]
+    if Forward.names_latest(index):
+        asked = None if endpoint.latest is None else Version(*endpoint.latest)
+    else:
+        try:
+            asked = requested(endpoint.service_type, given).version if given else None
+        except AtollError:
+            asked = None
+    if asked is not None:
+        contradicted(endpoint, asked)
 
 
 def numbered(value: bytes, endpoint: Endpoint) -> bytes:

@@ -23,6 +23,8 @@ FORMS = 256
 # Stands between items while a site's are changed together: no JSON has it, in a string or outside.
 BETWEEN = b"\0"
 MADE_BY = ("tenant_id", "project_id", "created", "created_at")
+# What single items have ids of that only their envelope tells from others.
+OWN_IDS = frozenset({"flavor", "image", "volume", "volume_type"})
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -54,10 +56,16 @@ class _Form(NamedTuple):
 
 
 class Reader:
-    """Reads the pages of one list. `keys` are the fields of its sort keys, `identity` tells copies."""
+    """Reads the pages of one list.
+
+    `keys` are the fields of its sort keys, `identity` tells copies by site and id.
+    """
 
     def __init__(
-        self, resource: Resource, keys: Sequence[str], identity: Callable[[str], Hashable] | None
+        self,
+        resource: Resource,
+        keys: Sequence[str],
+        identity: Callable[[str, str], Hashable] | None,
     ) -> None:
         self._plural = resource.plural
         self._form = _form(resource.plural, resource.identity, tuple(keys))
@@ -78,7 +86,7 @@ class Reader:
         ids = [str(one) for one in map(form.marker, shown)]
         same = None
         if self._identity is not None:
-            same = [self._identity(str(one)) for one in map(form.same, shown)]
+            same = [self._identity(site, str(one)) for one in map(form.same, shown)]
         described = Described(ids, [list(map(key, shown)) for key in form.keys], same)
         more = page.next is not msgspec.UNSET or any(link.rel == "next" for link in page.links)
         return Read(list(map(Item, page.items, shown)), described, more, page.count)
@@ -159,26 +167,41 @@ def outward(
     origins: Sequence[str],
     endpoints: Mapping[str, Endpoint],
     cuts: Mapping[str, Cut],
+    project_id: str,
+    envelope: str,
 ) -> list[bytes]:
-    """The items of a page as clients see them, in the same order; `cuts` cut down those of some sites."""
+    """The items of a page as a project sees them, in the same order; `cuts` cut down those of some sites.
+
+    `envelope` is what one of them would stand in.
+    """
     by_site: dict[str, list[msgspec.Raw]] = {}
     for item, site in zip(items, origins, strict=True):
         by_site.setdefault(site, []).append(item)
     changed = {
-        site: iter(_changed(endpoints[site], cuts[site](ones) if site in cuts else ones))
+        site: iter(
+            _changed(endpoints[site], cuts[site](ones) if site in cuts else ones, project_id, envelope)
+        )
         for site, ones in by_site.items()
     }
     return [next(changed[site]) for site in origins]
 
 
-def _changed(endpoint: Endpoint, items: Sequence[bytes | msgspec.Raw]) -> list[bytes]:
+def _changed(
+    endpoint: Endpoint, items: Sequence[bytes | msgspec.Raw], project_id: str, envelope: str
+) -> list[bytes]:
     """A site's items with links, zones and equivalents as clients see them."""
+    translate = endpoint.same(project_id) if endpoint.same is not None else None
+    if translate is not None and envelope in OWN_IDS:
+        # What an id is of is said by what it stands in.
+        start = b'{"%b":' % envelope.encode()
+        items = [translate(start + item + b"}")[len(start) : -1] for item in items]
+        translate = None
     text = BETWEEN.join(items)
     if text.count(BETWEEN) != len(items) - 1:
-        return [rewritten(endpoint, bytes(item), ()) for item in items]
+        return [rewritten(endpoint, bytes(item), (), project_id) for item in items]
     text = endpoint.links.rewrite(text)
-    if endpoint.ids is not None:
-        text = endpoint.ids(text)
+    if translate is not None:
+        text = translate(text)
     for names in endpoint.names:
         text = names.rewrite_each(text, BETWEEN)
     return text.split(BETWEEN)

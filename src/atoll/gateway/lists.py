@@ -9,7 +9,7 @@ answer. Items pass as raw bytes; only links, zones and equivalents in them are c
 import asyncio
 import dataclasses
 import hashlib
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -26,7 +26,7 @@ from atoll.core.errors import (
 from atoll.core.merge import Described, Need, Page, Walk, merge_whole
 from atoll.gateway import queries, versions
 from atoll.gateway.call import Call
-from atoll.gateway.equivalents import Equivalents
+from atoll.gateway.equivalents import who
 from atoll.gateway.fanout import none_answered, scatter
 from atoll.gateway.forward import SiteAnswer
 from atoll.gateway.items import Cut, Item, Read, Reader, joined, made_by, outward
@@ -36,7 +36,7 @@ from atoll.gateway.queries import ListQuery
 from atoll.gateway.shared import IN_ONE_SITE
 from atoll.gateway.times import Times
 from atoll.gateway.unknown import unknown_servers
-from atoll.services.table import Kind, Resource
+from atoll.services.table import Kind, Resource, Route
 from atoll.sites.site import Site
 from atoll.store import Cursor, Sighting, StoreError
 
@@ -92,6 +92,8 @@ class Lists:
         if query.reverse:
             raise NotImplementedHere("page_reverse is not carried out over several sites.")
         parts.limiter.take(call.caller.project_id, parts.forward.now())
+        for kind in self._of_types(call, route, resource):
+            await parts.equivalents.current(call, kind)
         if route.kind is Kind.PLACED:
             sites = await self._of_ids(resource, queries.ids(call.request.query)) or sites
         listing = self._listing(call, resource, query, sites, detail=route.detail)
@@ -117,9 +119,20 @@ class Lists:
         sites = {site.name: site for site in found if site is not None}
         return list(sites.values()) if None not in found else []
 
+    @staticmethod
+    def _of_types(call: Call, route: Route, resource: Resource) -> list[str]:
+        """The types of things that must be known as one before the list is asked for."""
+        if route.kind is Kind.SHARED:
+            return [resource.name]
+        return (
+            [kind for kind, _ in queries.named_ids(call.request.query)] if resource.name == "server" else []
+        )
+
     async def _alone(self, call: Call, site: Site) -> None:
         parts = self._parts
         endpoint = parts.endpoint(site, call)
+        name = call.match.route.resource if call.match.route is not None else ""
+        call.request.query = parts.equivalents.query_at(call, name, call.request.query, site.name)
         response = await parts.forward.send(call, endpoint)
         await parts.forward.pass_on(call, endpoint, response)
 
@@ -155,17 +168,18 @@ class Lists:
             reader=Reader(resource, [key for key, _ in shown], self._identity(call)),
         )
 
-    def _identity(self, call: Call) -> Callable[[str], Hashable] | None:
-        route = call.match.route
-        if route is not None and route.kind is Kind.SHARED:
-            return lambda ident: ident
-        equivalents: Equivalents = self._parts.equivalents
+    def _identity(self, call: Call) -> Callable[[str, str], Hashable] | None:
+        route, table = call.match.route, self._parts.equivalents.table
+        if route is None or route.kind is Kind.SHARED:
+            return lambda _, ident: ident
+        if not table.has(route.resource):
+            return None
 
-        def group(ident: str) -> Hashable:
-            found = equivalents.group(ident)
+        def group(site: str, ident: str) -> Hashable:
+            found = table.of_site(route.resource, site, ident, who(call))
             return found.id if found is not None else None
 
-        return group if equivalents else None
+        return group
 
     # -- asking -----------------------------------------------------------------------------------
 
@@ -241,8 +255,13 @@ class Lists:
             needs = further
         if not listing.first:
             return None
+        await self._compare(listing, pages)
         page = merge_whole(
-            {site.name: _joined(pages[site.name]) for site in listing.sites if site.name in pages},
+            {
+                site.name: self._joined(listing, site.name, pages)
+                for site in listing.sites
+                if site.name in pages
+            },
             sort=listing.query.sort,
             limit=listing.limit,
             after=listing.query.marker,
@@ -251,6 +270,40 @@ class Lists:
         gone = {*listing.failed, *listing.refused}
         missing = {site.name: _reason(listing, site.name) for site in listing.sites if site.name in gone}
         return msgspec.structs.replace(page, missing=missing)
+
+    async def _compare(self, listing: _Listing, pages: Mapping[str, Sequence[Read]]) -> None:
+        """Find out what of the lists is one thing, before each is shown once."""
+        call, name = listing.call, listing.resource.name
+        if name not in {"image", "keypair"} or (name == "image" and call.service_type != "image"):
+            return
+        shown = [(site, item.raw) for site, some in pages.items() for page in some for item in page.items]
+        filters = [part for part in listing.query.rest if not part.startswith(b"sort")]
+        await self._parts.equivalents.passed(call, name, shown, sites=() if filters else list(pages))
+
+    def _joined(
+        self, listing: _Listing, site: str, pages: Mapping[str, Sequence[Read]]
+    ) -> tuple[list[Item], Described]:
+        """The pages of one site's whole list as one, by the ids that clients see."""
+        call, resource = listing.call, listing.resource
+        items, described = _joined(pages[site])
+        equivalents = self._parts.equivalents
+        if not equivalents.table.has(resource.name):
+            return items, described
+        name = resource.name
+        stay = [
+            at
+            for at, ident in enumerate(described.ids)
+            if not equivalents.is_another(call, name, ident, site)
+            or equivalents.shown(call, name, site, ident) != ident
+        ]
+        ids = [equivalents.shown(call, name, site, described.ids[at]) for at in stay]
+        same = described.identities or described.ids
+        by_id = resource.identity == "id"
+        return [items[at] for at in stay], Described(
+            ids,
+            [[column[at] for at in stay] for column in described.keys],
+            list(ids) if by_id else [same[at] for at in stay],
+        )
 
     async def _ask(self, listing: _Listing, needs: Sequence[Need]) -> list[tuple[Need, Read | None]]:
         """One round: what each site answered that was asked; None for one that failed or refused.
@@ -325,7 +378,7 @@ class Lists:
         # Neutron gives everything when no limit is named, and sorts only when told to.
         limit = None if listing.limit is None else need.limit
         text = query.at_site(limit=limit, marker=need.marker, count=query.with_count and first)
-        return self._parts.equivalents.query_at(text, site.name)
+        return self._parts.equivalents.query_at(listing.call, listing.resource.name, text, site.name)
 
     # -- answering --------------------------------------------------------------------------------
 
@@ -390,7 +443,10 @@ class Lists:
             await asyncio.sleep(0)  # it is written while the items are
         cut = Cut(listing.resource.brief)
         cuts = dict.fromkeys(listing.cut, cut)
-        texts = outward([item.raw for item in page.items], page.origins, endpoints, cuts)
+        texts = outward(
+            [item.raw for item in page.items], page.origins, endpoints, cuts,
+            call.caller.project_id, listing.resource.envelope,
+        )  # fmt: skip
         if listing.resource.name == "server" and page.missing:
             texts = await self._unknown(listing, page, first) + texts
         if saved is not None:
@@ -399,7 +455,7 @@ class Lists:
         if listing.query.with_count:
             tail.append(b', "count": %d' % listing.count)
         if page.more and page.ids and listing.limit is not None:
-            tail.append(self._next(listing, page.ids[-1]))
+            tail.append(self._next(listing, self._last(listing, page)))
         if call.service_type == "image":
             tail.append(self._image_extras(listing, first))
         tail.append(b"}")
@@ -425,6 +481,14 @@ class Lists:
         url = f"{self._parts.public_url}{call.request.path.decode('latin-1')}?{query}"
         links = [{"rel": "next", "href": url}]
         return b', "%b_links": %b' % (listing.resource.plural.encode(), msgspec.json.encode(links))
+
+    def _last(self, listing: _Listing, page: Page[Item]) -> str:
+        """The last id of a page as the client sees it: the next page is asked for by that."""
+        route = listing.call.match.route
+        if route is None or route.kind is Kind.SHARED:
+            return page.ids[-1]
+        site, ident = page.origins[-1], page.ids[-1]
+        return self._parts.equivalents.shown(listing.call, listing.resource.name, site, ident)
 
     @staticmethod
     def _image_extras(listing: _Listing, first: SiteAnswer) -> bytes:
@@ -467,7 +531,7 @@ class Lists:
             seen=seen,
         )
         try:
-            await self._parts.store.save_cursor(*self._cursor_key(listing), page.ids[-1], cursor)
+            await self._parts.store.save_cursor(*self._cursor_key(listing), self._last(listing, page), cursor)
         except StoreError as error:
             log.warning("cursor_not_saved", reason=str(error)[:256])
 

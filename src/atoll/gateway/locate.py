@@ -12,12 +12,12 @@ import msgspec
 
 from atoll.core.errors import BadSiteAnswer, Conflict, NotFound, SiteUnavailable
 from atoll.core.ids import possible
+from atoll.core.limiter import Limiter
 from atoll.gateway.call import Call
 from atoll.gateway.equivalents import Equivalents
 from atoll.gateway.fanout import scatter
 from atoll.gateway.forward import Forward, SiteAnswer
 from atoll.gateway.items import Made, made_by
-from atoll.gateway.limiter import Limiter
 from atoll.gateway.reach import Reach
 from atoll.services.catalog import HOMES, SERVICES, form_of
 from atoll.sites.site import Site, Sites
@@ -155,19 +155,27 @@ class Locator:
         """
         if len(self._sites) == 1:
             return frozenset(self._sites.by_name)
-        if (group := self._equivalents.group(ident)) is not None:
-            # The id that lists show stands for all of them; another one is a site's own, and means it.
-            return frozenset(name for name, one in group.ids.items() if ident in {group.id, one})
+        await self._equivalents.current(call, resource)
+        # The id that lists show stands for all of them; another one is a site's own, and means it.
+        if (ids := self._equivalents.ids(call, resource, ident)) is not None:
+            return frozenset(ids)
         if resource not in SHARED:
             try:
                 return frozenset({(await self.site_of(call, resource, ident)).name})
             except NotFound:
                 return frozenset()
         now = asyncio.get_running_loop().time()
-        key = (call.caller.project_id, resource, ident)
+        whose = call.caller.user_id if resource == "keypair" else call.caller.project_id
+        key = (whose, resource, ident)
         known = self._presence.get(key)
         if known is None or known.until < now:
             found, away = await self._ask_all(call, resource, ident)
+            if resource == "image" and len(found) > 1:
+                # Two images with one id need not be one.
+                shown = [(name, answer.text) for name, answer in found.items()]
+                await self._equivalents.passed(call, resource, shown)
+                if (ids := self._equivalents.ids(call, resource, ident)) is not None:
+                    return frozenset(ids)
             known = _Presence(
                 frozenset(found), frozenset(away), now + (PRESENCE_SECONDS if not away else 1.0)
             )
@@ -200,9 +208,15 @@ class Locator:
             if answer.status == 200 and _count(site, answer, one.plural)
         )
 
+    def sites_changed(self) -> None:
+        """Sites have come or gone: what was nowhere, or not everywhere, may be there now."""
+        self._nowhere.clear()
+        self._presence.clear()
+
     def created(self, resource: str, ident: str) -> None:
         """Something new is there: what was said to be nowhere may be it."""
         self._nowhere.clear()
+        self._equivalents.stale(resource)
         for key in [key for key in self._presence if key[1:] == (resource, ident)]:
             del self._presence[key]
 

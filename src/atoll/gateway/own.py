@@ -1,26 +1,28 @@
 """Atoll's own paths.
 
-GET /                         what is served here
-GET /healthz                  this process answers
-GET /readyz                   it can serve: the store is open and a site answers
-GET /metrics                  Prometheus
-GET /atoll/v1/sites[/{name}]  the sites, with state, health and versions
-GET /atoll/v1/zones           the availability zones
-GET /atoll/v1/locations/{id}  where a resource is (admins; others see their own)
+GET /                 what is served here
+GET /healthz          this process answers
+GET /readyz           it can serve: the store is open and a site answers
+GET /metrics          Prometheus
+*   /atoll/v1/…       Atoll's own API: the lines of `own_table`
+GET /atoll/v1/openapi.json  what they are
 """
 
+import functools
 from collections.abc import Sequence
+from importlib import metadata
 
 import msgspec
 
-from atoll.core.errors import Forbidden, MethodNotAllowed, NotFound
+from atoll.core.errors import MethodNotAllowed, NotFound
 from atoll.gateway.call import Call
-from atoll.gateway.keystone import endpoint_url
+from atoll.gateway.catalog import endpoint_url
+from atoll.gateway.own_openapi import PREFIX, document
+from atoll.gateway.own_table import ROUTES
 from atoll.gateway.parts import Parts
-from atoll.services.catalog import HOMES
-from atoll.sites.site import Site
 from atoll.store import StoreError
 
+READS = frozenset({b"GET", b"HEAD"})
 JSON = b"Content-Type: application/json\r\n"
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
 METRICS = b"Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
@@ -35,9 +37,13 @@ class Own:
 
     async def handle(self, call: Call, segments: Sequence[bytes]) -> None:
         """Answer one of Atoll's own paths."""
-        if call.request.method not in {b"GET", b"HEAD"}:
+        parts = [part for part in segments if part]
+        if parts[:2] == [b"atoll", b"v1"]:
+            await self._api(call, call.request.path.removeprefix(PREFIX.encode()).rstrip(b"/"))
+            return
+        if call.request.method not in READS:
             raise MethodNotAllowed(f"{call.request.method.decode('latin-1')} is not known here.")
-        match [part for part in segments if part]:
+        match parts:
             case []:
                 self._index(call)
             case [b"healthz"]:
@@ -46,8 +52,6 @@ class Own:
                 await self._ready(call)
             case [b"metrics"]:
                 call.reply.send(200, [METRICS], self._parts.telemetry.metrics())
-            case [b"atoll", b"v1", *rest]:
-                await self._api(call, rest)
             case _:
                 raise NotFound("Nothing is served under this path.")
 
@@ -77,60 +81,33 @@ class Own:
         else:
             call.reply.send(200, [TEXT], b"ready\n")
 
-    async def _api(self, call: Call, rest: Sequence[bytes]) -> None:
-        parts = self._parts
-        call.caller = await parts.tokens.caller(call.request.index.get(b"x-auth-token"))
-        match rest:
-            case [b"sites", *_] if not call.caller.is_admin:
-                raise Forbidden("Only administrators see the sites.")
-            case [b"sites"]:
-                content: object = {"sites": [describe(site) for site in parts.sites]}
-            case [b"sites", name]:
-                site = parts.sites.by_name.get(name.decode("latin-1"))
-                if site is None:
-                    raise NotFound(f"There is no site {name.decode('latin-1')}.", resource="site")
-                content = {"site": describe(site)}
-            case [b"zones"]:
-                content = {
-                    "zones": [
-                        {"name": zone, "site": site.name, "zone": here}
-                        for site in parts.sites
-                        for zone, here in site.zones.items()
-                    ]
-                }
-            case [b"locations", ident]:
-                content = {"locations": await self._locations(call, ident.decode("latin-1"))}
-            case _:
-                raise NotFound("Nothing is served under this path.")
-        call.reply.send(200, [JSON], msgspec.json.encode(content))
-
-    async def _locations(self, call: Call, ident: str) -> list[dict[str, object]]:
-        found = [await self._parts.store.locate(resource, ident) for resource in HOMES]
-        rows = [row for row in found if row is not None]
-        if not call.caller.is_admin:
-            if any(row.project_id != call.caller.project_id for row in rows):
-                raise Forbidden("Only administrators see where other projects' resources are.")
-            rows = [row for row in rows if row.project_id == call.caller.project_id]
-        return [msgspec.to_builtins(row) for row in rows]
+    async def _api(self, call: Call, path: bytes) -> None:
+        """Find the line of the table, let it check what comes in, and send what its handler gives."""
+        if path == b"/openapi.json" and call.request.method in READS:
+            call.reply.send(200, [JSON], _openapi())
+            return
+        call.caller = await self._parts.tokens.caller(call.request.index.get(b"x-auth-token"))
+        method = call.request.method.decode("latin-1")
+        there = {}
+        for route in ROUTES:
+            if (names := route.names(path)) is not None:
+                there[route.method] = route, names
+        if not there:
+            raise NotFound("Nothing is served under this path.")
+        found = there.get("GET" if method == "HEAD" else method)
+        if found is None:
+            allowed = ", ".join(there)
+            raise MethodNotAllowed(
+                f"{method} is not known here: there is {allowed}.", headers=[("Allow", allowed)]
+            )
+        route, names = found
+        content = await route.answered(self._parts, call, names)
+        if content is None:
+            call.reply.send(204, [], b"")
+        else:
+            call.reply.send(route.status, [JSON], msgspec.json.encode(content))
 
 
-def describe(site: Site) -> dict[str, object]:
-    """A site as the API shows it."""
-    return {
-        "name": site.name,
-        "number": site.number,
-        "region": site.region,
-        "state": site.state,
-        "zones": sorted(site.zones),
-        "endpoints": {
-            name: {
-                "url": endpoint.url,
-                "healthy": endpoint.origin.breaker.closed,
-                "reason": endpoint.origin.breaker.reason,
-                "versions": None
-                if endpoint.versions is None
-                else [f"{major}.{minor}" for major, minor in endpoint.versions],
-            }
-            for name, endpoint in site.endpoints.items()
-        },
-    }
+@functools.cache
+def _openapi() -> bytes:
+    return msgspec.json.encode(document(ROUTES, metadata.version("atoll")))

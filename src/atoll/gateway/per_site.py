@@ -1,26 +1,43 @@
 """What belongs to a site: hypervisors, services, aggregates, migrations.
 
-GET   /…/{collection}          every site's, integer ids qualified by the site's number
-any   /…/{collection}/{id}…    the site in the upper bits of an integer id, or after host@; else by search
-POST  /…/{collection}          the zone's site where the body names one, else the default site
+GET   /…/{collection}             every site's, integer ids qualified by the site's number
+GET   /…/{collection}/{x}/search  every site's that match; 404 only where none has any
+any   /…/{collection}/{id}…       the site in the upper bits of an integer id, or after host@; else by search
+any   /…/servers/{id}/migrations… the site of the server
+POST  /…/{collection}             the zone's site where the body names one, else the default site
 """
+
+import re
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
 
 import msgspec
 
-from atoll.core.errors import BadSiteAnswer
-from atoll.core.ids import qualify, unqualify, unqualify_host
-from atoll.core.spans import find, splice
+from atoll.core.errors import AtollError, BadSiteAnswer, Conflict, NotFound, SiteUnavailable
+from atoll.core.ids import SITE_SHIFT, qualify, unqualify, unqualify_host
+from atoll.core.spans import Path, find, splice
 from atoll.gateway import bodies
 from atoll.gateway.call import Call
 from atoll.gateway.fanout import none_answered, scatter
-from atoll.gateway.forward import rewrite
-from atoll.gateway.locate import not_found
+from atoll.gateway.forward import SiteAnswer, rewrite
 from atoll.gateway.partial import add_missing, allows_partial
 from atoll.gateway.parts import Parts
+from atoll.services.table import Route, Shape
 from atoll.sites.site import Endpoint, Site
 
 IDS = 1 << 53  # what is not below is no integer id of any site's; a UUID may be all digits, too
-ZONE_PLACE = "{envelope}/availability_zone"
+NOWHERE = str(IDS - 1)  # below IDS and above what any site has
+# Filters that make a list a look-up: a missing site may be the one that has the thing.
+PATTERN = "hypervisor_hostname_pattern"
+LOOK_UPS = frozenset({PATTERN, "host", "source_compute", "instance_uuid"})
+# Where a thing shows integer ids of its site, and its zone beside the key that all services have for it.
+IDS_AT: Mapping[str, tuple[Path, ...]] = {"hypervisor": (("id",), ("service", "id"))}
+ID_AT: tuple[Path, ...] = (("id",),)
+ZONE_AT: Mapping[str, Path] = {"aggregate": ("metadata", "availability_zone")}
+_ZONE = b'"availability_zone": '
+_MIGRATION = re.compile(rb'(?<=/migrations/)\d+(?="\Z)')
+# How Nova's messages name what an integer id stands for.
+_NAMED = rb"(?i)(\b(?:aggregate|migration|service|with id) '?)%b(?![\w-])"
 
 
 class PerSite:
@@ -33,105 +50,215 @@ class PerSite:
         """Answer from the site meant, or from all for a list."""
         route = call.match.route
         assert route is not None  # noqa: S101 - matched before
-        if call.match.id:
-            await self._by_id(call)
-        elif call.request.method in {b"GET", b"HEAD"}:
+        if route.below:
+            await self._below(call, route)
+        elif route.shape is Shape.LIST:
             await self._list(call)
+        elif route.shape is Shape.BY_ID:
+            await self._by_id(call, route)
         else:
-            await self._create(call)
+            await self._create(call, route)
+
+    # -- lists ------------------------------------------------------------------------------------
 
     async def _list(self, call: Call) -> None:
         parts = self._parts
         parts.limiter.take(call.caller.project_id, parts.forward.now())
-        target = call.path + (b"?" + call.request.query if call.request.query else b"")
-        sites = parts.sites.with_service(call.service_type)
+        target, sites = _target(call), parts.reach.sites(call)
         gathered = await scatter(
             {site.name: parts.forward.ask(call, parts.endpoint(site, call), b"GET", target) for site in sites}
         )
+        filters = {name for name, value in parse_qsl(call.request.query.decode("latin-1")) if value}
+        matching = bool(call.match.id) or PATTERN in filters
         good = {name: one for name, one in gathered.answered.items() if one.status == 200}
+        # Of a pattern, 404 says that nothing matches there.
+        without = {name for name, one in gathered.answered.items() if matching and one.status == 404}
+        missing = gathered.failed | {
+            name: SiteUnavailable(f"it answered {one.status}", site=name)
+            for name, one in gathered.answered.items()
+            if name not in without and name not in good
+        }
         if not good:
-            if not gathered.answered:
-                raise none_answered("its list", gathered.failed)
+            if not gathered.answered or (without and missing):
+                raise none_answered("its list", missing)
             name, one = next(iter(gathered.answered.items()))
             parts.forward.answer(call, parts.endpoint(parts.sites.by_name[name], call), one)
             return
-        missing = gathered.missing() | {
-            name: f"it answered {one.status}" for name, one in gathered.answered.items() if name not in good
-        }
         if missing:
-            if not allows_partial(call, default=not parts.strict):
-                raise none_answered("its list", gathered.failed)
-            add_missing(call, missing)
+            look_up = matching or not LOOK_UPS.isdisjoint(filters)
+            if not allows_partial(call, default=not parts.strict and not look_up):
+                raise none_answered("its list", missing)
+            add_missing(call, {name: str(error) for name, error in missing.items()})
+        self._joined(call, good)
+
+    def _joined(self, call: Call, answers: Mapping[str, SiteAnswer]) -> None:
+        """Answer with the items of all sites, site by site."""
+        parts = self._parts
         envelope = ""
         items: list[bytes] = []
-        for name, one in good.items():
+        for name, one in answers.items():
             site = parts.sites.by_name[name]
             envelope, found = _items(site, one.text)
-            items += [outward(parts.endpoint(site, call), item, site, call) for item in found]
-        name, first = next(iter(good.items()))
+            endpoint = parts.endpoint(site, call)
+            items += [_outward(call, endpoint, site, item, ()) for item in found]
+        name, first = next(iter(answers.items()))
         text = b'{"%b": [%b]}' % (envelope.encode(), b", ".join(items))
         parts.forward.answer(call, parts.endpoint(parts.sites.by_name[name], call), first, text)
 
-    async def _by_id(self, call: Call) -> None:
-        parts = self._parts
+    # -- by id ------------------------------------------------------------------------------------
+
+    async def _by_id(self, call: Call, route: Route) -> None:
         ident = call.match.id.decode("latin-1")
-        site, local = self._site_of(call, ident)
+        site, local = self._site_of(ident)
         if site is None:
             await self._search(call)
             return
-        endpoint = parts.endpoint(site, call)
-        if local != ident:
-            call.path = call.path.replace(b"/" + call.match.id, b"/" + local.encode(), 1)
-        if call.request.method not in {b"GET", b"HEAD"}:
-            response = await parts.forward.send(call, endpoint)
-            await parts.forward.pass_on(call, endpoint, response)
-            return
-        target = call.path + (b"?" + call.request.query if call.request.query else b"")
-        answer = await parts.forward.ask(call, endpoint, b"GET", target)
-        text = qualified(rewrite(endpoint, answer.text, call), site)
-        parts.forward.answer(call, endpoint, answer, text)
+        body = await self._body(call)
+        if body is not None and route.zones:
+            body = self._zones_inward(call, route, site, body)
+        call.path = _renamed(call.path, ident, local)
+        self._answer(call, site, await self._ask(call, site, body), (ident, local))
 
-    def _site_of(self, call: Call, ident: str) -> tuple[Site | None, str]:
+    def _site_of(self, ident: str) -> tuple[Site | None, str]:
+        """(the site that an id names, the id there); None where it names none.
+
+        A number that no site has is left for one of them to miss: it is beyond the ids of all.
+        """
         sites = self._parts.sites
-        if len(ident) <= len(str(IDS)) and ident.isascii() and ident.isdecimal() and int(ident) < IDS:
-            number, local = unqualify(int(ident))
-            for site in sites:
-                if site.number == number:
-                    return site, str(local)
-            raise not_found(call.match.route.resource if call.match.route else "resource", ident)
+        if (whole := _integer(ident)) is not None:
+            number, _ = unqualify(whole)
+            site = next((site for site in sites if site.number == number), sites.default)
+            return site, _local(ident, site)
         host, name = unqualify_host(ident, list(sites.by_name))
-        if name is not None:
-            return sites.by_name[name], host
-        return None, ident
+        return (sites.by_name[name], host) if name is not None else (None, ident)
 
     async def _search(self, call: Call) -> None:
         """Ask the sites one after the other: a host name or a UUID says nothing about its site."""
-        parts = self._parts
-        sites = parts.sites.with_service(call.service_type)
-        body = await call.read_body(parts.body_limit) if call.request.has_body else None
-        for position, site in enumerate(sites):
-            endpoint = parts.endpoint(site, call)
-            response = await parts.forward.send(call, endpoint, body=body)
-            if response.status == 404 and position < len(sites) - 1:
-                await response.body.read_all(1 << 20)
+        body = await self._body(call)
+        away: dict[str, AtollError] = {}
+        nowhere: tuple[Site, SiteAnswer] | None = None
+        for site in self._parts.reach.sites(call):
+            try:
+                answer = await self._ask(call, site, body)
+            except SiteUnavailable as error:
+                away[site.name] = error
                 continue
-            await parts.forward.pass_on(call, endpoint, response)
-            return
+            if answer.status != 404:
+                self._answer(call, site, answer)
+                return
+            nowhere = nowhere or (site, answer)
+        if away or nowhere is None:
+            raise none_answered(call.match.id.decode("latin-1"), away)
+        self._answer(call, *nowhere)
 
-    async def _create(self, call: Call) -> None:
+    async def _below(self, call: Call, route: Route) -> None:
+        """What hangs below a placed thing is at its site; an id of another site's is none of it."""
+        parts, ident = self._parts, call.match.id.decode("latin-1")
+        try:
+            site = await parts.locator.site_of(call, route.below, ident)
+        except NotFound:
+            site = parts.reach.sites(call)[0]  # it is nowhere: one site says so, in its own words
+        if call.request.method != b"GET":
+            parts.locator.refuse_conflict(route.below, ident)
+        part = _part_below(call.path, call.match.id)
+        local = _local(part, site)
+        call.path = _renamed(call.path, part, local)
+        answer = await self._ask(call, site, await self._body(call))
+        self._answer(call, site, answer, (part, local))
+
+    # -- create -----------------------------------------------------------------------------------
+
+    async def _create(self, call: Call, route: Route) -> None:
         parts = self._parts
         text = await call.read_body(parts.body_limit)
-        site = parts.sites.default
-        body = bodies.decoded(text) or {}
-        for envelope in body:
-            place = ZONE_PLACE.format(envelope=envelope)
-            zone = bodies.zone_named(body, place)
+        site = parts.reach.default(call)
+        resource = call.service.by_name.get(route.resource) if call.service is not None else None
+        if resource is not None and resource.zone:
+            zone = bodies.zone_named(bodies.decoded(text) or {}, resource.zone)
             if zone is not None and (chosen := parts.sites.of_zone(zone)) is not None:
                 site = chosen
-                text = bodies.with_zone(text, place, parts.endpoint(site, call).zones[zone])
-        endpoint = parts.endpoint(site, call)
-        response = await parts.forward.send(call, endpoint, body=text)
-        await parts.forward.pass_on(call, endpoint, response)
+                text = self._with_zone(call, site, text, resource.zone, zone)
+        self._answer(call, site, await self._ask(call, site, text))
+
+    # -- inward and outward -----------------------------------------------------------------------
+
+    def _zones_inward(self, call: Call, route: Route, site: Site, text: bytes) -> bytes:
+        """A body with zones in the site's words. Raises Conflict for a zone of another site."""
+        body = bodies.decoded(text) or {}
+        for place in route.zones:
+            zone = bodies.zone_named(body, place)
+            other = self._parts.sites.of_zone(zone) if zone is not None else None
+            if zone is None or other is None:
+                continue
+            if other is not site:
+                ident = call.match.id.decode("latin-1")
+                raise Conflict(
+                    f"The availability zone {zone} is at {other.name} and the {route.resource} {ident} at "
+                    f"{site.name}: it can have no zone of another site.",
+                    resource=route.resource,
+                    id=ident,
+                    site=f"{other.name}, {site.name}",
+                )
+            text = self._with_zone(call, site, text, place, zone)
+        return text
+
+    def _with_zone(self, call: Call, site: Site, text: bytes, place: str, zone: str) -> bytes:
+        """The body with the site's name of a zone; a zone that is all of a site has no other name there."""
+        here = self._parts.endpoint(site, call).zones.get(zone)
+        return text if here is None else bodies.with_zone(text, place, here)
+
+    async def _body(self, call: Call) -> bytes | None:
+        if call.request.has_body or call.request.method in {b"POST", b"PUT"}:
+            return await call.read_body(self._parts.body_limit)
+        return None
+
+    async def _ask(self, call: Call, site: Site, body: bytes | None) -> SiteAnswer:
+        endpoint = self._parts.endpoint(site, call)
+        return await self._parts.forward.ask(call, endpoint, call.request.method, _target(call), body=body)
+
+    def _answer(self, call: Call, site: Site, answer: SiteAnswer, named: tuple[str, str] = ("", "")) -> None:
+        """Give the client what a site said of one thing; `named` is its id as (sent, at the site)."""
+        endpoint, text = self._parts.endpoint(site, call), answer.text
+        if b"json" not in answer.response.index.get(b"content-type", b""):
+            pass
+        elif answer.status < 400:
+            text = _outward(call, endpoint, site, text, _envelope(call, text))
+        else:
+            text = _named_as_sent(rewrite(endpoint, text, call), *named)
+        self._parts.forward.answer(call, endpoint, answer, text)
+
+
+def _target(call: Call) -> bytes:
+    return call.path + (b"?" + call.request.query if call.request.query else b"")
+
+
+def _integer(ident: str) -> int | None:
+    """The integer id that a part of a path is, None where it can be none of any site's."""
+    if len(ident) <= len(NOWHERE) and ident.isascii() and ident.isdecimal() and int(ident) < IDS:
+        return int(ident)
+    return None
+
+
+def _local(ident: str, site: Site) -> str:
+    """What an id is at a site: an integer without the site's number, or one that nothing there has."""
+    if (whole := _integer(ident)) is None:
+        return ident
+    number, local = unqualify(whole)
+    if number == site.number:
+        return str(local) if number else ident
+    return ident if whole >> SITE_SHIFT else NOWHERE
+
+
+def _part_below(path: bytes, ident: bytes) -> str:
+    """What follows in a path after an id and the name of a collection; "" where nothing does."""
+    return b"".join(path.partition(b"/" + ident + b"/")[2].split(b"/")[1:2]).decode("latin-1")
+
+
+def _renamed(path: bytes, sent: str, local: str) -> bytes:
+    """A path with an id in it as the site has it."""
+    if sent == local:
+        return path
+    return b"/".join(local.encode() if part == sent.encode("latin-1") else part for part in path.split(b"/"))
 
 
 def _items(site: Site, text: bytes) -> tuple[str, list[bytes]]:
@@ -148,18 +275,47 @@ def _items(site: Site, text: bytes) -> tuple[str, list[bytes]]:
     return key, [bytes(raw)]
 
 
-def outward(endpoint: Endpoint, item: bytes, site: Site, call: Call) -> bytes:
-    """An item of a list as clients see it."""
-    return qualified(rewrite(endpoint, item, call), site)
+def _envelope(call: Call, text: bytes) -> Path:
+    """Where in an answer the thing stands: in its envelope, or each in the array of a list."""
+    route, service = call.match.route, call.service
+    resource = service.by_name.get(route.resource) if service is not None and route is not None else None
+    if resource is None:
+        return ()
+    return (resource.plural, "*") if next(find(text, (resource.plural,)), None) else (resource.envelope,)
 
 
-def qualified(text: bytes, site: Site) -> bytes:
-    """The text with integer ids (its own, or its envelope's) carrying the site's number."""
-    if site.number == 0:
-        return text
+def _outward(call: Call, endpoint: Endpoint, site: Site, text: bytes, envelope: Path) -> bytes:
+    """A thing as clients see it: links, zones, and integer ids with the site's number."""
+    text = rewrite(endpoint, text, call, item=not envelope)
+    resource = call.match.route.resource if call.match.route is not None else ""
     changes = []
-    for path in (("id",), ("*", "id")):
-        for start, end in find(text, path):
-            if text[start:end].isdigit():
-                changes.append(((start, end), b"%d" % qualify(site.number, int(text[start:end]))))
+    if (place := ZONE_AT.get(resource)) is not None:
+        for start, end in find(text, (*envelope, *place)):
+            value = _ZONE + text[start:end]
+            for names in endpoint.names:
+                value = names.rewrite(value)
+            changes.append(((start, end), value.removeprefix(_ZONE)))
+    if site.number:
+        for place in IDS_AT.get(resource, ID_AT):
+            for start, end in find(text, (*envelope, *place)):
+                if text[start:end].isdigit():
+                    changes.append(((start, end), b"%d" % qualify(site.number, int(text[start:end]))))
+        if resource == "migration":
+            for start, end in find(text, (*envelope, "links", "*", "href")):
+                href = _MIGRATION.sub(
+                    lambda found: b"%d" % qualify(site.number, int(found.group())), text[start:end]
+                )
+                changes.append(((start, end), href))
+    return splice(text, changes)
+
+
+def _named_as_sent(text: bytes, sent: str, local: str) -> bytes:
+    """A site's fault with the id that the client sent where its message names the site's own."""
+    if sent == local:
+        return text
+    pattern = re.compile(_NAMED % re.escape(local.encode("latin-1")))
+    changes = [
+        ((start, end), pattern.sub(lambda found: found.group(1) + sent.encode(), text[start:end], count=1))
+        for start, end in find(text, ("*", "message"))
+    ]
     return splice(text, changes)

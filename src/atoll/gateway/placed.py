@@ -7,16 +7,19 @@ Lists are in `lists`. Must not know one service from another: what differs is in
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Sequence
+from urllib.parse import unquote
 
 import msgspec
 import structlog
 
 from atoll.core.choose import CHOSEN, Candidate, Reason, Thing, Want, choose
 from atoll.core.errors import BadSiteAnswer, Conflict, NotFound, SiteTimeout
-from atoll.gateway import bodies, versions
+from atoll.gateway import bodies, look_alikes, versions
 from atoll.gateway.call import Call
+from atoll.gateway.equivalents import at_site
 from atoll.gateway.forward import SiteAnswer, read_json
 from atoll.gateway.outcomes import Lost
 from atoll.gateway.parts import Parts
@@ -30,8 +33,12 @@ log = structlog.get_logger()
 
 # Answers of whoever stands before a service that does not answer: the work may be done all the same.
 UNCERTAIN = frozenset({500, 502, 504})
+# How services say at once that there is no room (not that a quota is used up).
+NO_ROOM = re.compile(rb"No valid host|No more IP addresses|IpAddressGenerationFailure|No valid backend")
 # Security groups of this name are in every site and project.
 EVERYWHERE = frozenset({("security_group", "default")})
+# Types that bodies name by what is in every site under the same name, as far as nobody knows better.
+BY_NAME = frozenset({"keypair", "volume_type"})
 
 
 class Placed:
@@ -49,14 +56,16 @@ class Placed:
         assert route is not None  # noqa: S101 - matched before
         ident = call.match.id.decode("latin-1")
         parts = self._parts
-        site = parts.locator.cached(route.resource, ident)
+        site = self._equivalent(call, route.resource, ident) if parts.equivalents.table else None
+        site = site or parts.locator.cached(route.resource, ident)
+        found = True
         if site is None or not parts.reach.reaches(call, site):
-            site = await self._locate(call, route.resource, ident)
+            site, found = await self._locate(call, route.resource, ident)
         if call.request.method != b"GET":
             parts.locator.refuse_conflict(route.resource, ident)
         endpoint = parts.endpoint(site, call)
         body = None
-        if (route.refs or route.zones) and call.request.has_body:
+        if found and (route.refs or route.zones) and call.request.has_body:
             body = await self._checked_body(call, site, route)
         response = await parts.forward.send(call, endpoint, raw=route.raw, body=body)
         status = response.status
@@ -66,25 +75,34 @@ class Placed:
             await self._learn_side_effect(call, site, response)
         await parts.forward.pass_on(call, endpoint, response, raw=route.raw)
 
-    async def _locate(self, call: Call, resource: str, ident: str) -> Site:
+    def _equivalent(self, call: Call, resource: str, ident: str) -> Site | None:
+        """A site of what is one thing at several: the one whose own id it is, else the first that is well."""
         parts = self._parts
-        group = parts.equivalents.group(ident)
-        if group is not None:
-            for name in group.ids:
-                site = parts.sites.by_name[name]
-                if site.healthy(call.service_type):
-                    call.path = call.path.replace(ident.encode(), group.ids[name].encode())
-                    text = f"{ident} is declared to be {group.ids[name]} there"
-                    call.reasons.append(Reason(site=name, rule="equivalent", text=text))
-                    return site
+        ids = parts.equivalents.ids(call, resource, ident)
+        if not ids:
+            return None
+        names = sorted(ids, key=lambda name: ids[name] != ident)
+        well = [name for name in names if parts.sites.by_name[name].healthy(call.service_type)]
+        name = (well or names)[0]
+        if ids[name] != ident:
+            call.path = at_site(call, ids[name])
+            text = f"{ident} is {ids[name]} there"
+            call.reasons.append(Reason(site=name, rule="equivalent", text=text))
+        return parts.sites.by_name[name]
+
+    async def _locate(self, call: Call, resource: str, ident: str) -> tuple[Site, bool]:
+        """The site to ask, and whether the id is there: that it is nowhere, any site can say."""
+        parts = self._parts
         try:
-            return await parts.locator.site_of(call, resource, ident)
+            return await parts.locator.site_of(call, resource, ident), True
         except NotFound:
+            if resource == "network" and call.request.method == b"GET" and not bodies.is_id(ident):
+                await look_alikes.refuse_ambiguous(parts, call, unquote(ident))
             # It is nowhere: one site says so, in the words of its service.
             site = parts.reach.sites(call)[0]
             text = f"no site has {ident}: this one says so in the words of its service"
             call.reasons.append(Reason(site=site.name, rule="nowhere", text=text))
-            return site
+            return site, False
 
     async def _checked_body(self, call: Call, site: Site, route: Route) -> bytes:
         """The body, if everything it names is at the site of the id. Raises Conflict otherwise."""
@@ -109,7 +127,7 @@ class Placed:
             zone = bodies.zone_named(body, place)
             if zone is not None and zone in site.zones:
                 text = bodies.with_zone(text, place, parts.endpoint(site, call).zones[zone])
-        return bodies.with_ids(text, refs, parts.equivalents, site.name)
+        return parts.equivalents.body_at(call, text, refs, site.name)
 
     async def _learn_side_effect(self, call: Call, site: Site, response: Response) -> None:
         """An image made from a server, a volume from an upload: the site has it under the id it names."""
@@ -143,7 +161,7 @@ class Placed:
             site, zone = await self._choose(call, resource, refs, body)
             if resource.zone and zone is not None:
                 text = self._zone_at(text, resource, parts.endpoint(site, call).zones.get(zone))
-            text = bodies.with_ids(text, refs, parts.equivalents, site.name)
+            text = parts.equivalents.body_at(call, text, refs, site.name)
         answer = await self._made(call, resource, site, text)
         parts.forward.answer(call, parts.endpoint(site, call), answer)
 
@@ -168,6 +186,8 @@ class Placed:
                 raise parts.outcomes.lost(call, lost, error) from error
             words = resource.name.replace("_", " ")
             raise BadSiteAnswer(f"{error} The {words} {made[0]} was created.", site=site.name) from error
+        if answer.status >= 400 and NO_ROOM.search(answer.text):
+            site.full = (lost.began, answer.text[:255].decode("utf-8", "replace"))
         unsaid = answer.status in UNCERTAIN
         if answer.status < 300 and not await self._learn(call, resource, site, location, answer.text):
             unsaid = bool(answer.text) and bodies.decoded(answer.text) is None
@@ -188,7 +208,7 @@ class Placed:
         parts = self._parts
         zone = bodies.zone_named(body, resource.zone) if resource.zone else None
         sites = parts.reach.sites(call)
-        if len(sites) == 1:
+        if len(sites) == 1 and sites[0].accepts_creates:
             call.reasons.append(Reason(site=sites[0].name, rule=CHOSEN, text="no other has this service"))
             return sites[0], zone
         wanted = bodies.named(body, refs)
@@ -216,7 +236,11 @@ class Placed:
         )
         if without := versions.lacking(call, sites):
             candidates = _speaking(call, want, candidates, without, sites)
-        choice = choose(want, candidates, call.reasons)
+        try:
+            choice = choose(want, candidates, call.reasons)
+        except Conflict as error:
+            networks = [thing.id for thing in things if thing.resource == "network"]
+            raise await look_alikes.explained(parts, call, error, networks) from error
         log.info(
             "site_chosen",
             request_id=call.id,
@@ -235,8 +259,10 @@ class Placed:
             Candidate(
                 site=site.name,
                 state=site.state,
+                state_reason=site.reason,
                 healthy=site.healthy(call.service_type),
                 away=site.endpoints[call.service_type].origin.breaker.reason,
+                unsteady=site.unsteady(call.service_type),
                 placed_of_project=facts.of_project.get(site.name, 0),
                 home=site.name == facts.home,
                 load=facts.load.get(site.name, 0),
@@ -249,8 +275,12 @@ class Placed:
     async def _sites_of(self, call: Call, resource: str, ident: str) -> frozenset[str]:
         """The sites that have what a body names; empty where no site has it and one of them will say so."""
         locator = self._parts.locator
-        if (resource, ident) in EVERYWHERE or resource == "keypair":
-            return frozenset()
+        if (resource, ident) in EVERYWHERE or resource in BY_NAME:
+            known = self._parts.equivalents.ids(call, resource, ident)
+            # A site that has joined may lack it; a volume type cannot be asked for by its name.
+            if known is None and resource == "keypair":
+                return await locator.having(call, resource, ident, perhaps=True)
+            return frozenset(known or ())
         if resource == "security_group" and not bodies.is_id(ident):
             return await locator.named(call, resource, ident)
         return await locator.having(call, resource, ident, perhaps=True)
@@ -269,6 +299,7 @@ class Placed:
         for item in made:
             owner = item.project_id or item.tenant_id or call.caller.project_id
             ident = str(item.id)
+            call.made.append(ident)
             self._parts.locator.created(resource.name, ident)
             self._parts.outcomes.answered(resource.name, ident)
             await self._parts.locations.created(

@@ -4,9 +4,11 @@ The least roles are in the tables of the services. Where every site shares the c
 checked here: the sites' own policies say more than a table can (ADR 8).
 """
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, unquote_to_bytes
 
 from atoll.core.errors import Forbidden
 from atoll.gateway import bodies
@@ -18,11 +20,27 @@ ADMIN = RANKS["admin"]
 # From this role on a call is for the whole cloud, not for the project of a credential.
 OF_THE_CLOUD = RANKS["service"]
 # Parameters that mean something only when they are on: `all_tenants=0` asks for nothing.
-SWITCHES = frozenset({"all_tenants", "all_projects"})
+SWITCHES = frozenset({"all_tenants", "all_projects", "deleted", "soft_deleted", "force"})
 _OFF = frozenset({"0", "false", "f", "off", "n", "no"})
+# What asks for no more than everybody gets.
+_HARMLESS = frozenset({"is_public=true", "is_public=1"})
+# What shows administrators more of the same: clients ask for it whoever they are, and an administrator here
+# may be none at the sites.
+_WIDENING = frozenset({"is_public"})
 # Places whose value is a zone, and names a host where it has a colon.
 _ZONES = ("server/availability_zone", "unshelve/availability_zone")
 _OWN = {"user_id": "user_id"}  # every other parameter that is OWN names a project
+# Where a body says whose something is to be, at the top or one level down.
+_OWNERS = {"image": ("owner",), "network": ("project_id", "tenant_id")}
+# Bodies say less by these than by leaving them out; only when something is made, for changes undo.
+_UNSAID: tuple[Any, ...] = (None, False, [], "")
+# What a site may take for another path than it is here: a separator, a step up, an end.
+_ODD = re.compile(rb"[\x00-\x1f/\\;]|\A\.{1,2}\Z|[\x00- ]\Z")
+# Paths in no table that are one of Neutron's many collections.
+_PLAIN = re.compile(rb"[0-9a-z_/-]+\Z")
+# What Cinder takes for a format, with the same thing before it.
+_FORMATS = (b".json", b".xml")
+_SEPARATOR = re.compile(rb"[&;]")
 
 
 async def check(parts: Parts, call: Call, route: Route | None) -> None:
@@ -33,22 +51,75 @@ async def check(parts: Parts, call: Call, route: Route | None) -> None:
     if not any(site.cloud is not None for site in parts.sites.with_service(call.service_type)):
         return
     rank = call.caller.rank
-    if route is None:  # in no table: what a site makes of it is limited by the credential
-        needed = RANKS["reader" if call.request.method in {b"GET", b"HEAD"} else "member"]
-        _refuse(rank, needed, "")
+    if route is None:
+        needed, what = _unknown(call)
+        _refuse(rank, needed, what)
+        call.as_admin = needed >= OF_THE_CLOUD
+        _somewhere(parts, call)
         return
     needed, what = RANKS[route.role], ""
     if call.request.has_body and not route.raw:
-        body = bodies.decoded(await call.read_body(parts.body_limit))
-        if body is not None:
-            needed, what = _of_body(route, body, needed)
+        read = [_of_body(call, route, one) for one in _read(await call.read_body(parts.body_limit))]
+        needed, what = max(read, key=_rank, default=(needed, what))
     if _of_other_project(call, route):
         needed, what = ADMIN, "for another project"
-    asked = _queries(call, route)
+    if odd(call):
+        needed, what = ADMIN, "by a path that can be read in two ways"
+    asked = _queries(call, route, everywhere=_administers_all(parts, call))
     if asked:
         needed, what = ADMIN, f"with {asked}"
     _refuse(rank, needed, what)
     call.as_admin = needed >= OF_THE_CLOUD or await _of_somebody_else(parts, call, route)
+    _somewhere(parts, call)
+
+
+def _somewhere(parts: Parts, call: Call) -> None:
+    """Refuse an administrator's call that could be made nowhere, before anything is asked. Raises Forbidden."""
+    sites = parts.reach.sites(call)
+    if call.as_admin and sites and not any(parts.reach.administers(call, site) for site in sites):
+        parts.endpoint(sites[0], call)
+
+
+def _rank(asked: tuple[int, str]) -> int:
+    return asked[0]
+
+
+def _unknown(call: Call) -> tuple[int, str]:
+    """The rank that a path in no table needs, and why.
+
+    Neutron has a collection for each of its extensions. Of the other services all is known that members may.
+    """
+    plain = _PLAIN.match(call.path.removeprefix(b"/v2.0")) and not odd(call)
+    if call.service_type == "network" and plain:
+        return RANKS["reader" if call.request.method in {b"GET", b"HEAD"} else "member"], ""
+    return ADMIN, "by a method and path that Atoll does not know"
+
+
+def odd(call: Call) -> bool:
+    """Whether a path could be another one to a site, or to a server on the way to it."""
+    if call.service_type == "block-storage" and call.path.endswith(_FORMATS):
+        return True
+    segments = call.path.split(b"/")[1:]
+    if not segments[-1]:
+        segments.pop()
+    return any(not one or _ODD.search(unquote_to_bytes(one)) for one in segments)
+
+
+def _read(text: bytes) -> Iterator[Mapping[str, Any]]:
+    """A body as the services read it, who take what is no JSON (NaN); a JSON patch step by step."""
+    body: Any = bodies.decoded(text)
+    if body is None:
+        try:
+            body = json.loads(text)
+        except (ValueError, RecursionError):
+            return
+    if isinstance(body, dict):
+        yield body
+    elif isinstance(body, list):
+        for step in body:
+            if isinstance(step, dict):
+                place = next((step[key] for key in ("path", "add", "replace") if key in step), "")
+                yield {str(place).strip("/"): step.get("value")}
 
 
 def _refuse(rank: int, needed: int, what: str) -> None:
@@ -58,50 +129,92 @@ def _refuse(rank: int, needed: int, what: str) -> None:
         raise Forbidden(f"Policy doesn't allow this{what} to be performed: it needs the role {role}.")
 
 
-def _of_body(route: Route, body: Mapping[str, Any], needed: int) -> tuple[int, str]:
-    """The rank that an action or a member of the body needs, and its name."""
-    what = ""
-    for action, role in route.actions.items():
-        if action in body and RANKS[role] != needed:
-            needed, what = RANKS[role], f"action {action}"
+def _of_body(call: Call, route: Route, body: Mapping[str, Any]) -> tuple[int, str]:
+    """The rank that an action or a member of the body needs, and its name: the strongest that is there."""
+    found = [
+        (RANKS[route.actions[one]], f"action {one}") if one in route.actions else (RANKS[route.role], "")
+        for one in body or ("",)
+    ]
     for place in route.admin_fields:
-        if bodies.present(body, place):
-            return ADMIN, f"with {place.replace('/', '.')}"
-    for place in _ZONES:
-        if ":" in (bodies.value_at(body, place) or ""):
-            return ADMIN, "on a named host"
-    return needed, what
+        place, _, value = place.partition("=")  # noqa: PLW2901
+        said = [one for one in bodies.values(body, place) if _is_said(call, one)]
+        if any(one == value for one in said) if value else said:
+            found.append((ADMIN, f"with {place.replace('/', '.')}"))
+    if any(":" in (bodies.value_at(body, place) or "") for place in _ZONES):
+        found.append((ADMIN, "on a named host"))
+    if any(owner != call.caller.project_id for owner in _owners(call.service_type, body)):
+        found.append((ADMIN, "for another project"))
+    if _swaps(call, route, body):
+        found.append((ADMIN, "with another volume than the path's"))
+    return max(found, key=_rank)
+
+
+def _is_said(call: Call, value: object) -> bool:
+    return value not in _UNSAID if call.request.method == b"POST" else value is not None
+
+
+def _owners(service_type: str, body: Mapping[str, Any]) -> Iterator[object]:
+    """Whose things are to be, as far as a body says so."""
+    names = _OWNERS.get(service_type, ())
+    for one in (body, *body.values()):
+        for item in one if isinstance(one, list) else [one]:
+            if isinstance(item, Mapping):
+                yield from (item[name] for name in names if item.get(name))
+
+
+def _swaps(call: Call, route: Route, body: Mapping[str, Any]) -> bool:
+    """Whether a volume is to take another's place under a running server: Nova's volume migration."""
+    if route.template != "servers/{id}/os-volume_attachments/{id}" or call.request.method != b"PUT":
+        return False
+    named = bodies.value_at(body, "volumeAttachment/volumeId")
+    return named is not None and named.encode() != call.path.rstrip(b"/").rpartition(b"/")[2]
 
 
 def _of_other_project(call: Call, route: Route) -> bool:
     return route.of_project and call.match.id.decode("latin-1") != call.caller.project_id
 
 
-def _queries(call: Call, route: Route) -> str:
+def _queries(call: Call, route: Route, *, everywhere: bool) -> str:
     """The first parameter that only administrators may use; what others are not heard with is dropped."""
     if not route.admin_queries:
         return ""
     kept, refused = [], ""
     is_admin = call.caller.rank >= ADMIN
-    seen = set()
+    seen: set[str] = set()
     for part in call.request.query.split(b"&") if call.request.query else ():
-        name, _, value = (unquote_plus(one.decode("latin-1")) for one in part.partition(b"="))
-        seen.add(name)
-        rule = route.admin_queries.get(name) or route.admin_queries.get(f"{name}={value.lower()}")
-        if (
-            rule is None
-            or (name in SWITCHES and value.strip().lower() in _OFF)
-            or _own(call, rule, name, value)
-        ):
+        # Older sites take `;` for `&`.
+        pairs = [_pair(one) for one in _SEPARATOR.split(part)]
+        seen.update(name for name, _ in pairs)
+        rules = [_rule(call, route, *pair, everywhere=everywhere) for pair in pairs]
+        if not any(rules):
             kept.append(part)
-        elif is_admin or rule is not Others.DROPPED:
+        elif is_admin or set(rules) - {None, Others.DROPPED}:
             kept.append(part)
-            refused = refused or name
+            refused = refused or next(pair[0] for pair, rule in zip(pairs, rules, strict=True) if rule)
     for name, rule in route.admin_queries.items():
         if rule is Others.NEEDED and name not in seen:
             refused = refused or f"no {name}"
     call.request.query = b"&".join(kept)
     return refused
+
+
+def _pair(text: bytes) -> tuple[str, str]:
+    name, _, value = (unquote_plus(one.decode("latin-1")) for one in text.partition(b"="))
+    return name, value
+
+
+def _rule(call: Call, route: Route, name: str, value: str, *, everywhere: bool) -> Others | None:
+    """What a parameter gets those who are no administrators; None: it may be said."""
+    rule = route.admin_queries.get(name) or route.admin_queries.get(f"{name}={value.lower()}")
+    if (
+        rule is None
+        or f"{name}={value}".lower() in _HARMLESS
+        or (name in _WIDENING and call.caller.rank >= ADMIN and not everywhere)
+        or (name in SWITCHES and value.strip().lower() in _OFF)
+        or _own(call, rule, name, value)
+    ):
+        return None
+    return rule
 
 
 def _own(call: Call, rule: Others, name: str, value: str) -> bool:
@@ -118,5 +231,9 @@ async def _of_somebody_else(parts: Parts, call: Call, route: Route) -> bool:
     location = await parts.locations.find(route.resource, call.match.id.decode("latin-1"))
     if location is not None and location.project_id in {None, call.caller.project_id}:
         return False
-    sites = parts.reach.sites(call)
-    return all(parts.reach.administers(call, site) for site in sites)
+    return _administers_all(parts, call)
+
+
+def _administers_all(parts: Parts, call: Call) -> bool:
+    """Whether the call could be made as an administrator wherever the caller is somebody."""
+    return all(parts.reach.administers(call, site) for site in parts.reach.sites(call))

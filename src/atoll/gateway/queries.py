@@ -5,7 +5,7 @@ in the list are passed on as they came. What a service would refuse is not judge
 a site says so in its own words.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qsl, quote_plus, unquote_plus, urlencode
@@ -118,6 +118,47 @@ def with_zone(query: ListQuery, zone: str | None) -> tuple[bytes, ...]:
     """The parameters with the zone filter in a site's words; None leaves it out."""
     rest = tuple(part for part in query.rest if part.partition(b"=")[0] != b"availability_zone")
     return rest if zone is None else (*rest, b"availability_zone=" + quote_plus(zone).encode())
+
+
+# Parameters that name a thing of another type than the list's, or of the list's own.
+_NAMED = {
+    "compute": {"flavor": "flavor", "image": "image"},
+    "block-storage": {"volume_type": "volume_type", "volume_type_id": "volume_type"},
+    "image": {"id": "image"},
+    "network": {
+        "network_id": "network", "floating_network_id": "network", "subnet_id": "subnet",
+        "security_groups": "security_group", "security_group_id": "security_group",
+        "remote_group_id": "security_group", "fixed_ips": "subnet",
+    },
+}  # fmt: skip
+
+
+def with_ids(service_type: str, resource: str, query: bytes, at: Callable[[str, str], str]) -> bytes:
+    """A query string with the ids that a site has; `at` gives the site's of a type and an id."""
+    named = _NAMED.get(service_type, {})
+    parts = []
+    for part in query.split(b"&"):
+        name, equals, value = part.partition(b"=")
+        kind = named.get(name.decode("latin-1"))
+        if kind is None and name == b"id" and service_type == "network":
+            kind = resource
+        if kind is not None and equals:
+            text = unquote_plus(value.decode("latin-1"))
+            lead, separator, last = text.rpartition("=" if name == b"fixed_ips" else ":")
+            idents = [at(kind, ident) for ident in last.split(",")]
+            here = f"{lead}{separator}{','.join(idents)}"
+            part = part if here == text else name + b"=" + quote_plus(here).encode()  # noqa: PLW2901
+        parts.append(part)
+    return b"&".join(parts)
+
+
+def named_ids(query: bytes) -> list[tuple[str, str]]:
+    """(type, id) of flavors and images that a list of servers is to be of."""
+    return [
+        (name, value)
+        for name, value in parse_qsl(query.decode("latin-1"))
+        if name in _NAMED["compute"] and value
+    ]
 
 
 def next_query(service_type: str, query: bytes, last: str) -> str:

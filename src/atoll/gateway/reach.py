@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from atoll.core.errors import Forbidden, NotFound
+from atoll.core.rewrite import Ids
 from atoll.gateway.call import Call, Caller
 from atoll.sites.site import Endpoint, Grant, Site, Sites
 
@@ -16,24 +17,50 @@ def nobody(caller: Caller, cloud: str, as_admin: bool) -> Grant | None:
     return None
 
 
+class _Anybody:
+    """What somebody without a token is at any cloud: `Grant` of `atoll.sites.site`."""
+
+    ids = Ids({})
+
+    def __init__(self) -> None:
+        self.views: dict[Endpoint, Endpoint] = {}
+
+    @staticmethod
+    def token(now: float) -> bytes:
+        """No token: an empty header is none."""
+        del now
+        return b""
+
+    async def fetch(self) -> bytes:
+        """No token."""
+        return b""
+
+    def refused(self, token: bytes) -> None:
+        """Nothing to be forgotten."""
+
+
 class Reach:
     """The sites as the callers see them."""
 
     def __init__(self, sites: Sites, granting: Granting = nobody) -> None:
         self._sites = sites
         self._granting = granting
+        self._anybody = _Anybody()
 
     def sites(self, call: Call, service_type: str = "") -> list[Site]:
         """The sites that have a service and where the caller is somebody, in order.
 
-        Where the caller's project has no credential there is nothing of it: such a site is not missing.
+        Where the caller's project has no credential there is nothing of it: such a site is not missing. What
+        an administrator asks of whole clouds is there too, where an administrator's credential is.
         """
         service_type = service_type or call.service_type
-        return [
-            site
-            for site in self._sites.with_service(service_type)
-            if site.cloud is None or self._granting(call.caller, site.cloud, False) is not None
-        ]
+        return [site for site in self._sites.with_service(service_type) if self.reaches(call, site)]
+
+    def administered(self, call: Call) -> list[Site]:
+        """The sites that have the service and at whose clouds the caller could act as an administrator."""
+        if not call.caller.is_admin:
+            return []
+        return [site for site in self._sites.with_service(call.service_type) if self.administers(call, site)]
 
     def default(self, call: Call) -> Site:
         """The site for what belongs to no other: the first that the caller reaches where it is not that."""
@@ -44,7 +71,9 @@ class Reach:
 
     def reaches(self, call: Call, site: Site) -> bool:
         """Whether the caller is somebody at a site."""
-        return site.cloud is None or self._granting(call.caller, site.cloud, False) is not None
+        if site.cloud is None or self._granting(call.caller, site.cloud, False) is not None:
+            return True
+        return call.as_admin and self._granting(call.caller, site.cloud, True) is not None
 
     def endpoint(self, site: Site, call: Call, service_type: str = "") -> Endpoint:
         """An endpoint of a site as the caller uses it.
@@ -70,6 +99,11 @@ class Reach:
     def administers(self, call: Call, site: Site) -> bool:
         """Whether a call could be made as an administrator of a site's cloud."""
         return site.cloud is None or self._granting(call.caller, site.cloud, True) is not None
+
+    def anybody(self, site: Site, service_type: str) -> Endpoint:
+        """An endpoint as somebody without a token uses it; the clients' own token stays with their cloud."""
+        endpoint = site.endpoints[service_type]
+        return endpoint if site.cloud is None else endpoint.granted(self._anybody)
 
     def known(self, site: Site, caller: Caller) -> Grant | None:
         """How an ordinary caller is trusted at a site of another cloud."""

@@ -17,11 +17,15 @@ import uvloop
 from atoll.core.settings import Config
 from atoll.gateway.app import App
 from atoll.gateway.build import build
+from atoll.gateway.drift import Drift
 from atoll.gateway.forward import IDENTITY_HEADERS, SET_BY_US
 from atoll.gateway.lane import Lane
 from atoll.gateway.parts import Parts
-from atoll.sites.health import Health
-from atoll.store import Store, StoreError, open_store
+from atoll.gateway.tallies import Board, Tallies
+from atoll.gateway.telemetry import GAUGES, Telemetry
+from atoll.sites.pool import Watch
+from atoll.store import Registry, Store, StoreError, open_store
+from atoll.trust.sealing import SecretsError
 from atoll.wire.message import Request
 from atoll.wire.server import ServerConnection, ServerSettings, plain_refusal
 
@@ -32,6 +36,8 @@ SWEEP = 1.0
 BACKLOG = 1024
 # A worker that dies is started again, but not in a tight loop (seconds).
 RESTART_WAIT = 1.0
+# How a worker ends that would not start a second time either.
+REFUSED = 78
 PRUNE_SECONDS = 3600.0
 # Objects made before the collector looks at the youngest: a request makes about a hundred.
 GC_THRESHOLD = 20_000
@@ -70,6 +76,7 @@ async def serve(
     *,
     ready: Callable[[], None] = lambda: None,
     stop: asyncio.Event | None = None,
+    tallies: Tallies | None = None,
 ) -> None:
     """Serve on bound sockets until SIGTERM, SIGINT or `stop`; then finish what is under way and end."""
     loop = asyncio.get_running_loop()
@@ -77,8 +84,7 @@ async def serve(
     for name in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(ValueError, RuntimeError):  # not in the main thread: tests
             loop.add_signal_handler(name, stop.set)
-    store = await open_store(config.store.url)
-    app, parts, watch = build(config, store)
+    app, parts, watch = await _built(config, tallies)
     settings = _settings(config, app, parts)
     tls = tls_context(config)
     servers = [
@@ -87,7 +93,16 @@ async def serve(
     ]
     background = [
         loop.create_task(work)
-        for work in (Health(parts.sites).run(), parts.locations.run(), _sweep(settings), _prune(store))
+        for work in (
+            parts.health.run(),
+            Drift(parts).run(),
+            parts.locations.run(),
+            parts.audit.run(),
+            parts.trust.run(),
+            parts.registry.follow(),
+            _sweep(settings, parts.telemetry),
+            _prune(parts.store),
+        )
     ]
     listen = [f"{one.getsockname()[0]}:{one.getsockname()[1]}" for one in bound]
     _settle_memory()
@@ -105,10 +120,28 @@ async def serve(
         for connection in list(settings.connections):
             connection.abort()
         watch.close()
-        parts.telemetry.close()
-        await parts.locations.close()
-        await store.close()
+        await _close(parts)
     log.info("stopped")
+
+
+async def _built(config: Config, tallies: Tallies | None) -> tuple[App, Parts, Watch]:
+    """The gateway's parts with what is set up in the store. Raises StoreError, SecretsError."""
+    store = await open_store(config.store.url)
+    try:
+        registry = Registry(store.intent)
+        await registry.load()
+        app, parts, watch = build(config, store, registry, tallies)
+    except BaseException:
+        await store.close()
+        raise
+    try:
+        parts.trust.start()
+        await parts.tokens.start()
+    except BaseException:
+        watch.close()
+        await _close(parts)
+        raise
+    return app, parts, watch
 
 
 def _settle_memory() -> None:
@@ -134,8 +167,19 @@ def _settings(config: Config, app: App, parts: Parts) -> ServerSettings:
     )
 
 
+async def _close(parts: Parts) -> None:
+    """Write out what waits to be written, and close the files and the store."""
+    parts.telemetry.close()
+    parts.audit.close()
+    parts.tokens.close()
+    parts.trust.close()
+    await parts.locations.close()
+    await parts.store.close()
+
+
 async def _end(parts: Parts, tasks: Sequence[asyncio.Task[None]]) -> None:
     await parts.outcomes.close()
+    await parts.equivalents.close()
     for task in tasks:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -154,9 +198,10 @@ async def _prune(store: Store) -> None:
             log.info("pruned", cursors=pruned.cursors, tombstones=pruned.tombstones)
 
 
-async def _sweep(settings: ServerSettings) -> None:
+async def _sweep(settings: ServerSettings, telemetry: Telemetry) -> None:
     loop = asyncio.get_running_loop()
     while True:
+        telemetry.publish()
         await asyncio.sleep(SWEEP)
         now = loop.time()
         for connection in list(settings.connections):
@@ -175,11 +220,11 @@ async def _drain(settings: ServerSettings, seconds: float) -> None:
         log.warning("drain_cut", requests=len(settings.connections))
 
 
-def run(config: Config) -> None:
+def run(config: Config, *, ready: Callable[[], None] = lambda: None) -> None:
     """Serve in this process, or in as many as the configuration says, until stopped. Raises OSError."""
     workers = config.gateway.workers
     if workers == 1:
-        uvloop.run(serve(config, sockets(config.gateway.listen, shared=False)))
+        uvloop.run(serve(config, sockets(config.gateway.listen, shared=False), ready=ready))
         return
     # Bound once here, so that a port that is taken is told before any worker starts.
     for one in sockets(config.gateway.listen, shared=True):
@@ -190,7 +235,8 @@ def run(config: Config) -> None:
 def _supervise(config: Config, workers: int) -> None:
     """Keep `workers` processes running; pass SIGTERM and SIGINT on and wait for them."""
     children: dict[int, int] = {}
-    stopping = False
+    board = Board(workers)
+    stopping = refused = False
 
     def stop(signum: int, frame: object) -> None:
         del signum, frame
@@ -201,7 +247,7 @@ def _supervise(config: Config, workers: int) -> None:
                 os.kill(pid, signal.SIGTERM)
 
     for number in range(workers):
-        children[_start(config)] = number
+        children[_start(config, board, number)] = number
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     while children:
@@ -210,20 +256,31 @@ def _supervise(config: Config, workers: int) -> None:
         except InterruptedError:
             continue
         number = children.pop(pid, -1)
+        if os.waitstatus_to_exitcode(status) == REFUSED and not stopping:
+            refused = True
+            stop(signal.SIGTERM, None)
+        if number >= 0:
+            board.tallies(number).clear(*GAUGES)
         if not stopping:
             log.error("worker_died", worker=number, status=os.waitstatus_to_exitcode(status))
             time.sleep(RESTART_WAIT)
-            children[_start(config)] = number
+            children[_start(config, board, number)] = number
+    if refused:
+        sys.exit(1)
 
 
-def _start(config: Config) -> int:
+def _start(config: Config, board: Board, number: int) -> int:
     pid = os.fork()
     if pid:
         return pid
     code = 0
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        uvloop.run(serve(config, sockets(config.gateway.listen, shared=True)))
+        listening = sockets(config.gateway.listen, shared=True)
+        uvloop.run(serve(config, listening, tallies=board.tallies(number)))
+    except SecretsError as error:
+        log.error("not_started", reason=str(error))  # noqa: TRY400 - it says what to do
+        code = REFUSED
     except Exception:
         log.exception("worker_failed")
         code = 1

@@ -9,12 +9,15 @@ Lists are in `lists`.
 
 import uuid
 from collections.abc import Sequence
+from urllib.parse import unquote
 
 from atoll.core.errors import AtollError, SiteUnavailable
 from atoll.core.spans import splice
 from atoll.gateway import bodies, versions
 from atoll.gateway.call import Call
+from atoll.gateway.equivalents import at_site
 from atoll.gateway.fanout import none_answered
+from atoll.gateway.locate import not_found
 from atoll.gateway.parts import Parts
 from atoll.gateway.placed import Placed
 from atoll.gateway.shared_changes import SharedChanges, tail
@@ -40,7 +43,7 @@ class Shared:
         """Answer from any site that has the thing; change it at every site that has it."""
         route = call.match.route
         assert route is not None  # noqa: S101 - matched before
-        ident = call.match.id.decode("latin-1")
+        ident = unquote(call.match.id.decode("latin-1"))
         if call.request.method in {b"GET", b"HEAD"} or route.raw:
             await self._at_one(call, route.resource, ident, raw=route.raw)
         else:
@@ -54,9 +57,13 @@ class Shared:
         """
         parts = self._parts
         away: dict[str, AtollError] = {}
-        order = await self._order(call, resource, ident)
+        path, order = call.path, await self._order(call, resource, ident)
+        ids = parts.equivalents.ids(call, resource, ident) or {}
         for position, site in enumerate(order):
             endpoint = parts.endpoint(site, call)
+            call.path = path
+            if site.name in ids:
+                call.path = at_site(call, ids[site.name])
             try:
                 response = await parts.forward.send(call, endpoint, raw=raw)
             except SiteUnavailable as error:
@@ -80,15 +87,44 @@ class Shared:
         sites = parts.reach.sites(call)
         if len(sites) == 1:
             return sites
+        without = versions.lacking(call, sites)
+
+        def order(some: Sequence[Site]) -> Sequence[Site]:
+            return sorted(some, key=lambda site: (site in without, not site.healthy(call.service_type)))
+
+        await parts.equivalents.current(call, resource)
+        same = self._same(call, resource, ident, sites)
+        if same is not None:
+            return order(same)
         if resource in IN_ONE_SITE:
             known = await parts.locator.recorded(resource, ident)
-            if known is None and call.request.has_body:
-                having = await parts.locator.having(call, resource, ident)
-                known = parts.sites.by_name[min(having)] if having else None
             if known is not None:
                 return [known]
-        without = versions.lacking(call, sites)
-        return sorted(sites, key=lambda site: (site in without, not site.healthy(call.service_type)))
+            having = await self._having(call, resource, ident)
+            same = self._same(call, resource, ident, sites)
+            if same or having:
+                return order(same or [site for site in sites if site.name in having])
+        return order(sites)
+
+    async def _having(self, call: Call, resource: str, ident: str) -> frozenset[str]:
+        """The sites that have an image; none where that cannot be said."""
+        try:
+            return await self._parts.locator.having(call, resource, ident)
+        except SiteUnavailable:
+            return frozenset()
+
+    def _same(self, call: Call, resource: str, ident: str, sites: Sequence[Site]) -> Sequence[Site] | None:
+        """The sites of what is known to be one thing, the one whose own the id is first; None: not known.
+
+        Raises NotFound where the id is kept for what is nowhere now.
+        """
+        ids = self._parts.equivalents.ids(call, resource, ident)
+        if ids is None:
+            return None
+        if not ids:
+            raise not_found(resource, ident)
+        having = [site for site in sites if site.name in ids]
+        return sorted(having, key=lambda site: ids[site.name] != ident)
 
     async def _at_all(self, call: Call, resource: str, ident: str) -> None:
         """Carry a change to every site that may have the thing."""
@@ -96,6 +132,8 @@ class Shared:
         sites = await self._that_may_have(call, resource, ident)
         if len(sites) == 1:
             endpoint = parts.endpoint(sites[0], call)
+            ids = parts.equivalents.ids(call, resource, ident) or {}
+            call.path = at_site(call, ids.get(sites[0].name, ident))
             response = await parts.forward.send(call, endpoint)
             parts.locator.gone(resource, ident)
             await parts.forward.pass_on(call, endpoint, response)
@@ -105,14 +143,26 @@ class Shared:
             await self._changes.change(call, sites)
 
     async def _that_may_have(self, call: Call, resource: str, ident: str) -> Sequence[Site]:
-        """All sites; for an image those that have it, or one that says that nobody has it."""
-        sites = self._parts.reach.sites(call)
-        if resource not in IN_ONE_SITE or len(sites) == 1:
+        """All sites but those where the id is another thing's.
+
+        For an image those that have it, or one that says that nobody has it.
+        """
+        parts = self._parts
+        sites = parts.reach.sites(call)
+        if len(sites) == 1:
             return sites
-        known = await self._parts.locator.recorded(resource, ident)
+        await parts.equivalents.current(call, resource, anew=True)
+        same = self._same(call, resource, ident, sites)
+        if resource not in IN_ONE_SITE:
+            another = parts.equivalents.is_another
+            names = {site.name for site in same or ()}
+            return [one for one in sites if one.name in names or not another(call, resource, ident, one.name)]
+        if same is not None:
+            return same
+        known = await parts.locator.recorded(resource, ident)
         if known is not None:
             return [known]
-        having = await self._parts.locator.having(call, resource, ident)
+        having = await parts.locator.having(call, resource, ident)
         return [site for site in sites if site.name in having] or sites[:1]
 
     # -- create -----------------------------------------------------------------------------------

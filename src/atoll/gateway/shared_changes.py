@@ -11,7 +11,7 @@ each site's own, and is changed under that.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import structlog
 
@@ -58,7 +58,7 @@ class SharedChanges:
         order = sorted(having or sites[:1], key=lambda one: paths[one.name] != _own(call))
         changes = [wanted.at(site, paths[site.name], before[site.name]) for site in order]
         answers = await self._everywhere.carry_out(call, f"The change of {_named(call)}", changes)
-        parts.locator.gone(_resource(call), call.match.id.decode("latin-1"))
+        parts.locator.gone(_resource(call), unquote(call.match.id.decode("latin-1")))
         self._answer(call, answers)
 
     async def _before(
@@ -102,7 +102,7 @@ class SharedChanges:
                 for site in sites
             }
         )
-        parts.locator.gone(_resource(call), call.match.id.decode("latin-1"))
+        parts.locator.gone(_resource(call), unquote(call.match.id.decode("latin-1")))
         done = {name: one for name, one in gathered.answered.items() if one.status < 300}
         absent = {name: one for name, one in gathered.answered.items() if one.status == 404}
         refused = {
@@ -158,10 +158,9 @@ class SharedChanges:
 
     async def _paths(self, call: Call, sites: Sequence[Site]) -> dict[str, bytes]:
         """Where each site has the thing: under its id, or an id of its own that goes by the same name."""
-        ident = call.match.id.decode("latin-1")
-        own = _own(call)
-        at = self._parts.equivalents.at
-        paths = {site.name: _with_id(own, ident, at(ident, site.name)) for site in sites}
+        ident = unquote(call.match.id.decode("latin-1"))
+        ids = self._parts.equivalents.ids(call, _resource(call), ident) or {}
+        paths = {site.name: _with_id(call, ids.get(site.name, ident)) for site in sites}
         resource = call.service.by_name.get(_resource(call)) if call.service is not None else None
         if resource is None or resource.identity != "name" or len(sites) < 2 or not bodies.is_id(ident):
             return paths
@@ -172,7 +171,7 @@ class SharedChanges:
         for name, items in lists.items():
             for item in items:
                 if str(item.get("name")) in named and "id" in item:
-                    paths[name] = _with_id(own, ident, str(item["id"]))
+                    paths[name] = _with_id(call, str(item["id"]))
         return paths
 
     async def _lists(self, call: Call, sites: Sequence[Site]) -> dict[str, Sequence[Mapping[str, Any]]]:
@@ -253,8 +252,12 @@ def tail(call: Call) -> str:
     return call.path[len(_own(call)) :].strip(b"/").decode("latin-1")
 
 
-def _with_id(path: bytes, ident: str, other: str) -> bytes:
-    return path if ident == other else path.removesuffix(ident.encode()) + quote(other, safe="").encode()
+def _with_id(call: Call, other: str) -> bytes:
+    """The path of the thing itself under another id."""
+    ident, own = call.match.id, _own(call)
+    if unquote(ident.decode("latin-1")) == other:
+        return own
+    return own.removesuffix(ident) + quote(other, safe="").encode()
 
 
 def _query(call: Call) -> bytes:

@@ -73,9 +73,10 @@ class SharedCreates:
     def _require_all(self, work: _Work, sites: Sequence[Site]) -> None:
         """Raise SiteUnavailable while a site is away: nothing is made at only some of them."""
         for site in sites:
-            if not site.healthy(work.call.service_type):
+            away = site.notice or ("" if site.healthy(work.call.service_type) else "away")
+            if away:
                 raise SiteUnavailable(
-                    f"A {work.what} is made at every site, and {site.name} is away.",
+                    f"A {work.what} is made at every site, and {site.name} is {away}.",
                     resource=work.resource,
                     site=site.name,
                     retry_after=5,
@@ -225,7 +226,7 @@ def proof_of(given: bytes, sent: bytes) -> bytes:
 
 def identity_of(text: bytes, resource: str) -> str:
     """What a thing in a body or an answer is addressed by; "" where that is not said."""
-    key = "name" if resource == "keypair" else "id"
+    key = {"keypair": "name", "namespace": "namespace"}.get(resource, "id")
     try:
         content = msgspec.json.decode(text)
         first = next(iter(content.values()))

@@ -17,17 +17,20 @@ from atoll.gateway.forward import SiteAnswer
 from atoll.gateway.partial import add_missing, allows_partial
 from atoll.gateway.parts import Parts
 from atoll.gateway.quotas import Quotas
+from atoll.gateway.usage import Usage
 from atoll.sites.site import Site
 
 SHARE = b"atoll_site="
+REPORTS = frozenset({"tenant_usages", "tenant_usage"})
 
 
 class Summed:
-    """Reads are summed; writes, which only quotas have, are in `quotas`."""
+    """Reads are summed; writes, which only quotas have, are in `quotas`, reports in pages in `usage`."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._quotas = Quotas(parts)
+        self._usage = Usage(parts)
 
     async def handle(self, call: Call) -> None:
         """Answer for all sites together."""
@@ -39,6 +42,9 @@ class Summed:
             return
         if call.request.method not in {b"GET", b"HEAD"}:
             await self._quotas.write(call, sites)
+            return
+        if call.match.route is not None and call.match.route.resource in REPORTS:
+            await self._usage.handle(call, sites)
             return
         answers = await self._ask(call, sites)
         first_site, first = next(iter(answers.items()))
@@ -65,7 +71,7 @@ class Summed:
 
     def _asked(self, call: Call) -> Sequence[Site]:
         """All sites, or the one whose share is asked for."""
-        sites = self._parts.sites.with_service(call.service_type)
+        sites = self._parts.reach.sites(call)
         query = call.request.query
         for part in query.split(b"&") if SHARE in query else ():
             if part.startswith(SHARE):

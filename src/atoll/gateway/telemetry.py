@@ -5,12 +5,15 @@ second. Bodies, tokens and query values are never in a line.
 """
 
 import asyncio
+import itertools
+import math
+import operator
 import os
 import sys
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -21,12 +24,14 @@ from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
+    Metric,
 )
 from prometheus_client.exposition import generate_latest
 
 from atoll.core.access_log import PLAIN, REQUEST, SITE, RequestLine, SiteLine, request_id_of
 from atoll.core.errors import AtollError, BadSiteAnswer, Internal
 from atoll.gateway.call import Call, Caller
+from atoll.gateway.tallies import Board, Key, Tallies, Values
 from atoll.sites.site import Endpoint, Sites
 from atoll.wire.client import Broken
 from atoll.wire.message import Response
@@ -34,6 +39,20 @@ from atoll.wire.message import Response
 FLUSH_SECONDS = 0.2
 FLUSH_BYTES = 64 * 1024
 BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+# A histogram: how many in each bucket and above the last, and the sum of seconds.
+SECONDS = len(BUCKETS) + 1
+HISTOGRAM = SECONDS + 1
+
+# Gauges, by kind: what stands for several workers. A site is up where each of them finds it so.
+GAUGES: dict[str, Callable[[float, float], float]] = {
+    "up": min,
+    "connections": operator.add,
+    "versions": max,
+    "findings": max,
+    "state": max,
+    "memory": operator.add,
+}
 
 # A message with many sites in it is as long as a list of sites (characters).
 LONGEST_MESSAGE = 1000
@@ -75,32 +94,22 @@ class Way:
             % (msgspec.json.encode(service), msgspec.json.encode(one.decode("latin-1")))
             for one in (path, below)
         )
-        self.histograms: dict[tuple[str, int], tuple[_Histogram, _Histogram]] = {}
-
-
-@dataclass(slots=True)
-class _Histogram:
-    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
-    total: float = 0.0
-
-    def add(self, seconds: float) -> None:
-        self.counts[bisect_left(BUCKETS, seconds)] += 1
-        self.total += seconds
+        self.histograms: dict[tuple[str, int], Values] = {}
 
 
 class Telemetry:
-    """The access log and the counters of one process. `now` is the clock of the event loop."""
+    """The access log of one process, and the counters of all. `now` is the clock of the event loop."""
 
-    def __init__(self, access_log: str = "stdout", *, sites: Sites | None = None) -> None:
+    def __init__(
+        self, access_log: str = "stdout", *, sites: Sites | None = None, tallies: Tallies | None = None
+    ) -> None:
         self.now: Callable[[], float] = time.monotonic
         self._encode = msgspec.json.Encoder().encode_into
         self._buffer = bytearray()
         self._path = None if access_log in {"none", "stdout"} else Path(access_log)
         self._out = _open(access_log)
         self._timer: asyncio.TimerHandle | None = None
-        self._requests: dict[tuple[str, str, str, int], _Histogram] = {}
-        self._site_requests: dict[tuple[str, str, int], _Histogram] = {}
-        self._counts: dict[tuple[str, str], int] = {}
+        self._tallies = tallies or Board().tallies(0)
         self._stamped, self._stamp = 0.0, b""
         self._sites = sites
         self._resident = Path("/proc/self/statm")
@@ -111,11 +120,7 @@ class Telemetry:
         """Write down one call out; status 0 stands for no answer."""
         took = self.now() - sent.started
         status = sent.response.status if sent.response is not None else 0
-        key = (endpoint.site, endpoint.service_type, status)
-        histogram = self._site_requests.get(key)
-        if histogram is None:
-            histogram = self._site_requests[key] = _Histogram()
-        histogram.add(took)
+        self._add(("site_request", endpoint.site, endpoint.service_type, str(status)), took)
         self._site_line(call.id, endpoint, sent, took)
 
     def lost(self, request_id: str, endpoint: Endpoint, sent: Sent) -> None:
@@ -150,11 +155,9 @@ class Telemetry:
         took = self.now() - request.started
         route = call.match.route
         service = call.service_type
-        key = (service, route.template if route is not None else "", request.method.decode(), reply.status)
-        histogram = self._requests.get(key)
-        if histogram is None:
-            histogram = self._requests[key] = _Histogram()
-        histogram.add(took)
+        method = request.method.decode()
+        template = route.template if route is not None else ""
+        self._add(("request", service, template, method, str(reply.status)), took)
         if self._out is not None:
             caller = call.caller
             fault, message = _told(call.error)
@@ -164,7 +167,7 @@ class Telemetry:
                     REQUEST,
                     call.id,
                     service,
-                    key[2],
+                    method,
                     request.path.decode("latin-1"),
                     reply.status,
                     round(took * 1000, 2),
@@ -196,16 +199,12 @@ class Telemetry:
         now = self.now()
         took = now - started
         status = response.status
-        both = way.histograms.get((endpoint.site, status))
-        if both is None:
-            both = way.histograms[endpoint.site, status] = (
-                self._site_requests.setdefault((endpoint.site, way.service, status), _Histogram()),
-                self._requests.setdefault((way.service, way.template, "GET", status), _Histogram()),
-            )
-        bucket = bisect_left(BUCKETS, took)
-        for histogram in both:
-            histogram.counts[bucket] += 1
-            histogram.total += took
+        histogram = way.histograms.get((endpoint.site, status))
+        if histogram is None:
+            key = ("lane", way.service, way.template, str(status), endpoint.site)
+            histogram = way.histograms[endpoint.site, status] = self._tallies.series(key, HISTOGRAM)
+        histogram[bisect_left(BUCKETS, took)] += 1
+        histogram[SECONDS] += took
         if self._out is None:
             return
         if now != self._stamped:
@@ -261,74 +260,128 @@ class Telemetry:
             self._out.close()
             self._out = self._path.open("ab")
 
-    def count(self, what: str, label: str = "") -> None:
+    def count(self, what: str, label: str = "", *, events: int = 1) -> None:
         """Count an event: a cache hit, a search, a refused request."""
-        key = (what, label)
-        self._counts[key] = self._counts.get(key, 0) + 1
+        self._tallies.series(("event", what, label))[0] += events
+
+    def _add(self, key: Key, seconds: float) -> None:
+        histogram = self._tallies.series(key, HISTOGRAM)
+        histogram[bisect_left(BUCKETS, seconds)] += 1
+        histogram[SECONDS] += seconds
 
     # -- metrics ----------------------------------------------------------------------------------
 
     def metrics(self) -> bytes:
-        """All counters in Prometheus' text format."""
+        """What all workers counted, in Prometheus' text format."""
+        self.publish()
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
         return generate_latest(registry)
 
-    def collect(
-        self,
-    ) -> Iterator[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:
+    def publish(self) -> None:
+        """Show the other workers how things stand here."""
+        up: dict[Key, float] = {}
+        connections: dict[Key, float] = {}
+        versions: dict[Key, float] = {}
+        for site in self._sites or ():
+            for service, endpoint in site.endpoints.items():
+                if endpoint.versions is not None:
+                    least, most = (f"{major}.{minor}" for major, minor in endpoint.versions)
+                    versions[site.name, service, least, most] = 1.0
+                up[site.name, service] = float(endpoint.origin.breaker.closed)
+                for state, count in zip(("busy", "idle", "waiting"), endpoint.origin.counts(), strict=True):
+                    connections[site.name, service, state] = float(count)
+        self._tallies.gauge("findings", {(site.name,): float(site.findings) for site in self._sites or ()})
+        self._tallies.gauge("state", {(site.name, site.state): 1.0 for site in self._sites or ()})
+        self._tallies.gauge("up", up)
+        self._tallies.gauge("connections", connections)
+        self._tallies.gauge("versions", versions)
+        if self._resident.exists():
+            pages = int(self._resident.read_text().split()[1])
+            self._tallies.gauge("memory", {(): float(pages * os.sysconf("SC_PAGE_SIZE"))})
+
+    def collect(self) -> Iterator[Metric]:
         """What Prometheus reads."""
-        labels = ["service", "route", "method", "status"]
+        kinds = _together(self._tallies.of_all())
         requests = HistogramMetricFamily(
-            "atoll_request_duration_seconds", "Requests answered, by route.", labels=labels
+            "atoll_request_duration_seconds",
+            "Requests answered, by route.",
+            labels=["service", "route", "method", "status"],
         )
-        for (service, route, method, status), one in self._requests.items():
-            requests.add_metric([service, route, method, str(status)], _cumulated(one), one.total)
+        for labels, one in kinds["request"].items():
+            requests.add_metric(labels, _cumulated(one), one[SECONDS])
         yield requests
         out = HistogramMetricFamily(
             "atoll_site_request_duration_seconds",
             "Requests sent to sites; status 0 is no answer.",
             labels=["site", "service", "status"],
         )
-        for (site, service, status), one in self._site_requests.items():
-            out.add_metric([site, service, str(status)], _cumulated(one), one.total)
+        for labels, one in kinds["site_request"].items():
+            out.add_metric(labels, _cumulated(one), one[SECONDS])
         yield out
         events = CounterMetricFamily(
             "atoll_events", "Things that happened inside.", labels=["event", "label"]
         )
-        for (what, label), count in self._counts.items():
-            events.add_metric([what, label], count)
+        for labels, one in kinds["event"].items():
+            events.add_metric(labels, one[0])
         yield events
-        yield from self._gauges()
+        yield from _gauges(kinds)
 
-    def _gauges(self) -> Iterator[GaugeMetricFamily]:
-        up = GaugeMetricFamily(
-            "atoll_site_up", "Whether the service of a site answers.", labels=["site", "service"]
-        )
-        connections = GaugeMetricFamily(
-            "atoll_site_connections", "Connections to a site.", labels=["site", "service", "state"]
-        )
-        versions = GaugeMetricFamily(
-            "atoll_site_versions",
-            "The microversions a site said it has.",
-            labels=["site", "service", "least", "most"],
-        )
-        for site in self._sites or ():
-            for service, endpoint in site.endpoints.items():
-                if endpoint.versions is not None:
-                    least, most = (f"{major}.{minor}" for major, minor in endpoint.versions)
-                    versions.add_metric([site.name, service, least, most], 1)
-                up.add_metric([site.name, service], float(endpoint.origin.breaker.closed))
-                for state, count in zip(("busy", "idle", "waiting"), endpoint.origin.counts(), strict=True):
-                    connections.add_metric([site.name, service, state], count)
-        yield up
-        yield connections
-        if versions.samples:
-            yield versions
-        memory = GaugeMetricFamily("atoll_resident_memory_bytes", "Resident memory of this process.")
-        if self._resident.exists():
-            memory.add_metric([], int(self._resident.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
-            yield memory
+
+def _gauges(kinds: Mapping[str, Mapping[Key, list[float]]]) -> Iterator[GaugeMetricFamily]:
+    up = GaugeMetricFamily(
+        "atoll_site_up", "Whether the service of a site answers.", labels=["site", "service"]
+    )
+    connections = GaugeMetricFamily(
+        "atoll_site_connections", "Connections to a site.", labels=["site", "service", "state"]
+    )
+    versions = GaugeMetricFamily(
+        "atoll_site_versions",
+        "The microversions a site said it has.",
+        labels=["site", "service", "least", "most"],
+    )
+    memory = GaugeMetricFamily("atoll_resident_memory_bytes", "Resident memory of the workers.", labels=[])
+    findings = GaugeMetricFamily(
+        "atoll_site_findings", "What the last check of a site found.", labels=["site"]
+    )
+    state = GaugeMetricFamily("atoll_site_state", "The operator's state of a site.", labels=["site", "state"])
+    for kind, family in (
+        ("findings", findings),
+        ("state", state),
+        ("up", up),
+        ("connections", connections),
+        ("versions", versions),
+        ("memory", memory),
+    ):
+        for labels, one in kinds[kind].items():
+            family.add_metric(labels, one[0])
+    yield up
+    yield connections
+    for family in (findings, state, versions, memory):
+        if family.samples:
+            yield family
+
+
+def _together(series: Iterable[tuple[Key, Values]]) -> dict[str, dict[Key, list[float]]]:
+    """The series of all workers in one, by kind and labels."""
+    kinds: dict[str, dict[Key, list[float]]] = {
+        kind: {} for kind in ("request", "site_request", "event", *GAUGES)
+    }
+    for (kind, *labels), values in series:
+        keys = [(kind, tuple(labels))]
+        if kind == "lane":
+            # One count stands for the request and for what was sent to the site.
+            service, template, status, site = labels
+            keys = [
+                ("request", (service, template, "GET", status)),
+                ("site_request", (site, service, status)),
+            ]
+        combine = GAUGES.get(kind, operator.add)
+        for family, key in keys:
+            before = kinds[family].get(key)
+            if not math.isnan(values[0]):
+                kinds[family][key] = list(values if before is None else map(combine, before, values))
+    return kinds
 
 
 def _told(error: Exception | None) -> tuple[str, str]:
@@ -343,13 +396,9 @@ def _told(error: Exception | None) -> tuple[str, str]:
     return Internal.kind, ""
 
 
-def _cumulated(one: _Histogram) -> list[tuple[str, float]]:
-    total = 0
-    buckets = []
-    for bound, count in zip((*map(str, BUCKETS), "+Inf"), one.counts, strict=True):
-        total += count
-        buckets.append((bound, float(total)))
-    return buckets
+def _cumulated(one: list[float]) -> list[tuple[str, float]]:
+    bounds = (*map(str, BUCKETS), "+Inf")
+    return list(zip(bounds, itertools.accumulate(one[:SECONDS]), strict=True))
 
 
 def _open(access_log: str) -> IO[bytes] | None:

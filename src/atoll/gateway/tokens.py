@@ -60,7 +60,7 @@ class Tokens:
         admin_roles: frozenset[str],
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._cache_seconds = cache_seconds
         self._admin_roles = admin_roles
         self._wall = wall
@@ -68,6 +68,12 @@ class Tokens:
         self._refused: dict[bytes, float] = {}
         self._asking: dict[bytes, asyncio.Task[Caller]] = {}
         self._decoder = msgspec.json.Decoder(_Answer)
+
+    async def start(self) -> None:
+        """Nothing: Keystone is asked when the first token comes."""
+
+    def close(self) -> None:
+        """Nothing is held."""
 
     def known(self, token: bytes, now: float) -> Caller | None:
         """The caller of a token validated lately; `now` is loop time."""
@@ -101,7 +107,7 @@ class Tokens:
 
     async def _ask(self, token: bytes) -> Caller:
         loop = asyncio.get_running_loop()
-        endpoint = self._endpoint
+        endpoint = self.endpoint
         if any(byte <= 0x20 or byte == 0x7F for byte in token):
             raise BadRequest("The token is not a header value.")
         head = (

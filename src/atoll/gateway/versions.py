@@ -13,7 +13,6 @@ from atoll.core.microversions import (
     default_version,
     has_microversions,
     intersection,
-    joined,
     requested,
     resolve,
     response_headers,
@@ -59,19 +58,19 @@ def lacking(call: Call, sites: Sequence[Site]) -> list[Site]:
     return [site for site in sites if (has := ranges[site.name]) is not None and asked not in has]
 
 
-def told(call: Call, sites: Sequence[Site]) -> dict[str, str]:
+def told(call: Call, sites: Sequence[Site]) -> list[tuple[str, str]]:
     """The headers that say the version of an answer of our own.
 
     Raises BadRequest or NotAcceptable where what is asked for is no version, or one that no site has.
     """
     if not has_microversions(call.service_type) or _knows_none(call):
-        return {}
+        return []
     ranges = [has for site in sites if (has := _range(site.endpoints.get(call.service_type))) is not None]
     if not ranges:
-        return {}
+        return []
     every = Range(min(one.minimum for one in ranges), max(one.maximum for one in ranges))
     version = resolve(call.service_type, requested(call.service_type, _given(call)), every)
-    return joined(response_headers(call.service_type, version))
+    return response_headers(call.service_type, version)
 
 
 def before(call: Call, since: tuple[int, int]) -> bool:

@@ -122,10 +122,11 @@ def answers(url: str) -> bool:
 
 
 def up_simulated(
-    layout: Layout, sites: int, *, say: Callable[[str], None] = print
+    layout: Layout, sites: int, *, apart: bool = False, say: Callable[[str], None] = print
 ) -> Sequence[Mapping[str, Any]]:
     """Start simulated sites in a process of their own; give their descriptions. Raises SandboxError.
 
+    `apart`: they share nothing, not even a Keystone, and there are three of them.
     Idempotent: running ones are kept when there are as many as wanted, else replaced (their state is memory).
     """
     for directory in (layout.pids, layout.logs):
@@ -141,7 +142,7 @@ def up_simulated(
         sys.executable,
         "-m",
         "atoll.sandbox.simulated",
-        str(sites),
+        "apart" if apart else str(sites),
         str(layout.port_base),
         str(layout.run),
     ]
@@ -158,6 +159,11 @@ def described_sites(layout: Layout) -> Sequence[Mapping[str, Any]]:
     except (FileNotFoundError, ValueError):
         return []
     return found
+
+
+def apart_layout(real: Layout) -> Layout:
+    """Where simulated clouds that grew apart keep their files."""
+    return Layout(real.state.with_name("apart"), real.port_base + 8200)
 
 
 def simulated_layout(real: Layout) -> Layout:

@@ -1,6 +1,6 @@
 """Glance: every route with its kind."""
 
-from atoll.services.table import ANY, Kind, Resource, Service, row
+from atoll.services.table import ANY, READ_BY_ALL, Kind, Resource, Service, row
 
 SHARED = Kind.SHARED
 
@@ -12,18 +12,22 @@ RESOURCES = (
              identity="namespace", sort=(("namespace", "asc"),)),
 )  # fmt: skip
 
+PUBLIC = ("visibility=public",)
+
 ROUTES = (
-    row("images", "GET POST", SHARED, "image"),
-    row("images/{id}", "GET PATCH DELETE", SHARED, "image"),
+    row("images", "GET POST", SHARED, "image", admin_fields=PUBLIC),
+    row("images/{id}", "GET PATCH DELETE", SHARED, "image", admin_fields=PUBLIC),
     row("images/{id}/file", "GET PUT PATCH", SHARED, "image", raw=True),
     row("images/{id}/stage", "PUT", SHARED, "image", raw=True),
+    row("images/{id}/import", "POST", SHARED, "image", admin_fields=("method/name=copy-image",)),
+    row("images/{id}/locations", "GET:service POST", SHARED, "image"),
     row("images/{id}/**", ANY, SHARED, "image"),
     row("tasks", "GET POST", Kind.PLACED, "task", role="admin"),
     row("tasks/{id}", "GET DELETE", Kind.PLACED, "task", role="admin"),
     row("schemas/**", "GET", Kind.ANY_SITE),
-    row("metadefs/namespaces", "GET POST", SHARED, "namespace"),
-    row("metadefs/namespaces/{id}", "GET PUT DELETE", SHARED, "namespace"),
-    row("metadefs/namespaces/{id}/**", ANY, SHARED, "namespace"),
+    row("metadefs/namespaces", "GET POST:admin", SHARED, "namespace"),
+    row("metadefs/namespaces/{id}", "GET PUT:admin DELETE:admin", SHARED, "namespace"),
+    row("metadefs/namespaces/{id}/**", READ_BY_ALL, SHARED, "namespace"),
     row("metadefs/resource_types", "GET", Kind.ANY_SITE),
     row("info/import", "GET", Kind.ANY_SITE),
     row("info/stores", "GET", Kind.ANY_SITE),

@@ -4,7 +4,7 @@ Neutron has as many collections as it has extensions; those that are not named h
 a collection with its list, create and members, placed.
 """
 
-from atoll.services.table import ANY, Kind, Ref, Resource, Row, Service, row
+from atoll.services.table import ANY, READ_BY_ALL, Kind, Ref, Resource, Row, Service, row
 
 PLACED = Kind.PLACED
 NETWORK_ZONE = "availability_zone_hints"
@@ -61,6 +61,35 @@ RESOURCES = (
     collection("bgpvpn", "bgpvpns", path="bgpvpn/bgpvpns"),
 )  # fmt: skip
 
+# What only administrators may say of a thing.
+ADMIN_FIELDS = {
+    "network": ("shared", "router:external", "is_default", "segments", "provider:network_type",
+                "provider:physical_network", "provider:segmentation_id"),
+    "subnet": ("segment_id", "service_types", "leak_routes"),
+    "port": ("binding:host_id", "binding:profile", "hints", "trusted", "data_plane_status"),
+    "router": ("distributed", "ha", "external_gateway_info/enable_snat",
+               "external_gateway_info/external_fixed_ips", "enable_default_route_bfd",
+               "enable_default_route_ecmp", "evpn_vni"),
+    "floatingip": ("floating_ip_address",),
+    "subnetpool": ("shared", "is_default"),
+    "address_scope": ("shared",),
+    "rbac_policy": ("target_tenant=*", "target_project=*"),
+}  # fmt: skip
+# Who reads and who writes, where it is not readers and members.
+ROLES_OF = {
+    "agent": ("admin", "admin"),
+    "segment": ("admin", "admin"),
+    "service_profile": ("admin", "admin"),
+    "network_segment_range": ("admin", "admin"),
+    "network_ip_availability": ("service", "admin"),
+    "default_security_group_rule": ("reader", "admin"),
+    "policy": ("reader", "manager"),
+    "metering_label": ("reader", "manager"),
+    "metering_label_rule": ("reader", "manager"),
+    "log": ("manager", "manager"),
+}
+GATEWAYS = tuple(f"router/external_gateways/*/{name}" for name in ("enable_snat", "external_fixed_ips"))
+
 INTERFACE = (Ref("subnet_id", "subnet"), Ref("port_id", "port"))
 SUBPORTS = (Ref("sub_ports/*/port_id", "port"),)
 
@@ -68,16 +97,33 @@ SUBPORTS = (Ref("sub_ports/*/port_id", "port"),)
 def _rows() -> tuple[Row, ...]:
     rows = []
     for one in RESOURCES:
+        names = ADMIN_FIELDS.get(one.name, ())
+        fields = tuple(f"{place}/{name}" for name in names for place in (one.name, f"{one.plural}/*"))
+        role = ROLES_OF.get(one.name, ("", ""))
         rows += [
-            row(one.path, "GET POST", PLACED, one.name),
-            row(f"{one.path}/{{id}}", "GET PUT DELETE", PLACED, one.name, refs=one.refs),
-            row(f"{one.path}/{{id}}/**", ANY, PLACED, one.name),
-        ]
+            row(one.path, _methods("GET POST", *role), PLACED, one.name, admin_fields=fields),
+            row(f"{one.path}/{{id}}", _methods("GET PUT DELETE", *role), PLACED, one.name, refs=one.refs,
+                admin_fields=fields),
+            row(f"{one.path}/{{id}}/**", _methods(ANY, *role), PLACED, one.name),
+        ]  # fmt: skip
     return tuple(rows)
+
+
+def _methods(methods: str, reads: str, writes: str) -> str:
+    roles = ((one, reads if one in {"GET", "HEAD"} else writes) for one in methods.split())
+    return " ".join(f"{method}:{role}" if role else method for method, role in roles)
 
 
 ROUTES = (
     *_rows(),
+    row("networks/{id}/dhcp-agents", "GET", PLACED, "network", role="admin"),
+    row("routers/{id}/l3-agents", "GET", PLACED, "router", role="admin"),
+    row("ports/{id}/bindings", "GET POST", PLACED, "port", role="service"),
+    row("ports/{id}/bindings/**", ANY, PLACED, "port", role="service"),
+    row("routers/{id}/add_external_gateways", "PUT", PLACED, "router", admin_fields=GATEWAYS),
+    row("routers/{id}/update_external_gateways", "PUT", PLACED, "router", admin_fields=GATEWAYS),
+    row("flavors", "GET POST:admin", Kind.ANY_SITE),
+    row("flavors/**", READ_BY_ALL, Kind.ANY_SITE),
     row("routers/{id}/add_router_interface", "PUT", PLACED, "router", refs=INTERFACE),
     row("routers/{id}/remove_router_interface", "PUT", PLACED, "router", refs=INTERFACE),
     row("trunks/{id}/add_subports", "PUT", PLACED, "trunk", refs=SUBPORTS),
@@ -95,7 +141,7 @@ ROUTES = (
     row("service-providers", "GET", Kind.ANY_SITE),
     row("qos/rule-types", "GET", Kind.ANY_SITE),
     row("qos/rule-types/{id}", "GET", Kind.ANY_SITE),
-    row("log/loggable-resources", "GET", Kind.ANY_SITE),
+    row("log/loggable-resources", "GET", Kind.ANY_SITE, role="manager"),
     row("auto-allocated-topology/{id}", "GET DELETE", Kind.ANY_SITE),
     row("vpn/**", ANY, Kind.ANY_SITE),
 )

@@ -124,6 +124,7 @@ class Route:
     of_project: bool
     refs: tuple[Ref, ...]
     zones: tuple[str, ...]
+    below: str
     shape: Shape
     detail: bool
     raw: bool
@@ -137,9 +138,10 @@ class Row:
     nor, where the line has none, the usual one (reader for GET and HEAD, member for the rest). `actions` are
     the actions (the one key of the body) with a least role of their own. `admin_queries` are parameters (or
     `parameter=value`) that only administrators may use, with what others get for them; `admin_fields` places
-    in the body that only they may fill; where a line is `of_project` the id is a project, and another's than
-    the caller's own is for them. `beyond` says why a line stands here though the release that the tests know
-    has no such route.
+    (or `place=value`) in the body that only they may fill; where a line is `of_project` the id is a project,
+    and another's than the caller's own is for them. What is `listed` is a list although an id stands in its path: of what
+    matches that. What hangs `below` another type's resource is at the site of that. `beyond` says why a line
+    stands here though the release that the tests know has no such route.
     """
 
     path: str
@@ -153,6 +155,8 @@ class Row:
     of_project: bool = False
     refs: tuple[Ref, ...] = ()
     zones: tuple[str, ...] = ()  # where a body names an availability zone of the site
+    listed: bool = False
+    below: str = ""  # the type of the first id in the path
     raw: bool = False  # bodies are not JSON: streamed, never read
     beyond: str = ""
 
@@ -172,6 +176,7 @@ def row(path: str, methods: str, kind: Kind, resource: str = "", **more: object)
 
 
 ANY = "GET HEAD POST PUT PATCH DELETE"
+READ_BY_ALL = "GET HEAD POST:admin PUT:admin PATCH:admin DELETE:admin"
 
 
 class _Node:
@@ -239,7 +244,9 @@ class Service:
                 node = node.children.setdefault(part.encode(), _Node())
         below = any(part.startswith("{") for part in parts)
         for method, role in line.roles.items():
-            shape = Shape.BY_ID if below else Shape.CREATE if method == "POST" else Shape.LIST
+            shape = Shape.CREATE if method == "POST" else Shape.LIST
+            if below and not line.listed:
+                shape = Shape.BY_ID
             node.routes[method.encode()] = Route(
                 template=line.path,
                 methods=frozenset(line.roles),
@@ -252,6 +259,7 @@ class Service:
                 of_project=line.of_project,
                 refs=line.refs,
                 zones=line.zones,
+                below=line.below,
                 shape=shape,
                 detail=parts[-1] == "detail",
                 raw=line.raw,

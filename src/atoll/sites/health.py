@@ -43,12 +43,20 @@ class Health:
         self._sites = sites
         self._changed = changed
         self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._wake = asyncio.Event()
 
     async def run(self) -> None:
         """Probe for ever, at once and then each interval, each endpoint at a moment of its own."""
         while True:
+            self._wake.clear()
             await self.probe_all()
-            await asyncio.sleep(INTERVAL * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(INTERVAL * random.uniform(0.8, 1.2)):  # noqa: S311 - jitter
+                    await self._wake.wait()
+
+    def look(self) -> None:
+        """Probe now: there may be sites that were not there before."""
+        self._wake.set()
 
     async def probe_all(self) -> None:
         """Probe each endpoint once."""
@@ -68,6 +76,7 @@ class Health:
                 text = await response.body.read_all(DOCUMENT_LIMIT)
                 if response.status in {200, 300}:
                     learn(endpoint, text)
+            endpoint.learnt.looked_at = True
 
     def _set_latest(self) -> None:
         for service_type in DOCUMENTS:
@@ -102,6 +111,7 @@ def learn(endpoint: Endpoint, text: bytes) -> None:
                 service=endpoint.service_type,
                 versions=[f"{major}.{minor}" for major, minor in found],
             )
+            endpoint.learnt.contradiction = ""
         endpoint.learnt.versions = found
     for found_url in _SELF.finditer(text):
         base = root_of(found_url.group(1).decode("latin-1")).encode()
@@ -110,3 +120,14 @@ def learn(endpoint: Endpoint, text: bytes) -> None:
         # A site behind a proxy of its own names itself by another URL than it is reached by.
         if base not in known and b"docs.openstack.org" not in base:
             endpoint.learnt.links = Links((*endpoint.links.bases, (base, ours)), endpoint.links.objects)
+
+
+def contradicted(endpoint: Endpoint, asked: Version) -> None:
+    """Take in that a site answered 406 to a version; written down where it had said that it has it."""
+    if endpoint.versions is None or endpoint.learnt.contradiction:
+        return
+    low, high = (Version(*one) for one in endpoint.versions)
+    if low <= asked <= high:
+        text = f"it says that it has {low} to {high} and answers 406 at {asked}"
+        endpoint.learnt.contradiction = text
+        log.warning("site_contradicts", site=endpoint.site, service=endpoint.service_type, reason=text)

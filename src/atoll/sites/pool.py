@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from atoll.core.errors import AtollError, BadSiteAnswer, RequestTimeout, SiteTimeout, SiteUnavailable
 from atoll.sites.breaker import Breaker
+from atoll.sites.steadiness import Steadiness
 from atoll.wire.body import Body
 from atoll.wire.client import AwaitedExchange, Broken, Connection, DeadlinePassed, Exchange
 from atoll.wire.message import Response
@@ -33,6 +34,8 @@ SWEEP = 0.25
 TRIM_TICKS = 20
 EXPECTS = b"\r\nExpect: 100-continue\r\n"
 REPEATABLE = frozenset({b"GET", b"HEAD"})
+# When to ask again what an operator's notice forbids (seconds): work on a site takes minutes.
+NOTICE_SECONDS = 60.0
 
 
 @functools.cache
@@ -59,7 +62,7 @@ class Watch:
                 self.active.discard(origin)
         self._ticks += 1
         if self._ticks % TRIM_TICKS == 0:
-            for origin in self.origins:
+            for origin in list(self.origins):
                 origin.trim(now)
         self._timer = self.loop.call_later(SWEEP, self._sweep)
 
@@ -67,7 +70,7 @@ class Watch:
         """Stop watching and close every connection."""
         if self._timer is not None:
             self._timer.cancel()
-        for origin in self.origins:
+        for origin in list(self.origins):
             origin.close()
 
 
@@ -100,6 +103,9 @@ class Origin:
         self.port = parts.port or (443 if self.secure else 80)
         self.netloc = parts.netloc.encode()
         self.breaker = Breaker()
+        self.steadiness = Steadiness(since=watch.loop.time())
+        self.notice = ""  # why the operator lets nothing be changed there: only reads go out
+        self._retired = False
         self._tls = (tls or _trust()) if self.secure else None
         self._bounds = bounds or Bounds()
         self._idle: list[Connection] = []
@@ -132,12 +138,14 @@ class Origin:
         BadSiteAnswer for an answer that is not HTTP.
         """
         now = self._loop.time()
-        if not self.breaker.closed and not self.breaker.admits(now):
+        if self.notice and method not in REPEATABLE:
             raise SiteUnavailable(
-                f"The site {self.site} does not answer ({self.breaker.reason}).",
+                f"The site {self.site} is {self.notice}: nothing is changed there now.",
                 site=self.site,
-                retry_after=max(1.0, self.breaker.retry_at - now),
+                retry_after=NOTICE_SECONDS,
             )
+        if not self.breaker.closed and not self.breaker.admits(now):
+            raise self._away(self.breaker.reason, max(1.0, self.breaker.retry_at - now))
         repeatable = method in REPEATABLE and body is None
         try:
             return await self._send(method, head, deadline, repeatable, body, chunked, informational)
@@ -145,11 +153,18 @@ class Origin:
             raise self.failure(broken, repeatable=repeatable) from broken
         except SiteUnavailable as away:
             self._failed(str(away))
+            if self.notice:
+                raise self._away(str(away), NOTICE_SECONDS) from away
             raise
         except BaseException:
             # The client went away or we have a bug: that says nothing about the site.
             self.breaker.probing = False
             raise
+
+    def _away(self, why: str, retry_after: float) -> SiteUnavailable:
+        notice = f"is {self.notice} and " if self.notice else ""
+        text = f"The site {self.site} {notice}does not answer ({why})."
+        return SiteUnavailable(text, site=self.site, retry_after=retry_after)
 
     def failure(self, broken: Broken, *, repeatable: bool) -> AtollError:
         """What a broken exchange means for its request, told to the breaker."""
@@ -246,6 +261,7 @@ class Origin:
             response = await exchange.head
         except BaseException:
             if not exchange.head.done():
+                exchange.head.cancel()  # nobody asks for it any more
                 connection.close()
             raise
         finally:
@@ -290,7 +306,7 @@ class Origin:
                     self.port,
                     ssl=self._tls,
                 )
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, UnicodeError) as error:  # a host name that cannot be one is the last
             why = "timed out" if isinstance(error, TimeoutError) else _short(error)
             raise SiteUnavailable(
                 f"The site {self.site} cannot be reached (connect: {why}).", site=self.site, retry_after=5
@@ -337,6 +353,9 @@ class Origin:
 
     def _back(self, connection: Connection) -> None:
         self._busy.discard(connection)
+        if self._retired and not self._waiters:
+            connection.close()
+            return
         self._idle.append(connection)
         if self._waiters:
             self._wake_one()
@@ -368,22 +387,42 @@ class Origin:
         """Close connections that have been idle for long; trust a site again that has behaved for long."""
         if now - self._learnt_at > FORGIVEN_SECONDS:
             self._keep_alive = ASSUMED_KEEP_ALIVE
-        for connection in [c for c in self._idle if now - c.idle_since > IDLE_LIMIT]:
+        for connection in [c for c in self._idle if self._retired or now - c.idle_since > IDLE_LIMIT]:
             connection.close()
+        if self._retired and not self._busy and not self._opening:
+            self._watch.origins.remove(self)
+            self._watch.active.discard(self)
 
     # -- health -----------------------------------------------------------------------------------
 
     def _succeeded(self) -> None:
-        if self.breaker.succeeded() and self.on_breaker is not None:
-            self.on_breaker(self.site, True, "")
+        if self.breaker.succeeded():
+            self.steadiness.back(self._loop.time())
+            if self.on_breaker is not None:
+                self.on_breaker(self.site, True, "")
 
     def _failed(self, reason: str) -> None:
-        if self.breaker.failed(self._loop.time(), reason) and self.on_breaker is not None:
-            self.on_breaker(self.site, False, reason)
+        now = self._loop.time()
+        if self.breaker.failed(now, reason):
+            self.steadiness.lost(now)
+            if self.on_breaker is not None:
+                self.on_breaker(self.site, False, reason)
+
+    @property
+    def unsteady(self) -> str:
+        """Why it cannot be counted on for what is new; "" where it can."""
+        now = self._loop.time()
+        return "" if self.steadiness.steady(now) else self.steadiness.why(now)
 
     def counts(self) -> tuple[int, int, int]:
         """(busy, idle, waiting) now."""
         return len(self._busy), len(self._idle), len(self._waiters)
+
+    def retire(self) -> None:
+        """Nothing new goes there: what is idle is closed now, what is busy when it is done."""
+        self._retired = True
+        for connection in list(self._idle):
+            connection.close()
 
     def close(self) -> None:
         """Close every connection."""

@@ -48,12 +48,15 @@ class Learnt:
     """What was found out about an endpoint, the same for all who use it.
 
     `versions` is the range of microversions found by discovery, None while that is not known; `latest` the
-    newest that every enabled site has; `links` how the site writes its own URL.
+    newest that every enabled site has; `links` how the site writes its own URL. `looked_at` says that a probe
+    was made, whatever came of it; `contradiction` what the site said of its versions that is not so.
     """
 
     links: Links
     versions: Versions | None = None
     latest: tuple[int, int] | None = None
+    looked_at: bool = False
+    contradiction: str = ""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -73,7 +76,8 @@ class Endpoint:
     learnt: Learnt
     zones: Mapping[str, str | None] = field(default_factory=dict)
     names: tuple[Names, ...] = ()
-    ids: Callable[[bytes], bytes] | None = None  # equivalents, outward
+    # What changes ids in answers for a project: things of several sites that are one there.
+    same: Callable[[str], Callable[[bytes], bytes] | None] | None = None
     grant: Grant | None = None
     head_end: bytes = field(init=False)
     logged: bytes = field(init=False)  # the site's name as it stands in a line of the access log
@@ -112,7 +116,8 @@ State = Literal["enabled", "draining", "maintenance"]
 class Site:
     """One (cloud, region) pair. `zones` are Atoll's zones in it, and what the operator says of each.
 
-    `cloud` is None where the site shares its Keystone with the clients.
+    `cloud` is None where the site shares its Keystone with the clients. `reason`, `since` (seconds since
+    1970) and `by` are the operator's, of the state. `trouble` says why nobody can be logged in at its cloud.
     """
 
     name: str
@@ -120,6 +125,14 @@ class Site:
     region: str
     cloud: str | None = None
     state: State = "enabled"
+    reason: str = ""
+    since: float | None = None
+    by: str = ""
+    trouble: str = ""
+    findings: int = 0  # of the last check
+    full: tuple[float, str] | None = (
+        None  # when (seconds since 1970) it last had no room for a create, its words
+    )
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     zones: Mapping[str, object] = field(default_factory=dict)
 
@@ -135,14 +148,41 @@ class Site:
     def healthy(self, service_type: str) -> bool:
         """Whether the service answered lately, as far as is known."""
         endpoint = self.endpoints.get(service_type)
-        return endpoint is not None and endpoint.origin.breaker.closed
+        return endpoint is not None and endpoint.origin.breaker.closed and not self.trouble
+
+    def unsteady(self, service_type: str) -> str:
+        """Why the service cannot be counted on although it may answer; "" where it can."""
+        endpoint = self.endpoints.get(service_type)
+        return endpoint.origin.unsteady if endpoint is not None else ""
+
+    @property
+    def notice(self) -> str:
+        """Why nothing is changed there, in words that go after "is"; "" where things are."""
+        if self.state != "maintenance":
+            return ""
+        return f"in maintenance ({self.reason})" if self.reason else "in maintenance"
+
+
+class ByName(dict[str, Site]):
+    """The sites by name, in their order.
+
+    A site that was removed is gone for all that looks for one, and still there by `[]` for the requests that
+    had begun with it.
+    """
+
+    def __init__(self, sites: Mapping[str, Site]) -> None:
+        super().__init__(sites)
+        self.gone: dict[str, Site] = {}
+
+    def __missing__(self, name: str) -> Site:
+        return self.gone[name]
 
 
 @dataclass(slots=True)
 class Sites:
-    """All registered sites, in their order."""
+    """All registered sites, in their order; changed in place, so that `by_name` may be kept."""
 
-    by_name: dict[str, Site]
+    by_name: ByName
     default: Site
 
     def __iter__(self) -> Iterator[Site]:

@@ -7,7 +7,7 @@ set up, which is nowhere else.
 from atoll.store.database import StoreError
 from atoll.store.intent import Changes, Document, Intent, Ledger
 from atoll.store.locations import Locations, LocationStore
-from atoll.store.records import Conflict, Cursor, Location, Pruned, Sighting, Source
+from atoll.store.records import Conflict, Cursor, Location, Made, Pruned, Sighting, Source
 from atoll.store.registry import Registry
 from atoll.store.store import Store, open_store
 
@@ -21,6 +21,7 @@ __all__ = [
     "Location",
     "LocationStore",
     "Locations",
+    "Made",
     "Pruned",
     "Registry",
     "Sighting",

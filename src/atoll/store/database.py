@@ -67,11 +67,12 @@ class Database(Protocol):
 
 
 def make_directory(path: str) -> None:
-    """Make the directory of a SQLite file, for its owner only; raises `StoreError`."""
+    """Make a SQLite file and the directory it is in, for their owner only; raises `StoreError`."""
     if path == ":memory:":
         return
     folder = Path(path).parent
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        Path(path).touch(mode=0o600)
     except OSError as exc:
         raise StoreError(f"cannot make {folder} for the database: {exc.strerror}") from exc

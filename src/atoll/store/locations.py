@@ -66,6 +66,9 @@ class LocationStore(Protocol):
     async def forget(self, site: str) -> int:
         """Drop every location at a site."""
 
+    async def forget_one(self, resource_type: str, id: str) -> None:  # noqa: A002 - OpenStack's word
+        """Drop what is on record of one resource."""
+
     async def is_empty(self) -> bool:
         """Whether there is no location at all."""
 
@@ -173,6 +176,14 @@ class Locations:
         self._waiting = deque(entry for entry in self._waiting if entry[1].site != site)
         self._conflicts = {key: sites for key, sites in self._conflicts.items() if site not in sites}
         return await self._store.forget(site)
+
+    async def forget_one(self, resource_type: str, id: str) -> None:  # noqa: A002 - OpenStack's word
+        """Forget where one resource is, here and in the store; raises `StoreError`."""
+        key = resource_type, id
+        self._cache.pop(key, None)
+        self._recorded.discard(key)
+        self._conflicts.pop(key, None)
+        await self._store.forget_one(resource_type, id)
 
     async def run(self) -> None:
         """Write what is learnt, in batches, until cancelled."""

@@ -36,6 +36,13 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
     """All the sites that claim the id, if it is more than one; the one recorded first comes first."""
 
 
+class Made(msgspec.Struct, frozen=True):
+    """Where and when something was made, in seconds since 1970."""
+
+    site: str
+    at: float
+
+
 class Conflict(msgspec.Struct, frozen=True, kw_only=True):
     """An id that several sites claim."""
 

@@ -5,7 +5,7 @@ What changes tables that are there already is under `migrations`; a test holds t
 
 from typing import Final
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The newest step of `migrations`."""
 
 NAMES: Final = ("locations", "conflicts", "cursors", "intent", "intent_revision")
@@ -31,6 +31,8 @@ TABLES: Final = (
     "CREATE INDEX IF NOT EXISTS ix_locations_site ON locations (site)",
     "CREATE INDEX IF NOT EXISTS ix_locations_project ON locations (project_id, resource_type)",
     "CREATE INDEX IF NOT EXISTS ix_locations_deleted ON locations (deleted_at)",
+    "CREATE INDEX IF NOT EXISTS ix_locations_created ON locations (created_at, resource_type, site)",
+    "CREATE INDEX IF NOT EXISTS ix_locations_newest ON locations (project_id, created_at)",
     """CREATE TABLE IF NOT EXISTS conflicts (
         resource_type VARCHAR(64) NOT NULL,
         id VARCHAR(255) NOT NULL,

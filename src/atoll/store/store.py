@@ -17,13 +17,10 @@ import msgspec
 from atoll.store.database import Access, Clash, Connection, Database
 from atoll.store.intent import Intent
 from atoll.store.opening import open_database
-from atoll.store.records import Conflict, Cursor, Location, Pruned, Sighting, Source
+from atoll.store.records import Conflict, Cursor, Location, Made, Pruned, Sighting, Source
 
 CURSOR_SECONDS: Final = 3600.0
 """How long a page's successor can be asked for without walking the sites again."""
-
-LATELY_SECONDS: Final = 3600.0
-"""How long what was deleted counts as load: who makes and deletes burdens a site too."""
 
 TOMBSTONE_SECONDS: Final = 7 * 86400.0
 """How long it is known where a deleted resource was: longer than any client polls a delete."""
@@ -62,6 +59,10 @@ _INSERT_CONFLICT = """
     VALUES (:resource_type, :id, :sites, :seen_at)"""
 _UPDATE_CONFLICT = f"""
     UPDATE conflicts SET sites = :sites, seen_at = :seen_at WHERE {_IS_THIS} AND sites = :before"""
+# Columns as expressions: SQLite, which knows no figures of the table, would take the index of the column over
+# that of the time, and so read most of the table.
+_PLAIN_SITE = "COALESCE(site, '')"
+_PLAIN_TYPE = "COALESCE(resource_type, '')"
 _IS_CURSOR = "project_id = :project_id AND query_hash = :query_hash AND last_id = :last_id"
 _INSERT_CURSOR = """
     INSERT INTO cursors (project_id, query_hash, last_id, state, expires_at)
@@ -209,6 +210,15 @@ class Store:
 
         return await self._database.run(Access.SWEEP, drop)
 
+    async def forget_one(self, resource_type: str, id: str) -> None:  # noqa: A002 - OpenStack's word
+        """Drop what is on record of one resource."""
+
+        def drop(connection: Connection) -> None:
+            for table in ("locations", "conflicts"):
+                connection.change(f"DELETE FROM {table} WHERE {_IS_THIS}", _this(resource_type, id))
+
+        await self._database.run(Access.WRITE, drop)
+
     async def clear_locations(self) -> None:
         """Drop every location and conflict; they are found again as they are asked for."""
 
@@ -227,12 +237,78 @@ class Store:
         where = "resource_type = :resource_type AND deleted_at IS NULL"
         return await self._counts(where, {"resource_type": resource_type})
 
-    async def count_lately(self, resource_type: str) -> dict[str, int]:
-        """Count the resources of a type on record at each site, those deleted in the last hour included."""
-        return await self._counts(
-            "resource_type = :resource_type AND (deleted_at IS NULL OR deleted_at > :since)",
-            {"resource_type": resource_type, "since": self._clock() - LATELY_SECONDS},
+    async def count_by_type(self, *, site: str = "", project_id: str = "") -> dict[tuple[str, str], int]:
+        """Count what is on record by (site, type); of one site, one project, or ("") all."""
+        where, values = _named(site=site, project_id=project_id)
+        rows = await self._rows(
+            f"SELECT site, resource_type, COUNT(*) FROM locations WHERE deleted_at IS NULL{where} "
+            "GROUP BY site, resource_type ORDER BY site, resource_type",
+            values,
         )
+        return {(row[0], row[1]): row[2] for row in rows}
+
+    async def list_locations(
+        self,
+        *,
+        site: str = "",
+        project_id: str = "",
+        resource_type: str = "",
+        deleted: bool = False,
+        after: tuple[str, str] = ("", ""),
+        limit: int,
+    ) -> list[Location]:
+        """Give what is on record, by type and id, after one of them; "" stands for any."""
+        if not all(_fits("id", one) for one in after):
+            return []
+        where, values = _named(site=site, project_id=project_id, resource_type=resource_type)
+        if not deleted:
+            where += " AND deleted_at IS NULL"
+
+        def look(connection: Connection) -> list[Location]:
+            rows = connection.rows(
+                f"SELECT {', '.join(_Row._fields)} FROM locations "
+                "WHERE (resource_type > :type_after OR (resource_type = :type_after AND id > :id_after))"
+                f"{where} ORDER BY resource_type, id LIMIT {limit:d}",
+                {**values, "type_after": after[0], "id_after": after[1]},
+            )
+            found = [_Row(*row) for row in rows]
+            claims = _claims(connection, [(row.resource_type, row.id) for row in found])
+            return [_location(row, claims.get((row.resource_type, row.id), ())) for row in found]
+
+        return await self._database.run(Access.READ, look)
+
+    async def count_made(self, resource_types: Sequence[str], *, since: float) -> dict[str, int]:
+        """Count what was made at each site since a moment, what is deleted by now included."""
+        names, values = _placeholders(resource_types)
+        rows = await self._rows(
+            f"SELECT {_PLAIN_SITE}, COUNT(*) FROM locations "
+            f"WHERE created_at > :since AND {_PLAIN_TYPE} IN ({names}) GROUP BY {_PLAIN_SITE}",
+            {**values, "since": since},
+        )
+        return {row[0]: row[1] for row in rows}
+
+    async def newest_of(self, project_id: str, resource_types: Sequence[str]) -> Made | None:
+        """Give where the newest thing of a project was made; None where no time is on record."""
+        names, values = _placeholders(resource_types)
+        rows = await self._rows(
+            "SELECT site, created_at FROM locations WHERE project_id = :project_id "
+            f"AND created_at IS NOT NULL AND {_PLAIN_TYPE} IN ({names}) ORDER BY created_at DESC LIMIT 1",
+            {**values, "project_id": project_id},
+        )
+        return Made(*rows[0]) if rows else None
+
+    async def newest_beginning(self, resource_types: Sequence[str], *, since: float) -> Made | None:
+        """Give where the project that began last made its first thing; None if none began since a moment."""
+        names, values = _placeholders(resource_types)
+        rows = await self._rows(
+            "SELECT site, created_at FROM locations l "
+            f"WHERE created_at > :since AND {_PLAIN_TYPE} IN ({names}) AND project_id IS NOT NULL "
+            "AND NOT EXISTS (SELECT 1 FROM locations o "
+            "WHERE o.project_id = l.project_id AND o.created_at < l.created_at) "
+            "ORDER BY created_at DESC LIMIT 1",
+            {**values, "since": since},
+        )
+        return Made(*rows[0]) if rows else None
 
     async def count_by_site_of_project(
         self, project_id: str, resource_types: Sequence[str]
@@ -331,6 +407,12 @@ def _placeholders(values: Iterable[str]) -> tuple[str, dict[str, str]]:
     """Give the inside of an IN and its parameters."""
     named = {f"v{number}": value for number, value in enumerate(values)}
     return ", ".join(f":{name}" for name in named), named
+
+
+def _named(**columns: str) -> tuple[str, dict[str, str]]:
+    """Give conditions for the columns that are to have a value, and its parameters."""
+    given = {name: value for name, value in columns.items() if value}
+    return "".join(f" AND {name} = :{name}" for name in given), given
 
 
 def _locations(connection: Connection, keys: Iterable[_Key]) -> dict[_Key, _Row]:

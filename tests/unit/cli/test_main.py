@@ -26,7 +26,7 @@ def test_help_lists_every_command_with_what_it_is_for():
 
 def test_commands_complete():
     completed = main.shell_complete(click.Context(main), "s")
-    assert {one.value for one in completed} == {"sandbox", "serve", "site"}
+    assert {one.value for one in completed} == {"same", "sandbox", "secrets", "serve", "site"}
 
 
 def test_an_unknown_command_is_told():

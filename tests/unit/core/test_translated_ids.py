@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.core.key_names import KeyNames
-from atoll.core.rewrite import Ids
+from atoll.core.rewrite import Ids, Others
 
 OURS, THEIRS = "a" * 32, "b" * 32
 USER, THEIR_USER = "c" * 32, "d" * 32
@@ -56,7 +56,9 @@ def test_many_projects_are_told_apart():
 
 
 def test_short_ids_are_words_and_stay():
-    assert Ids({"default": "other-domain"}).outward(b'{"name": "other-domain"}') == b'{"name": "other-domain"}'
+    assert (
+        Ids({"default": "other-domain"}).outward(b'{"name": "other-domain"}') == b'{"name": "other-domain"}'
+    )
     assert Ids({"default": "other-domain"}).inward(b'{"name": "default"}') == b'{"name": "default"}'
 
 
@@ -88,3 +90,30 @@ def test_paths_and_filters_of_keypairs():
     assert KEYS.target(b"/v2.1/os-keypairs?limit=5&marker=a") == f"/v2.1/os-keypairs?marker={USER}-a".encode()
     assert KEYS.target(b"/v2.1/servers?key_name=k") == f"/v2.1/servers?key_name={USER}-k".encode()
     assert KEYS.target(b"/v2.1/os-keypairs") == b"/v2.1/os-keypairs"
+
+
+def test_whom_something_is_shared_with_is_translated_where_that_may_stand():
+    other, there = "e" * 32, "f" * 32
+    ids = Ids({OURS: THEIRS}, others=Others({OURS: THEIRS, other: there}))
+    for ours, theirs in (
+        (f"/v2.0/rbac-policies?target_tenant={other}", f"/v2.0/rbac-policies?target_tenant={there}"),
+        (f"/v2/images/1/members/{other}", f"/v2/images/1/members/{there}"),
+    ):
+        assert ids.target(ours.encode()) == theirs.encode()
+    policy = '{"rbac_policy": {"target_tenant": "%s", "tenant_id": "%s"}}'
+    assert ids.inward((policy % (other, OURS)).encode()) == (policy % (there, THEIRS)).encode()
+    assert ids.outward((policy % (there, THEIRS)).encode()) == (policy % (other, OURS)).encode()
+
+
+def test_an_administrators_path_has_the_project_of_the_credential_and_any_other_further_on():
+    token, other, there = "1" * 32, "e" * 32, "f" * 32
+    ids = Ids({OURS: THEIRS, other: there}, scope=(OURS, token))
+    assert ids.target(f"/v3/{OURS}/os-quota-sets/{OURS}".encode()) == (
+        f"/v3/{token}/os-quota-sets/{THEIRS}".encode()
+    )
+    assert ids.target(f"/v3/{OURS}/os-quota-sets/{other}?a={OURS}".encode()) == (
+        f"/v3/{token}/os-quota-sets/{there}?a={THEIRS}".encode()
+    )
+    assert ids.outward(f'"http://x/v3/{token}/volumes/1" "{THEIRS}"'.encode()) == (
+        f'"http://x/v3/{OURS}/volumes/1" "{OURS}"'.encode()
+    )

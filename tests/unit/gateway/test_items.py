@@ -43,7 +43,7 @@ def test_sort_keys_may_be_any_fields():
 
 def test_things_in_an_envelope_of_their_own_are_told_apart_by_their_names():
     text = json.dumps({"keypairs": [{"keypair": {"name": "k", "fingerprint": "f"}}]}).encode()
-    read = Reader(KEYPAIR, ["keypair/name"], lambda name: name).read("paris", text)
+    read = Reader(KEYPAIR, ["keypair/name"], lambda _, name: name).read("paris", text)
     assert read.described == Described(["k"], [["k"]], ["k"])
 
 

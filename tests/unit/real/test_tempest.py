@@ -5,6 +5,7 @@ import re
 import pytest
 
 from atoll.sandbox.real.errors import SandboxError
+from atoll.sandbox.real.installation import DATA
 from atoll.sandbox.real.layout import Layout
 from atoll.sandbox.real.model import Credentials
 from atoll.sandbox.real.tempest import (
@@ -35,6 +36,22 @@ def test_a_baseline_is_names_only_sorted_each_once(service):
     names = baseline(service)
     assert names == sorted(set(names))
     assert all(re.fullmatch(r"tempest(\.\w+)+", name) for name in names)
+
+
+def test_two_computes_bring_the_tests_that_need_them():
+    one, two = set(baseline("compute")), baseline("compute", computes=2)
+    assert two == sorted(set(two))
+    assert one < set(two)
+    assert all("igrat" in name or "multinodes" in name for name in set(two) - one)
+    assert baseline("volume", computes=2) == baseline("volume")
+
+
+def test_tempest_is_told_the_filters_that_nova_has():
+    nova = (DATA / "templates" / "nova.conf").read_text()
+    told = (DATA / "tempest" / "tempest.conf").read_text()
+    filters = re.findall(r"^(?:scheduler_)?enabled_filters = (\S+)$", nova + told, re.MULTILINE)
+    assert len(filters) == 2
+    assert filters[0] == filters[1]
 
 
 def test_an_entry_selects_one_test_also_where_its_name_begins_anothers():

@@ -58,6 +58,10 @@ class MemoryStore:
         self.sites = {key: at for key, at in self.sites.items() if at != site}
         return before - len(self.sites)
 
+    async def forget_one(self, resource_type: str, id: str) -> None:  # noqa: A002
+        self._check()
+        self.sites.pop((resource_type, id), None)
+
     async def is_empty(self) -> bool:
         self._check()
         return self.empty
@@ -239,3 +243,14 @@ async def test_closing_does_not_wait_for_a_failing_store(store, locations):
     with capture_logs() as logs:
         await locations.close()
     assert [log["event"] for log in logs] == ["locations_not_written", "locations_not_written"]
+
+
+async def test_one_resource_is_forgotten_here_and_in_the_store(
+    locations: Locations, store: MemoryStore
+) -> None:
+    for ident in ("1", "2"):
+        await locations.created(Sighting(resource_type="server", id=ident, site="paris"))
+    await locations.forget_one("server", "1")
+    assert locations.cached("server", "1") is None
+    assert locations.cached("server", "2") == "paris"
+    assert list(store.sites) == [("server", "2")]

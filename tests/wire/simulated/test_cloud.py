@@ -108,8 +108,8 @@ async def test_two_hundred_sites() -> None:
 
 
 async def test_as_a_process(tmp_path: Path) -> None:
-    code = "import pathlib, sys; from atoll.sandbox.simulated import run_simulated; "
-    code += "run_simulated(2, 0, pathlib.Path(sys.argv[1]))"
+    code = "import pathlib, sys; from atoll.sandbox.simulated import Cloud, run_simulated; "
+    code += "run_simulated(Cloud(2), 0, pathlib.Path(sys.argv[1]))"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(tmp_path))
     try:
         for _ in range(200):

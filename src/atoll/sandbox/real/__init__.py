@@ -1,5 +1,6 @@
 """Real OpenStack on one machine, on the loopback only: sites to try Atoll with and to test it against."""
 
+from atoll.sandbox.real.apart import front_apart
 from atoll.sandbox.real.errors import SandboxError
 from atoll.sandbox.real.layout import Layout, locate
 from atoll.sandbox.real.model import Credentials
@@ -17,6 +18,7 @@ __all__ = [
     "Wanted",
     "count_servers",
     "down",
+    "front_apart",
     "locate",
     "run_tempest",
     "status",

@@ -12,9 +12,8 @@ INTERFACES = ("public", "internal", "admin")
 class Identity:
     """The admin's view of one Keystone: its collections by name."""
 
-    def __init__(self, keystone: Keystone) -> None:
-        self.keystone = keystone
-        self.cloud = Cloud(keystone.admin_credentials, keystone.region)
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
 
     def named(self, collection: str, key: str = "name") -> dict[str, Any]:
         """Give the resources of a collection by name, or by another field."""
@@ -37,15 +36,14 @@ class Identity:
 
 def fill_keystone(keystone: Keystone, sites: list[Site]) -> None:
     """Have the service users, the ordinary users, and the endpoints of `sites`."""
-    identity = Identity(keystone)
+    identity = Identity(Cloud(keystone.admin_credentials, keystone.region))
     roles = {name: identity.ensure("roles", name) for name in ("service", "member", "creator")}
     roles["admin"] = identity.ensure("roles", "admin")
-    _users(identity, roles)
-    _endpoints(identity, sites)
+    _users(identity, keystone, roles)
+    _endpoints(identity, keystone, sites)
 
 
-def _users(identity: Identity, roles: dict[str, str]) -> None:
-    keystone = identity.keystone
+def _users(identity: Identity, keystone: Keystone, roles: dict[str, str]) -> None:
     home = identity.named("domains")["Default"]["id"]
     domain = identity.ensure("domains", keystone.user_domain)
     service = identity.ensure("projects", "service", domain_id=home)
@@ -60,8 +58,7 @@ def _users(identity: Identity, roles: dict[str, str]) -> None:
     identity.grant(roles["admin"], identity.named("users")[keystone.admin]["id"], "system")
 
 
-def _endpoints(identity: Identity, sites: list[Site]) -> None:
-    keystone = identity.keystone
+def _endpoints(identity: Identity, keystone: Keystone, sites: list[Site]) -> None:
     volume_type, volume_name = keystone.release.volume_service
     offered = {
         "compute": ("nova", "/v2.1"),

@@ -142,6 +142,11 @@ class Processes:
                 (self.directory / f"{name}.{suffix}").unlink(missing_ok=True)
         return len(leaders)
 
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to every process of a service."""
+        for pid in self._session(name):
+            _kill(pid, number)
+
     def status(self) -> list[ServiceStatus]:
         """Describe every service that was started and not stopped since, dead ones included."""
         found = []

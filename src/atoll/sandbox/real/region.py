@@ -45,9 +45,7 @@ def start_site(site: Site, processes: Processes) -> None:
 
 def wait_for_site(site: Site, processes: Processes, database: Database) -> None:
     """Wait until every API answers and every compute and volume service reports; then map new computes."""
-    for service, name in APIS.items():
-        port = site.port(service)
-        processes.wait(site.process(name), partial(answers, port))
+    wait_for_apis(site, processes)
     for number in range(1, site.computes + 1):
         name = site.process(f"nova-compute{number}")
         processes.wait(name, lambda: _computes(site, database) >= site.computes)
@@ -57,6 +55,13 @@ def wait_for_site(site: Site, processes: Processes, database: Database) -> None:
     )
     if unmapped.strip() != "0":
         run([*_nova_manage(site), "cell_v2", "discover_hosts"])
+
+
+def wait_for_apis(site: Site, processes: Processes) -> None:
+    """Wait until every API answers."""
+    for service, name in APIS.items():
+        port = site.port(service)
+        processes.wait(site.process(name), partial(answers, port))
 
 
 def _computes(site: Site, database: Database) -> int:

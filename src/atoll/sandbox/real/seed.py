@@ -89,17 +89,17 @@ def _volume_types(cloud: Cloud) -> None:
 def _networks(cloud: Cloud, site: Site) -> None:
     external: dict[str, Any] = {"router:external": True, "is_default": True}
     external |= {"provider:network_type": "flat", "provider:physical_network": "public"}
-    public = _network(cloud, "network", "public", external)
+    public = ensure_network(cloud, "network", "public", external)
     outside = {"network_id": public, "ip_version": 4, "cidr": f"172.24.{site.index}.0/24"}
-    _network(cloud, "subnet", "public-subnet", {**outside, "enable_dhcp": False})
+    ensure_network(cloud, "subnet", "public-subnet", {**outside, "enable_dhcp": False})
     pool = {"shared": True, "is_default": True, "default_prefixlen": 26}
-    _network(cloud, "subnetpool", POOL, {**pool, "prefixes": [f"10.{100 + site.index}.0.0/16"]})
+    ensure_network(cloud, "subnetpool", POOL, {**pool, "prefixes": [f"10.{100 + site.index}.0.0/16"]})
     project = Cloud(site.keystone.credentials(site.keystone.users[0]), site.region).project_id
-    private = _network(cloud, "network", "private", {"project_id": project})
+    private = ensure_network(cloud, "network", "private", {"project_id": project})
     inside = {"network_id": private, "ip_version": 4, "cidr": f"10.{site.index}.0.0/20"}
-    subnet = _network(cloud, "subnet", "private-subnet", {**inside, "project_id": project})
+    subnet = ensure_network(cloud, "subnet", "private-subnet", {**inside, "project_id": project})
     gateway = {"external_gateway_info": {"network_id": public}}
-    router = _network(cloud, "router", "router1", {**gateway, "project_id": project})
+    router = ensure_network(cloud, "router", "router1", {**gateway, "project_id": project})
     _interface(cloud, router, subnet)
 
 
@@ -111,7 +111,7 @@ def _interface(cloud: Cloud, router: str, subnet: str) -> None:
         cloud.call("PUT", "network", f"/v2.0/routers/{router}/add_router_interface", body)
 
 
-def _network(cloud: Cloud, kind: str, name: str, attributes: dict[str, Any]) -> str:
+def ensure_network(cloud: Cloud, kind: str, name: str, attributes: dict[str, Any]) -> str:
     """Give the id of neutron's resource of that name, made when it is missing."""
     found = cloud.get("network", f"/v2.0/{kind}s?name={name}")[f"{kind}s"]
     if not found:

@@ -4,9 +4,10 @@ They answer as the services of release 2026.2 do (the contract tests hold them t
 process. They must not import anything of Atoll's own wire or gateway code.
 """
 
+from atoll.sandbox.simulated.apart import Apart
 from atoll.sandbox.simulated.cloud import Cloud, run_simulated
 from atoll.sandbox.simulated.faults import Fault
 from atoll.sandbox.simulated.identity import Keystone
 from atoll.sandbox.simulated.site import Site
 
-__all__ = ["Cloud", "Fault", "Keystone", "Site", "run_simulated"]
+__all__ = ["Apart", "Cloud", "Fault", "Keystone", "Site", "run_simulated"]

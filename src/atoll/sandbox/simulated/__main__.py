@@ -1,8 +1,10 @@
-"""`python -m atoll.sandbox.simulated SITES PORT STATE`: simulated sites until SIGTERM."""
+"""`python -m atoll.sandbox.simulated SITES|apart PORT STATE`: simulated sites until SIGTERM."""
 
 import sys
 from pathlib import Path
 
-from atoll.sandbox.simulated.cloud import run_simulated
+from atoll.sandbox.simulated.apart import Apart
+from atoll.sandbox.simulated.cloud import Cloud, run_simulated
 
-run_simulated(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+_, sites, port, state = sys.argv
+run_simulated(Apart() if sites == "apart" else Cloud(int(sites)), int(port), Path(state))

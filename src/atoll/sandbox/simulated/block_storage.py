@@ -107,8 +107,8 @@ class BlockStorage:
         call.raw = await request.read() if request.method in ("POST", "PUT", "DELETE") else b""
         try:
             self._negotiate(call)
-            self._check_project(call)
             call.body = _body(call)
+            self._check_project(call)
             answer = handle(call)
             return self._finish(call, answer if isinstance(answer, Response) else await answer)
         except Fault as fault:
@@ -314,6 +314,9 @@ class BlockStorage:
 def _body(call: Call) -> Any:
     if not call.raw:
         return None
+    media = (call.request.header("content-type") or "").partition(";")[0].strip().lower()
+    if media not in ("", "application/json", "application/vnd.openstack.volume+json"):
+        raise Fault(415, "Unsupported Content-Type")
     try:
         return json.loads(call.raw)
     except ValueError as exc:

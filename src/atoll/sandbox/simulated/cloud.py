@@ -139,13 +139,13 @@ def _times(layout: Layout, servers: int, number: int, sites: int, start: int) ->
     return (start + k for k in range(0, servers, every) if (k // every) % (sites - 1) == number - 1)
 
 
-def run_simulated(sites: int, port: int, state_dir: Path, password: str = PASSWORD) -> None:
-    """Serve `sites` simulated sites until SIGTERM or SIGINT.
+def run_simulated(cloud: Cloud, port: int, state_dir: Path) -> None:
+    """Serve simulated sites until SIGTERM or SIGINT.
 
-    The Keystone listens at `port`, the sites at the next ones (0: any free ones). `state_dir` gets
+    The Keystones listen from `port` on, the sites at the next ones (0: any free ones). `state_dir` gets
     `clouds.yaml` (mode 0600) and `sites.json`. Raises OSError if a port is taken.
     """
-    asyncio.run(_run(Cloud(sites, password=password), port, state_dir))
+    asyncio.run(_run(cloud, port, state_dir))
 
 
 async def _run(cloud: Cloud, port: int, state_dir: Path) -> None:

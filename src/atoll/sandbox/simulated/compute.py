@@ -7,7 +7,9 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlencode
 
+from atoll.sandbox.simulated.compute_aggregates import Aggregates
 from atoll.sandbox.simulated.compute_hosts import Hosts
+from atoll.sandbox.simulated.compute_migrations import Migrations
 from atoll.sandbox.simulated.compute_proxies import Proxies
 from atoll.sandbox.simulated.compute_refusals import Refusals, check, check_number, read
 from atoll.sandbox.simulated.flavors import Flavors
@@ -57,7 +59,8 @@ class Compute:
     Knobs: `min_minor`/`max_minor` (microversions 2.x served), `build_seconds` and `delete_seconds` (how long
     a server stays in BUILD, or visible after DELETE), `action_seconds`, `max_limit` (the largest page),
     `zones`,
-    `quota`. `received` keeps the raw body of every `POST /servers`, newest last.
+    `quota`. `received` keeps the raw body of every `POST /servers`, newest last,
+    `events` the servers that external events were for.
     """
 
     prefix = "/compute"
@@ -70,6 +73,7 @@ class Compute:
         self.max_limit = 1000
         self.zones = ["nova"]
         self.received: list[bytes] = []
+        self.events: list[str] = []
         self.instances = Instances(site.clock)
         self.flavors: dict[str, Json] = {}
         self.groups: dict[str, Json] = {}
@@ -78,6 +82,8 @@ class Compute:
         self._routes = Routes()
         self.servers = Servers(self)
         self.flavor_api = Flavors(self)
+        self.aggregates = Aggregates(self)
+        self.migrations = Migrations(self)
         for part in (
             self.servers,
             self.flavor_api,
@@ -87,11 +93,18 @@ class Compute:
             ServerGroups(self),
             Usage(self),
             Hosts(self),
+            self.aggregates,
+            self.migrations,
             Proxies(self),
             Refusals(),
         ):
             part.add_routes(self)
         self.route("GET", "/versions/{id}", self._show_version)
+
+    @property
+    def host(self) -> str:
+        """The name of the one compute host."""
+        return f"{self.site.name}-compute1"
 
     def route(self, method: str, template: str, handle: Handle, since: int = 1, until: int = 9999) -> None:
         """Register a handler with and without the project in the path, for microversions 2.since-until."""

@@ -1,4 +1,4 @@
-"""What belongs to a site's own machines in a simulated Nova: zones, hypervisors, services, aggregates."""
+"""What belongs to a site's own machines in a simulated Nova: zones, hypervisors, services."""
 
 import uuid
 from typing import TYPE_CHECKING
@@ -20,7 +20,6 @@ class Hosts:
 
     def __init__(self, compute: "Compute") -> None:
         self.compute = compute
-        self.aggregates: list[Json] = []
 
     def add_routes(self, compute: "Compute") -> None:
         """Register the routes."""
@@ -32,17 +31,12 @@ class Hosts:
         )
         compute.route("GET", "/os-hypervisors/statistics", self._statistics, until=87)
         compute.route("GET", "/os-hypervisors/{id}", self._show_hypervisor)
+        compute.route("GET", "/os-hypervisors/{pattern}/search", self._search, until=52)
+        compute.route("GET", "/os-hypervisors/{pattern}/servers", self._search_servers, until=52)
         compute.route("GET", "/os-services", self._list_services)
         compute.route("DELETE", "/os-services/{id}", self._delete_service)
         compute.route("GET", "/os-console-auth-tokens/{id}", self._show_console_token, since=31)
-        compute.route("GET", "/os-aggregates", self._list_aggregates)
-        compute.route("GET", "/os-aggregates/{id}", self._show_aggregate)
-        compute.route("GET", "/os-migrations", self._list_migrations)
         compute.route("POST", "/os-server-external-events", self._external_events)
-
-    @property
-    def _host(self) -> str:
-        return f"{self.compute.site.name}-compute1"
 
     def _id(self, call: Call, number: int, since: int = 53) -> str | int:
         """Integer ids below 2.53, UUIDs from then on."""
@@ -60,7 +54,7 @@ class Hosts:
         alive = {"available": True, "active": True, "updated_at": now}
         control = {f"{self.compute.site.name}-control": {"nova-scheduler": alive, "nova-conductor": alive}}
         zones = [{"zoneName": "internal", "zoneState": {"available": True}, "hosts": control}]
-        hosts = {self._host: {"nova-compute": alive}}
+        hosts = {self.compute.host: {"nova-compute": alive}}
         zones += [
             {"zoneName": z, "zoneState": {"available": True}, "hosts": hosts} for z in self.compute.zones
         ]
@@ -69,14 +63,14 @@ class Hosts:
     def _hypervisor(self, call: Call, *, full: bool) -> Json:
         shown: Json = {
             "id": self._id(call, 1),
-            "hypervisor_hostname": self._host,
+            "hypervisor_hostname": self.compute.host,
             "state": "up",
             "status": "enabled",
         }
         if not full:
             return shown
         shown |= {"hypervisor_type": "fake", "hypervisor_version": 1000, "host_ip": "127.0.0.1"}
-        service = {"id": self._id(call, 3), "host": self._host, "disabled_reason": None}
+        service = {"id": self._id(call, 3), "host": self.compute.host, "disabled_reason": None}
         if call.minor >= 88:
             return shown | {"service": service, "uptime": None}
         servers = self.compute.instances.of(None)
@@ -106,9 +100,38 @@ class Hosts:
     def _list_hypervisors(self, call: Call, rule: str) -> Response:
         policy(call, f"os-hypervisors:{rule}")
         pattern = call.one("hypervisor_hostname_pattern") if call.minor >= 53 else None
-        if pattern is not None and pattern not in self._host:
+        if pattern is not None:
+            if call.one("limit") is not None or call.one("marker"):
+                why = "hypervisor_hostname_pattern query parameter is not supported."
+                raise Fault(400, f"Paging over hypervisors with the {why}")
+            self._match(pattern)
+        shown = self._hypervisor(call, full=rule == "list-detail")
+        if call.minor >= 53 and (call.one("with_servers") or "").lower() in ("true", "1", "yes", "on"):
+            shown |= self._servers(empty=call.minor >= 75)
+        return self.compute.json({"hypervisors": [shown]})
+
+    def _match(self, pattern: str) -> None:
+        """Raise Fault 404 unless the host's name has the pattern in it."""
+        if pattern not in self.compute.host:
             raise Fault(404, f"No hypervisor matching '{pattern}' could be found.")
-        return self.compute.json({"hypervisors": [self._hypervisor(call, full=rule == "list-detail")]})
+
+    def _servers(self, *, empty: bool) -> Json:
+        """The member with the servers of the host; none where there are none, unless `empty`."""
+        found = [
+            {"name": f"instance-{one.seq:08x}", "uuid": one.id} for one in self.compute.instances.of(None)
+        ]
+        return {"servers": found} if found or empty else {}
+
+    def _search(self, call: Call) -> Response:
+        policy(call, "os-hypervisors:search")
+        self._match(call.params["pattern"])
+        return self.compute.json({"hypervisors": [self._hypervisor(call, full=False)]})
+
+    def _search_servers(self, call: Call) -> Response:
+        policy(call, "os-hypervisors:servers")
+        self._match(call.params["pattern"])
+        shown = self._hypervisor(call, full=False) | self._servers(empty=False)
+        return self.compute.json({"hypervisors": [shown]})
 
     def _show_hypervisor(self, call: Call) -> Response:
         policy(call, "os-hypervisors:show")
@@ -132,7 +155,7 @@ class Hosts:
         policy(call, "os-services:list")
         control, now = f"{self.compute.site.name}-control", micro(int(self.compute.site.clock()))
         rows = [("nova-scheduler", control, "internal"), ("nova-conductor", control, "internal")]
-        rows.append(("nova-compute", self._host, self.compute.zones[0]))
+        rows.append(("nova-compute", self.compute.host, self.compute.zones[0]))
         wanted = (call.one("binary"), call.one("host"))
         services = []
         for number, (binary, host, zone) in enumerate(rows, 1):
@@ -164,19 +187,6 @@ class Hosts:
             raise Fault(404, f"Service {ident} not found.")
         raise Fault(409, "Simulated services stay")  # the simulated host has servers
 
-    def _list_aggregates(self, call: Call) -> Response:
-        policy(call, "os-aggregates:index")
-        return self.compute.json({"aggregates": self.aggregates})
-
-    def _show_aggregate(self, call: Call) -> Response:
-        policy(call, "os-aggregates:show")
-        integer(call.params["id"])
-        raise Fault(404, f"Aggregate {call.params['id']} could not be found.")
-
-    def _list_migrations(self, call: Call) -> Response:
-        policy(call, "os-migrations:index")
-        return self.compute.json({"migrations": []})
-
     def _external_events(self, call: Call) -> Response:
         if not call.admin and "service" not in call.who.roles:
             policy(call, "os-server-external-events:create")
@@ -185,5 +195,7 @@ class Hosts:
             known = self.compute.instances.get(event["server_uuid"]) is not None
             outcome = {"status": "completed", "code": 200} if known else {"status": "failed", "code": 404}
             events.append({**event, **outcome})
+            if known:
+                self.compute.events.append(event["server_uuid"])
         partly = any(event["code"] != 200 for event in events)
         return self.compute.json({"events": events}, 207 if partly else 200)

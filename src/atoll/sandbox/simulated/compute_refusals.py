@@ -85,8 +85,6 @@ GET DELETE /os-volumes/{id}
 GET POST /os-snapshots
 GET /os-snapshots/detail
 GET DELETE /os-snapshots/{id}
-GET /os-hypervisors/{id}/search
-GET /os-hypervisors/{id}/servers
 DELETE /images/{id}
 GET POST PUT /images/{id}/metadata
 GET PUT DELETE /images/{id}/metadata/{key}
@@ -107,6 +105,8 @@ _BODIES: dict[tuple[str, str], tuple[str, type]] = {
     ("POST", "/servers/{}/remote-consoles"): ("remote_console", dict),
     ("PUT", "/os-quota-sets/{}"): ("quota_set", dict),
     ("POST", "/os-server-external-events"): ("events", list),
+    ("POST", "/os-aggregates"): ("aggregate", dict),
+    ("PUT", "/os-aggregates/{}"): ("aggregate", dict),
 }
 _OPTIONAL = {("POST", "/servers/{}/os-interface"): "interfaceAttachment"}  # the one key there may be
 
@@ -130,7 +130,14 @@ class _Query:
 _FLAVORS = _Query(
     frozenset({"is_public", "limit", "marker", "minDisk", "minRam", "name", "sort_dir", "sort_key"})
 )
+_HYPERVISORS = _Query(
+    frozenset({"limit", "marker", "hypervisor_hostname_pattern", "with_servers"}), strict=53, paged=33
+)
 _QUERIES: dict[str, _Query] = {
+    "/os-hypervisors": _HYPERVISORS,
+    "/os-hypervisors/detail": _HYPERVISORS,
+    "/os-simple-tenant-usage": _Query(frozenset({"start", "end", "detailed", "limit", "marker"}), paged=40),
+    "/os-simple-tenant-usage/{}": _Query(frozenset({"start", "end", "limit", "marker"}), paged=40),
     "/flavors": _FLAVORS,
     "/flavors/detail": _FLAVORS,
     "/os-keypairs": _Query(frozenset({"limit", "marker", "user_id"}), paged=35),
@@ -312,11 +319,18 @@ def _check_events(call: Call, events: list[Any]) -> None:
                 raise wrong(str(at), event, f"'{name}' is a required property")
         for name in sorted(set(event) - _EVENT_KEYS):
             raise wrong(str(at), event, f"Additional properties are not allowed ({name!r} was unexpected)")
-        given = event["server_uuid"]
-        if not isinstance(given, str) or not UUID.match(given):
-            raise wrong("server_uuid", given, f"{given!r} is not a 'uuid'")
-        if event["name"] not in names:
-            raise wrong("name", event["name"], f"{event['name']!r} is not one of {names}")
-        state = event.get("status", "completed")
-        if state not in _EVENT_STATES:
-            raise wrong("status", state, f"{state!r} is not one of {list(_EVENT_STATES)}")
+        _check_event(event, names)
+
+
+def _check_event(event: dict[str, Any], names: list[str]) -> None:
+    """The values of one event."""
+    given, tag = event["server_uuid"], event.get("tag", "")
+    if not isinstance(given, str) or not UUID.match(given):
+        raise wrong("server_uuid", given, f"{given!r} is not a 'uuid'")
+    if event["name"] not in names:
+        raise wrong("name", event["name"], f"{event['name']!r} is not one of {names}")
+    if not isinstance(tag, str):
+        raise wrong("tag", tag, f"{tag!r} is not of type 'string'")
+    state = event.get("status", "completed")
+    if state not in _EVENT_STATES:
+        raise wrong("status", state, f"{state!r} is not one of {list(_EVENT_STATES)}")

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qsl
 
+from atoll.identity.records import stamp
+from atoll.identity.service import NOT_FOUND, describe_version
 from atoll.sandbox.simulated.faults import Faults
 from atoll.sandbox.simulated.identity_records import IdentityRecords
-from atoll.sandbox.simulated.identity_store import INTERFACES, IdentityStore, Json, stamp
+from atoll.sandbox.simulated.identity_store import INTERFACES, IdentityStore, Json
 from atoll.sandbox.simulated.listener import Listener
 from atoll.sandbox.simulated.server import Request, Response
 from atoll.sandbox.simulated.service import Call, Fault, Routes, dumps, keystone_challenge
@@ -22,11 +24,6 @@ PASSWORD = "simulated"  # noqa: S105 - what the sandbox's seeded users get when 
 _PUBLIC = {"/v3/auth/tokens": ("POST",), "/v3/auth/catalog": ()}
 _TITLES = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 409: "Conflict"}
 _REQUIRES = "The request you have made requires authentication."
-_NOT_FOUND = (
-    b"<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n"
-    b"<p>The requested URL was not found on the server. If you entered the URL manually please check your "
-    b"spelling and try again.</p>\n"
-)
 
 
 class Keystone:
@@ -125,11 +122,11 @@ class Keystone:
         if path in ("", "/"):
             return self._versions(call)
         if path.rstrip("/") == "/v3":
-            return _json(call, {"version": _version(call)})
+            return _json(call, {"version": describe_version(call.root)})
         found = self._routes.find(path)
         if found is None:
             html = [("Content-Type", "text/html; charset=utf-8")]
-            return _finish(call, Response(404, html, _NOT_FOUND))
+            return _finish(call, Response(404, html, NOT_FOUND))
         methods, values = found
         if request.method not in methods:
             allow = [
@@ -172,7 +169,7 @@ class Keystone:
         return self.fault(call, 401, _REQUIRES)
 
     def _versions(self, call: Call) -> Response:
-        response = _json(call, {"versions": {"values": [_version(call)]}}, 300)
+        response = _json(call, {"versions": {"values": [describe_version(call.root)]}}, 300)
         response.headers.append(("Location", f"{call.root}/v3/"))
         return response
 
@@ -328,17 +325,6 @@ async def _body(call: Call) -> Any:
         return json.loads(raw)
     except ValueError as exc:
         raise Fault(400, "Malformed JSON in request body.") from exc
-
-
-def _version(call: Call) -> Json:
-    media = {"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"}
-    return {
-        "id": "v3.14",
-        "status": "stable",
-        "updated": "2020-04-07T00:00:00Z",
-        "links": [{"rel": "self", "href": f"{call.root}/v3/"}],
-        "media-types": [media],
-    }
 
 
 def _links(call: Call) -> Json:

@@ -1,15 +1,13 @@
 """What a simulated Keystone knows: domains, projects, users, roles, the catalogue, tokens."""
 
-import time
 import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from atoll.identity.records import ROLES, effective
 from atoll.sandbox.simulated.tokens import Token, new_id
 
 Json = dict[str, Any]
-ROLES = ("admin", "manager", "member", "reader", "service")
-IMPLIED = {"admin": ("manager", "member", "reader"), "manager": ("member", "reader"), "member": ("reader",)}
 INTERFACES = ("public", "internal", "admin")
 NAMES = {
     "identity": "keystone",
@@ -95,7 +93,7 @@ class IdentityStore:
         direct = {
             role for user, project, role in self.assignments if (user, project) == (user_id, project_id)
         }
-        return frozenset(direct | {implied for role in direct for implied in IMPLIED.get(role, ())})
+        return effective(direct)
 
     def register(self, region: str, urls: dict[str, str]) -> None:
         """Put a region into the catalogue: `urls` maps service types to URLs (with `$(project_id)s`)."""
@@ -181,8 +179,3 @@ def _url(template: str, project_id: str) -> str:
         .replace("%(project_id)s", project_id)
         .replace("$(tenant_id)s", project_id)
     )
-
-
-def stamp(seconds: float) -> str:
-    """A time as Keystone writes it: `2026-11-21T06:31:10.000000Z`."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime(seconds))

@@ -53,6 +53,10 @@ class Seen:
     headers: list[tuple[str, str]]
     status: int
 
+    def header(self, name: str) -> str:
+        """The value of a header, "" where there is none; `name` is in lower case."""
+        return next((value for one, value in self.headers if one.lower() == name), "")
+
 
 class Listener:
     """A `Server` with faults. `seen` has the last requests, `closing` services that never keep alive."""

@@ -112,6 +112,7 @@ class ServerActions:
         if action == "revertResize" and instance.old_flavor is not None:
             instance.flavor = instance.old_flavor
         self._become(instance, after, task)
+        self.compute.migrations.began(instance, action)
 
     def _become(self, instance: Instance, state: str, task: str) -> None:
         compute = self.compute

@@ -52,7 +52,6 @@ class ServerParts:
         route("GET", server + "/os-instance-actions", self._list_actions)
         route("GET", server + "/os-instance-actions/{request}", self._show_action)
         route("GET", server + "/diagnostics", self._diagnostics)
-        route("GET", server + "/migrations", self._migrations, since=23)
         route("GET", server + "/topology", lambda call: self.compute.json(self._topology(call)), since=78)
 
     def _find(self, call: Call) -> Instance:
@@ -281,11 +280,6 @@ class ServerParts:
         policy(call, "os-server-diagnostics")
         self._find(call)
         return self.compute.json({"cpu0_time": 17300000000, "memory": 524288, "vda_read": 262144})
-
-    def _migrations(self, call: Call) -> Response:
-        policy(call, "servers:migrations:index")
-        self._find(call)
-        return self.compute.json({"migrations": []})
 
     def _topology(self, call: Call) -> Json:
         self._find(call)

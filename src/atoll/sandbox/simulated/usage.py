@@ -29,6 +29,10 @@ DEFAULTS = {
     "server_groups": 50,
 }
 _UNTIL = {"fixed_ips": 35, "floating_ips": 35, "security_groups": 35, "security_group_rules": 35}
+_TOTALS = {
+    "local_gb": "total_local_gb_usage", "vcpus": "total_vcpus_usage", "memory_mb": "total_memory_mb_usage",
+    "hours": "total_hours",
+}  # fmt: skip
 _UNTIL |= {name: 56 for name in DEFAULTS if name.startswith("injected")}
 
 
@@ -174,29 +178,68 @@ class Usage:
         return self.compute.empty(202)
 
     # usage
-    def _report(self, call: Call, project_id: str, *, detailed: bool) -> Json:
-        now = self.compute.site.clock()
-        start, stop = _time(call, "start", 0.0), _time(call, "end", now)
-        lines = [
-            self._line(i, start, min(stop, now))
-            for i in self.compute.instances.sorted(project_id, [("created_at", "asc")])
-            if i.created <= stop and (i.gone is None or i.gone >= start)
+    def _page(self, call: Call, project_id: str | None) -> list[Instance]:
+        """The servers that a report is of: by project and id, a page of them from 2.40 on."""
+        start, stop = self._period(call)
+        paged = call.minor >= 40
+        limit = (paged and self.compute.limit(call)) or self.compute.max_limit
+        servers = self.compute.instances.sorted(project_id, [("project_id", "asc"), ("uuid", "asc")])
+        marker = call.one("marker") if paged else None
+        after = ("", "")
+        if marker is not None:
+            last = self.compute.instances.get(marker, deleted=True)
+            if last is None:
+                raise Fault(400, f"Marker {marker} could not be found.")
+            after = (last.project_id, last.id)
+        found = [
+            i
+            for i in servers
+            if i.launched is not None and i.launched < stop and (i.gone is None or i.gone > start)
         ]
-        if not lines:
-            return {}
-        report: Json = {
-            "total_hours": sum(line["hours"] for line in lines),
-            "total_memory_mb_usage": sum(line["hours"] * line["memory_mb"] for line in lines),
-            "total_vcpus_usage": sum(line["hours"] * line["vcpus"] for line in lines),
-            "total_local_gb_usage": sum(line["hours"] * line["local_gb"] for line in lines),
-            "tenant_id": project_id,
-            "start": datetime.fromtimestamp(start, UTC).strftime("%Y-%m-%dT%H:%M:%S.000000"),
-            "stop": datetime.fromtimestamp(stop, UTC).strftime("%Y-%m-%dT%H:%M:%S.000000"),
-        }
-        return report | ({"server_usages": lines} if detailed else {})
+        return [i for i in found if (i.project_id, i.id) > after][:limit]
+
+    def _period(self, call: Call) -> tuple[float, float]:
+        """(start, end) in seconds, as asked for."""
+        now = self.compute.site.clock()
+        start, stop = _time(call, "start", now), _time(call, "end", now + 1e-6)
+        if start >= stop:
+            raise Fault(400, "Invalid start time. The start time cannot occur after the end time.")
+        return start, min(stop, max(now, start))
+
+    def _reports(self, call: Call, servers: list[Instance], *, detailed: bool) -> list[Json]:
+        start, stop = self._period(call)
+        reports: dict[str, Json] = {}
+        for one in servers:
+            line = self._line(one, start, stop)
+            report = reports.setdefault(
+                one.project_id,
+                {
+                    "tenant_id": one.project_id,
+                    **({"server_usages": []} if detailed else {}),
+                    **dict.fromkeys(_TOTALS.values(), 0),
+                    "start": _written(start),
+                    "stop": _written(stop),
+                },
+            )
+            report["total_hours"] += line["hours"]
+            for name in ("local_gb", "vcpus", "memory_mb"):
+                report[_TOTALS[name]] += line[name] * line["hours"]
+            if detailed:
+                report["server_usages"].append(line)
+        return list(reports.values())
+
+    def _links(self, call: Call, path: str, servers: list[Instance]) -> list[Json]:
+        """The links of a page, where it is full."""
+        if call.minor < 40:
+            return []
+        asked = int(call.one("limit") or self.compute.max_limit)
+        lines = [{"instance_id": one.id} for one in servers]
+        limit = min(asked, self.compute.max_limit)
+        return self.compute.page_links(call, path, lines, limit, key="instance_id")
 
     def _line(self, i: Instance, start: float, stop: float) -> Json:
-        hours = max(0.0, (min(i.gone or stop, stop) - max(i.created, start)) / 3600)
+        launched = i.launched or i.created
+        hours = max(0.0, (min(i.gone or stop, stop) - max(launched, start)) / 3600)
         return {
             "instance_id": i.id,
             "name": i.name,
@@ -207,23 +250,34 @@ class Usage:
             "memory_mb": i.flavor["ram"],
             "local_gb": i.flavor["disk"],
             "vcpus": i.flavor["vcpus"],
-            "started_at": micro(i.created),
+            "started_at": micro(launched),
             "ended_at": micro(i.gone),
-            "uptime": int(max(0.0, (i.gone or stop) - i.created)),
+            "uptime": int(max(0.0, (i.gone or self.compute.site.clock()) - launched)),
         }
 
     def _list_usage(self, call: Call) -> Response:
         policy(call, "os-simple-tenant-usage:list")
-        projects = list(dict.fromkeys(i.project_id for i in self.compute.instances.of(None)))
-        detailed = call.one("detailed") == "1"
-        reports = [self._report(call, project, detailed=detailed) for project in projects]
-        return self.compute.json({"tenant_usages": [report for report in reports if report]})
+        servers = self._page(call, None)
+        reports = self._reports(call, servers, detailed=call.one("detailed") == "1")
+        shown: Json = {"tenant_usages": reports}
+        if links := self._links(call, "os-simple-tenant-usage", servers):
+            shown["tenant_usages_links"] = links
+        return self.compute.json(shown)
 
     def _show_usage(self, call: Call) -> Response:
         target = call.params["target"]
         if target != call.project_id:
             policy(call, "os-simple-tenant-usage:show")
-        return self.compute.json({"tenant_usage": self._report(call, target, detailed=True)})
+        servers = self._page(call, target)
+        reports = self._reports(call, servers, detailed=True)
+        shown: Json = {"tenant_usage": reports[0] if reports else {}}
+        if links := self._links(call, f"os-simple-tenant-usage/{target}", servers):
+            shown["tenant_usage_links"] = links
+        return self.compute.json(shown)
+
+
+def _written(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
 
 
 def _time(call: Call, name: str, otherwise: float) -> float:
@@ -233,4 +287,4 @@ def _time(call: Call, name: str, otherwise: float) -> float:
     try:
         return datetime.fromisoformat(value).replace(tzinfo=UTC).timestamp()
     except ValueError as exc:
-        raise Fault(400, f"Invalid input received: Datetime is in invalid format: {value}") from exc
+        raise Fault(400, "Invalid datetime string: Datetime is in invalid format") from exc

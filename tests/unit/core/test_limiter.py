@@ -1,13 +1,13 @@
-"""The token buckets of projects."""
+"""Token buckets."""
 
 import pytest
 
 from atoll.core.errors import TooManyRequests
-from atoll.gateway.limiter import PROJECTS, Limiter
+from atoll.core.limiter import KEPT, Limiter
 
 
 def test_a_burst_then_the_rate() -> None:
-    limiter = Limiter(rate=2.0, burst=3)
+    limiter = Limiter(rate=2.0, burst=3, message="too much")
     for _ in range(3):
         limiter.take("p", 0.0)
     with pytest.raises(TooManyRequests) as refused:
@@ -19,7 +19,7 @@ def test_a_burst_then_the_rate() -> None:
 
 
 def test_a_refusal_costs_nothing() -> None:
-    limiter = Limiter(rate=1.0, burst=1)
+    limiter = Limiter(rate=1.0, burst=1, message="too much")
     limiter.take("p", 0.0)
     for _ in range(100):
         with pytest.raises(TooManyRequests):
@@ -28,13 +28,13 @@ def test_a_refusal_costs_nothing() -> None:
 
 
 def test_projects_do_not_share() -> None:
-    limiter = Limiter(rate=1.0, burst=1)
+    limiter = Limiter(rate=1.0, burst=1, message="too much")
     limiter.take("p", 0.0)
     limiter.take("q", 0.0)
 
 
 def test_a_long_pause_saves_no_more_than_a_burst() -> None:
-    limiter = Limiter(rate=10.0, burst=2)
+    limiter = Limiter(rate=10.0, burst=2, message="too much")
     limiter.take("p", 0.0)
     for _ in range(2):
         limiter.take("p", 1e6)
@@ -43,8 +43,8 @@ def test_a_long_pause_saves_no_more_than_a_burst() -> None:
 
 
 def test_only_so_many_projects_are_remembered() -> None:
-    limiter = Limiter(rate=1.0, burst=1)
-    for number in range(PROJECTS + 100):
+    limiter = Limiter(rate=1.0, burst=1, message="too much")
+    for number in range(KEPT + 100):
         limiter.take(str(number), 0.0)
     with pytest.raises(TooManyRequests):
-        limiter.take(str(PROJECTS + 99), 0.0)
+        limiter.take(str(KEPT + 99), 0.0)

@@ -1,0 +1,56 @@
+"""`atoll where`: what the location table says, read without a gateway."""
+
+import asyncio
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from atoll.cli.files import config_option, read_config
+from atoll.cli.output import format_option, show
+from atoll.core.settings import Config
+
+
+@click.command()
+@config_option
+@format_option
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+def where(config_path: str, form: str, ids: tuple[str, ...]) -> None:
+    """Say at which site the resources with these IDs are, as far as is on record.
+
+    Exit status 1 where one is not: it may exist all the same, and is found when somebody asks for it.
+    """
+    settings = read_config(config_path)
+    rows = asyncio.run(_where(settings, ids))
+    show(rows, form, empty="None of them is on record.")
+    unknown = set(ids) - {row["id"] for row in rows}
+    for ident in sorted(unknown):
+        click.echo(f"{ident}: not on record; ask for it through Atoll and it is looked for.", err=True)
+    sys.exit(1 if unknown else 0)
+
+
+async def _where(settings: Config, ids: Iterable[str]) -> list[dict[str, Any]]:
+    from atoll.services.catalog import HOMES  # noqa: PLC0415 - slow to import
+    from atoll.store import StoreError, open_store  # noqa: PLC0415
+
+    try:
+        store = await open_store(settings.store.url)
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
+    try:
+        found = [await store.locate(resource, ident) for ident in ids for resource in HOMES]
+        return [
+            {
+                "id": one.id,
+                "type": one.resource_type,
+                "site": one.site,
+                "project_id": one.project_id,
+                "deleted": one.deleted,
+                "also_claimed_by": [name for name in one.conflicting if name != one.site],
+            }
+            for one in found
+            if one is not None
+        ]
+    finally:
+        await store.close()

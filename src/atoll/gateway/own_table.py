@@ -1,0 +1,15 @@
+"""Every route of Atoll's own API, below /atoll/v1. A noun adds its lines here: one import, one name."""
+
+from typing import Final
+
+from atoll.gateway import own_clouds, own_credentials, own_locations, own_same, own_sites, own_zones
+from atoll.gateway.own_route import Route
+
+ROUTES: Final[tuple[Route, ...]] = (
+    *own_sites.ROUTES,
+    *own_zones.ROUTES,
+    *own_locations.ROUTES,
+    *own_same.ROUTES,
+    *own_clouds.ROUTES,
+    *own_credentials.ROUTES,
+)

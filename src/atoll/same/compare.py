@@ -1,0 +1,406 @@
+"""What makes things of several sites one thing, and what is written down of it. Pure.
+
+Flavors are one by name and specs, images by name, owner (public and community ones: visibility) and hash,
+keypairs of a user by name and fingerprint. The same id with other content is never the same thing: the site
+that was recorded first has the id; an image elsewhere is hidden, a flavor gets the id `ID@SITE`.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from atoll.same.records import PUBLIC, SameRecord
+
+MOST: Final = 5_000
+"""Records of a type: what is new beyond that is told apart by its id alone."""
+
+MOST_OF_USERS: Final = 500
+"""Records of a scope that users fill: those of a project, those of community images."""
+
+_OPERATORS: Final = frozenset({"", "public"})
+
+
+class Thing(NamedTuple):
+    """Something as one site shows it; the rest is as in `SameRecord`."""
+
+    site: str
+    id: str
+    name: str
+    scope: str
+    content: str
+    shown: Mapping[str, Any]
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What makes it one with others."""
+        return self.scope, self.name, self.content
+
+
+def flavor(site: str, item: Mapping[str, Any]) -> Thing | None:
+    """A public flavor with its extra specs; None for what cannot be compared.
+
+    Who may use one that is not public is not in it, so those are one by their id only.
+    """
+    if item.get("os-flavor-access:is_public") is not True or not isinstance(item.get("extra_specs"), dict):
+        return None
+    shown = {
+        "ram": item.get("ram"),
+        "vcpus": item.get("vcpus"),
+        "disk": item.get("disk"),
+        "ephemeral": item.get("OS-FLV-EXT-DATA:ephemeral"),
+        "swap": item.get("swap") or 0,
+        "rxtx_factor": item.get("rxtx_factor"),
+        "extra_specs": dict(sorted(item["extra_specs"].items())),
+    }
+    return Thing(site, str(item.get("id")), str(item.get("name")), "", _digest(shown), shown)
+
+
+def image(site: str, item: Mapping[str, Any]) -> Thing | None:
+    """An image; None for what is none. One without a hash yet is like no other."""
+    ident, name = item.get("id"), item.get("name")
+    if not isinstance(ident, str):
+        return None
+    algorithm, value = item.get("os_hash_algo"), item.get("os_hash_value")
+    if not value:  # from before Glance knew others
+        algorithm, value = "md5", item.get("checksum")
+    visibility = item.get("visibility")
+    scope = str(visibility) if visibility in PUBLIC else f"project:{item.get('owner')}"
+    shown = {
+        "os_hash_algo": algorithm,
+        "os_hash_value": value,
+        "visibility": visibility,
+        "owner": item.get("owner"),
+    }
+    content = f"{algorithm}:{value}" if value else f"none:{site}:{ident}"
+    return Thing(site, ident, str(name or ""), scope, content, shown)
+
+
+def keypair(site: str, item: Mapping[str, Any], user_id: str) -> Thing | None:
+    """A keypair of a user; None for what is none."""
+    item = item.get("keypair", item)
+    name, fingerprint = item.get("name"), item.get("fingerprint")
+    if not isinstance(name, str) or not isinstance(fingerprint, str):
+        return None
+    return Thing(site, name, name, f"user:{user_id}", fingerprint, {"fingerprint": fingerprint})
+
+
+def _digest(shown: Mapping[str, Any]) -> str:
+    return hashlib.sha256(msgspec.json.encode(shown, order="deterministic")).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What sites showed of a type of resource.
+
+    `whole` are (site, scope) of which everything was shown: what is not among the things is gone there.
+    `first` names the site that is known to have had an id first. `order` is that of the sites, `now` in
+    seconds since 1970.
+    """
+
+    resource: str
+    things: Sequence[Thing]
+    whole: Collection[tuple[str, str]]
+    order: Sequence[str]
+    now: float
+    first: Callable[[str], str | None] = lambda _: None
+
+
+@dataclass(slots=True)
+class _Work:
+    """A record in the making."""
+
+    record: SameRecord
+    ids: dict[str, str]
+    hidden: dict[str, str]
+    new: bool = False
+    old_key: str = ""  # of a record whose id is another now
+
+
+def compared(known: Iterable[SameRecord], seen: Seen) -> tuple[list[SameRecord], list[str]]:
+    """(the records to write, the keys of those to drop) after something was seen.
+
+    A site that showed nothing keeps what was known of it; an id, once given, stays.
+    """
+    records = [one for one in known if one.resource == seen.resource]
+    taken = {(site, ident) for one in records if one.origin != "found" for site, ident in one.ids.items()}
+    things = [one for one in seen.things if (one.site, one.id) not in taken]
+    there = {(one.site, one.id): one for one in things}
+    works = {one.identity: _kept(one, there, seen) for one in records if one.origin == "found"}
+    renamed = {
+        member: work.record.id
+        for work in works.values()
+        if not work.ids and not work.hidden
+        for member in work.record.ids.items()
+    }
+    held = _Held(works.values(), seen.resource)
+    for identity, group in _by_identity(things, seen).items():
+        work = works.get(identity)
+        if work is None:
+            former = [renamed[one.site, one.id] for one in group if (one.site, one.id) in renamed]
+            work = _new(identity, group, held, seen, former)
+            if work is None:
+                continue
+            works[identity] = work
+        for one in group:
+            work.ids.setdefault(one.site, one.id)
+        held.add(work)
+    used = {(site, ident) for work in works.values() for site, ident in work.ids.items()}
+    for work in works.values():
+        work.hidden = {site: ident for site, ident in work.hidden.items() if (site, ident) not in used}
+    _plain(works.values())
+    return _changes(works.values(), seen.resource)
+
+
+def _plain(works: Collection[_Work]) -> None:
+    """Give things that are `ID@SITE` their own id where that is nobody else's any more."""
+    held = {work.record.id for work in works if work.ids or work.hidden}
+    for work in works:
+        plain, at, _ = work.record.id.rpartition("@")
+        if (
+            at
+            and plain not in held
+            and plain in work.ids.values()
+            and work.record.id not in work.ids.values()
+        ):
+            held.add(plain)
+            work.old_key, work.new = "" if work.new else work.record.key, True
+            work.record = replace_in(work.record, id=plain)
+
+
+def _kept(record: SameRecord, there: Mapping[tuple[str, str], Thing], seen: Seen) -> _Work:
+    """A record without what is no longer so."""
+
+    def is_it(site: str, ident: str, *, wanted: bool) -> bool:
+        thing = there.get((site, ident))
+        if thing is None:
+            return (site, record.scope) not in seen.whole
+        return (thing.identity == record.identity) is wanted
+
+    return _Work(
+        record,
+        {site: ident for site, ident in record.ids.items() if is_it(site, ident, wanted=True)},
+        # What hides may be of another scope: only what is seen to be something else now, or nothing, is gone.
+        {
+            site: ident
+            for site, ident in record.hidden.items()
+            if ((site, ident) in there and there[site, ident].identity != record.identity)
+            or ((site, ident) not in there and not _all_seen(site, seen))
+        },
+    )
+
+
+def _all_seen(site: str, seen: Seen) -> bool:
+    """Whether everything that a caller could be given by accident was shown: all that is public."""
+    return any((site, scope) in seen.whole for scope in ("", "public"))
+
+
+def _by_identity(things: Iterable[Thing], seen: Seen) -> dict[tuple[str, str, str], list[Thing]]:
+    """Equal things, those of the site that had their id first, then in the order of the sites."""
+    place = {site: at for at, site in enumerate(seen.order)}
+    found: dict[tuple[str, str, str], list[Thing]] = {}
+    ordered = sorted(
+        things, key=lambda one: (seen.first(one.id) != one.site, place.get(one.site, len(place)), one.id)
+    )
+    for one in ordered:
+        found.setdefault(one.identity, []).append(one)
+    return found
+
+
+class _Held:
+    """Which ids are whose already."""
+
+    def __init__(self, works: Iterable[_Work], resource: str) -> None:
+        self._resource = resource
+        self._by_id: dict[str, list[_Work]] = {}
+        for work in works:
+            if work.ids or work.hidden:
+                self.add(work)
+
+    def add(self, work: _Work) -> None:
+        """A thing has its ids."""
+        idents = {work.record.id}
+        if self._resource == "image":
+            # A site's own id may be in use, in a body or a script, though it is not the one that is shown.
+            idents.update(work.ids.values())
+        for ident in idents:
+            ones = self._by_id.setdefault(ident, [])
+            if all(one is not work for one in ones):
+                ones.append(work)
+
+    def of(self, ident: str, scope: str) -> _Work | None:
+        """Whose an id is; that of a keypair, a name, only among those of its user."""
+        ones = self._by_id.get(ident, ())
+        if scope.startswith("user:"):
+            ones = [one for one in ones if one.record.scope == scope]
+        return min(ones, key=lambda one: one.record.id != ident, default=None)
+
+
+def _new(
+    identity: tuple[str, str, str], group: Sequence[Thing], held: _Held, seen: Seen, former: Sequence[str]
+) -> _Work | None:
+    """A record of things that are in none yet; None where all that they have are ids of other things.
+
+    What has another name or other specs everywhere keeps its `former` id.
+    """
+    scope, name, content = identity
+    idents = (*former, *(one.id for one in group))
+    ident = next((one for one in idents if held.of(one, scope) is None), None)
+    if ident is None:
+        if seen.resource != "flavor":
+            for one in group:
+                holder = held.of(one.id, scope)
+                if holder is not None:
+                    holder.hidden[one.site] = one.id
+            return None
+        ident = f"{group[0].id}@{group[0].site}"
+    record = SameRecord(
+        resource=seen.resource, id=ident, ids={}, name=name, scope=scope, content=content,
+        shown=group[0].shown, at=seen.now,
+    )  # fmt: skip
+    return _Work(record, {}, {}, new=True)
+
+
+def _changes(works: Collection[_Work], resource: str) -> tuple[list[SameRecord], list[str]]:
+    """(what to write, what to drop), within the bounds."""
+    puts, drops = [], []
+    room = {True: MOST, False: MOST_OF_USERS}
+    count = Counter(_room(work) for work in works if not work.new)
+    for work in works:
+        record = work.record
+        if work.old_key:
+            drops.append(work.old_key)
+        if not _needed(work, resource):
+            if not work.new:
+                drops.append(record.key)
+        elif work.new and not work.old_key:
+            place = _room(work)
+            count[place] += 1
+            if count[place] <= room[record.scope in _OPERATORS]:
+                puts.append(replace_in(record, ids=work.ids, hidden=work.hidden))
+        elif work.new or work.ids != record.ids or work.hidden != record.hidden:
+            puts.append(replace_in(record, ids=work.ids, hidden=work.hidden))
+    written = {one.key for one in puts}
+    return puts, [key for key in drops if key not in written]
+
+
+def _room(work: _Work) -> str:
+    return "" if work.record.scope in _OPERATORS else work.record.scope
+
+
+def _needed(work: _Work, resource: str) -> bool:
+    """Whether it is worth a record: it has several ids, or may come to have."""
+    if work.hidden:
+        return True
+    if resource == "keypair":
+        return False
+    return bool(work.ids) and (work.record.scope in _OPERATORS or len(work.ids) > 1)
+
+
+def replace_in(record: SameRecord, **changes: Any) -> SameRecord:
+    """The record with other values."""
+    return msgspec.structs.replace(record, **changes)
+
+
+# -- what people are told -------------------------------------------------------------------------
+
+_UNITS: Final = {"ram": " MB", "disk": " GB", "ephemeral": " GB", "swap": " MB"}
+_OPEN: Final = frozenset({"os_hash_algo", "owner", "visibility"})
+
+
+def near_misses(records: Sequence[SameRecord]) -> list[dict[str, Any]]:
+    """Things that share a name or an id and are not one, each with what differs in words."""
+    named: dict[tuple[str, str, str], list[SameRecord]] = {}
+    found: list[dict[str, Any]] = []
+    for one in records:
+        if one.origin == "found" and one.ids:
+            named.setdefault((one.resource, one.scope, one.name), []).append(one)
+        for site, ident in one.hidden.items():
+            holder = ", ".join(one.ids) or "no site now"
+            found.append(
+                {
+                    "resource": one.resource,
+                    "name": one.name,
+                    "ids": {**one.ids, site: ident},
+                    "reason": f"{_words(one.resource)} {ident} at {site} is another one than that of "
+                    f"{holder}, which was there first: it is not shown and not used",
+                }
+            )
+    found += _renamed(records)
+    for (resource, _, name), ones in named.items():
+        found += [
+            {
+                "resource": resource,
+                "name": name,
+                "ids": {**one.ids, **ones[0].ids},
+                "reason": f"{_words(resource)} {name}: {differences(ones[0], one)}",
+            }
+            for one in ones[1:]
+        ]
+    return found
+
+
+def _renamed(records: Sequence[SameRecord]) -> list[dict[str, Any]]:
+    """Flavors of another name under an id that was another's first."""
+    flavors = {one.id: one for one in records if one.resource == "flavor" and one.origin == "found"}
+    return [
+        {
+            "resource": "flavor",
+            "name": one.name,
+            "ids": {**flavors[ident].ids, site: ident},
+            "reason": f"flavor {ident} at {site} is {one.name}, and {flavors[ident].name} at "
+            f"{_where(flavors[ident], ident)}: it is shown as {one.id}",
+        }
+        for one in flavors.values()
+        for site, ident in one.ids.items()
+        if ident != one.id and ident in flavors and flavors[ident].name != one.name
+    ]
+
+
+def _where(record: SameRecord, ident: str) -> str:
+    """The sites whose own an id is."""
+    own = [site for site, theirs in record.ids.items() if theirs == ident]
+    return ", ".join(own or record.ids) or "no site now"
+
+
+def differences(one: SameRecord, other: SameRecord) -> str:
+    """What differs between two, in words: `paris has 2048 MB ram, tokyo 4096 MB ram`."""
+    here, there = ", ".join(one.ids), ", ".join(other.ids)
+    if one.apart or other.apart:
+        return f"that of {here} and that of {there} were put apart"
+    said = [
+        f"{here} has {_value(key, value)}, {there} {_value(key, other.shown.get(key))}"
+        for key, value in one.shown.items()
+        if key not in _OPEN and value != other.shown.get(key)
+    ]
+    return "; ".join(said) or f"{here} and {there} have equal ones"
+
+
+def reason(record: SameRecord) -> str:
+    """Why the parts of a record are one thing."""
+    if record.origin == "configured":
+        return "declared in the configuration"
+    if record.origin == "declared":
+        return f"declared by the user {record.by}"
+    what = {
+        "flavor": "same name and specs",
+        "keypair": "same name and fingerprint",
+        "image": "same name, owner and hash"
+        if record.scope not in PUBLIC
+        else f"same name and hash, {record.scope}",
+    }[record.resource]
+    return f"found: {what}" + (f"; put apart by the user {record.by}" if record.apart else "")
+
+
+def _value(key: str, value: Any) -> str:
+    if key == "os_hash_value":
+        return f"the hash {str(value)[:12]}…"
+    text = msgspec.json.encode(value).decode() if isinstance(value, dict) else str(value)
+    return f"{text}{_UNITS.get(key, '')} {key}"
+
+
+def _words(resource: str) -> str:
+    return resource.replace("_", " ")

@@ -1,0 +1,20 @@
+"""Where a URL that somebody gave leads to: asks the resolver."""
+
+import asyncio
+
+from atoll.core.addresses import checked_url, is_public
+from atoll.core.errors import BadRequest
+
+
+async def require_public(url: str) -> None:
+    """Make sure that a URL leads out of what is behind Atoll. Raises BadRequest."""
+    _, host, port = checked_url(url)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port)
+    except (OSError, UnicodeError) as error:
+        raise BadRequest(f"The host {host} of {url} cannot be found.") from error
+    if not all(is_public(str(one[4][0])) for one in found):
+        raise BadRequest(
+            f"{url} is at a loopback, link-local or private address: where that is meant to be, set "
+            "private_addresses = true in [limits] of the configuration."
+        )

@@ -1,0 +1,73 @@
+"""HTTP for logins: to permitted addresses only, answers bounded, nothing taken from the environment."""
+
+import time
+from typing import Any, Final
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from atoll.core.addresses import is_public
+
+ANSWER_BYTES: Final = 4 * 1024 * 1024
+ANSWER_SECONDS: Final = 30.0
+"""For all of an answer: one that comes drop by drop would hold its thread for ever."""
+_PIECE: Final = 65536
+
+
+class NotPublic(Exception):
+    """A host is at an address that is not of the public net."""
+
+
+class _PublicConnection(HTTPConnection):
+    """Says nothing to an address that is not public, whatever the resolver said before."""
+
+    def _new_conn(self) -> Any:
+        made = super()._new_conn()
+        if not is_public(made.getpeername()[0]):
+            made.close()
+            raise NotPublic
+        return made
+
+
+class _PublicTlsConnection(_PublicConnection, HTTPSConnection):
+    pass
+
+
+class _PublicPool(HTTPConnectionPool):
+    ConnectionCls = _PublicConnection
+
+
+class _PublicTlsPool(HTTPSConnectionPool):
+    ConnectionCls = _PublicTlsConnection
+
+
+class _Bounded(HTTPAdapter):
+    def __init__(self, *, private: bool) -> None:
+        super().__init__(pool_connections=1, pool_maxsize=1)
+        if not private:
+            self.poolmanager.pool_classes_by_scheme = {"http": _PublicPool, "https": _PublicTlsPool}
+
+    def send(self, request: Any, *args: Any, **kwargs: Any) -> requests.Response:
+        end = time.monotonic() + ANSWER_SECONDS
+        answer = super().send(request, *args, **{**kwargs, "stream": True})
+        pieces, size = [], 0
+        for piece in answer.iter_content(_PIECE):
+            pieces.append(piece)
+            size += len(piece)
+            if size > ANSWER_BYTES or time.monotonic() > end:
+                answer.close()
+                raise requests.ConnectionError("the answer has no end")
+        answer._content = b"".join(pieces)  # noqa: SLF001 - as requests' own does when it has read all
+        return answer
+
+
+def bounded_session(*, private: bool) -> requests.Session:
+    """A session of one use. `private` allows addresses that are not public."""
+    made = requests.Session()
+    # Neither proxies nor ~/.netrc nor CA bundles of the environment: the cloud's own settings say all.
+    made.trust_env = False
+    for scheme in ("http://", "https://"):
+        made.mount(scheme, _Bounded(private=private))
+    return made

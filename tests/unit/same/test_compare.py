@@ -1,0 +1,148 @@
+"""What sites show becomes one thing, once, under an id that stays; properties over any layout."""
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atoll.same.compare import MOST_OF_USERS, Seen, Thing, compared, flavor, image, near_misses
+from atoll.same.records import SameRecord
+from atoll.same.table import Table, Who
+
+SITES = ("paris", "tokyo", "oslo")
+ANYBODY = Who("p")
+
+# A site: its flavors by id, each a (name, content). Few values, so that ids and names meet.
+layouts = st.dictionaries(
+    st.sampled_from(SITES),
+    st.dictionaries(st.sampled_from("1234"), st.tuples(st.sampled_from("abc"), st.sampled_from("xy"))),
+    min_size=1,
+)
+
+
+def things(layout: dict[str, dict[str, tuple[str, str]]]) -> list[Thing]:
+    """What a layout shows."""
+    return [
+        Thing(site, ident, name, "", content, {"ram": content})
+        for site, one in layout.items()
+        for ident, (name, content) in one.items()
+    ]
+
+
+def after(
+    known: list[SameRecord], layout: dict[str, dict[str, tuple[str, str]]], resource: str
+) -> list[SameRecord]:
+    """The records after all of a layout was seen."""
+    seen = Seen(
+        resource=resource, things=things(layout), whole={(site, "") for site in layout}, order=SITES, now=1.0
+    )  # fmt: skip
+    puts, drops = compared(known, seen)
+    kept = {one.key: one for one in known if one.key not in drops}
+    return list((kept | {one.key: one for one in puts}).values())
+
+
+@given(layouts)
+def test_every_flavor_has_one_id_and_the_way_back_leads_to_it(layout) -> None:
+    table = Table(after([], layout, "flavor"))
+    shown: dict[str, tuple[str, str]] = {}
+    for one in things(layout):
+        group = table.of_site("flavor", one.site, one.id, ANYBODY)
+        if group is None:  # a site has two that are alike: the second is its own
+            continue
+        assert table.at("flavor", group.id, one.site, ANYBODY) == one.id
+        assert shown.setdefault(group.id, (one.name, one.content)) == (one.name, one.content)
+    assert len(shown) == len({(one.name, one.content) for one in things(layout)})
+
+
+@given(layouts)
+def test_an_id_never_leads_to_what_is_not_the_same(layout) -> None:
+    for resource in ("flavor", "image"):
+        table = Table(after([], layout, resource))
+        for record in table.records:
+            content = {layout[site][ident] for site, ident in record.ids.items()}
+            assert len(content) <= 1
+            for site, ident in record.hidden.items():
+                assert table.at(resource, record.id, site, ANYBODY) != ident or record.ids.get(site) == ident
+
+
+@given(layouts)
+def test_seeing_the_same_again_changes_nothing(layout) -> None:
+    for resource in ("flavor", "image"):
+        records = after([], layout, resource)
+        assert after(records, layout, resource) == records
+
+
+@given(layouts, layouts)
+def test_what_a_site_that_is_away_had_is_kept(layout, later) -> None:
+    records = after([], layout, "flavor")
+    away = {site for site in layout if site not in later}
+    table = Table(after(records, later, "flavor"))
+    for record in records:
+        for site, ident in record.ids.items():
+            if site in away:
+                assert table.of_site("flavor", site, ident, ANYBODY) is not None
+
+
+@given(layouts, st.permutations(SITES))
+def test_the_id_stays_when_sites_join(layout, order) -> None:
+    records: list[SameRecord] = []
+    seen: list[dict[tuple[str, str], str]] = []
+    for at in range(len(order)):
+        part = {site: layout[site] for site in order[: at + 1] if site in layout}
+        if not part:
+            continue
+        records = after(records, part, "flavor")
+        seen.append({(one.name, one.content): one.id for one in records})
+    for before, now in pairwise(seen):
+        assert before.items() <= now.items()
+
+
+def test_a_flavor_with_other_specs_is_a_near_miss_in_words() -> None:
+    records = after(
+        [], {"paris": {"1": ("m1.small", "2048")}, "tokyo": {"9": ("m1.small", "4096")}}, "flavor"
+    )
+    (miss,) = near_misses(records)
+    assert miss["reason"] == "flavor m1.small: paris has 2048 MB ram, tokyo 4096 MB ram"
+
+
+def test_what_is_renamed_everywhere_keeps_its_id() -> None:
+    before = after([], {"tokyo": {"1": ("a", "x")}}, "flavor")
+    before = after(before, {"paris": {"2": ("a", "x")}, "tokyo": {"1": ("a", "x")}}, "flavor")
+    (record,) = after(before, {"paris": {"2": ("b", "x")}, "tokyo": {"1": ("b", "x")}}, "flavor")
+    assert (record.id, record.name, record.ids) == ("1", "b", {"paris": "2", "tokyo": "1"})
+
+
+def test_the_id_of_an_image_that_was_deleted_does_not_become_anothers() -> None:
+    both = {"paris": {"1": ("a", "x")}, "tokyo": {"1": ("a", "y")}}
+    records = after([], both, "image")
+    records = after(records, {"paris": {}, "tokyo": {"1": ("a", "y")}}, "image")
+    assert Table(records).at("image", "1", "tokyo", ANYBODY) is None
+
+
+def test_a_private_image_is_one_for_its_project_only() -> None:
+    shown = {"name": "i", "owner": "p", "visibility": "private", "os_hash_algo": "md5", "os_hash_value": "ff"}
+    made = [image(site, {"id": ident, **shown}) for site, ident in (("paris", "1"), ("tokyo", "2"))]
+    found = [one for one in made if one is not None]
+    puts, _ = compared([], Seen(resource="image", things=found, whole=(), order=SITES, now=1.0))
+    table = Table(puts)
+    assert table.at("image", "1", "tokyo", Who("p")) == "2"
+    assert table.at("image", "1", "tokyo", Who("other")) == "1"
+    assert table.outward("tokyo", "image", "other") is None
+
+
+def test_a_flavor_that_is_not_public_is_not_compared() -> None:
+    assert flavor("paris", {"id": "1", "os-flavor-access:is_public": False, "extra_specs": {}}) is None
+    assert flavor("paris", {"id": "1", "os-flavor-access:is_public": True}) is None
+
+
+def test_users_cannot_fill_the_records() -> None:
+    many = [
+        Thing(site, f"{site}-{number}", f"i{number}", "community", "x", {})
+        for site in SITES
+        for number in range(MOST_OF_USERS + 20)
+    ]
+    puts, _ = compared([], Seen(resource="image", things=many, whole=(), order=SITES, now=1.0))
+    assert len(puts) == MOST_OF_USERS
+    public = [Thing(site, f"{site}-p", "p", "public", "x", {}) for site in SITES]
+    more, _ = compared(puts, Seen(resource="image", things=public, whole=(), order=SITES, now=1.0))
+    assert [one.name for one in more] == ["p"]
