@@ -1,4 +1,4 @@
-"""Run everything (or `requests`, `lists` or `credentials` alone), print the tables, write `results.json`."""
+"""Run everything, or what is named (`PARTS`), print the tables, write `results.json`."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from bench import backend, credentials, figures, lists, packages, peers
+from bench import backend, credentials, credentials_cpu, figures, lists, packages, peers
 from bench.load import LoadFailed
 from bench.peers import Setting
 from bench.processes import Cores, NotStarted, free_ports
@@ -87,6 +87,10 @@ def _credentials(folder: Path, cores: Cores) -> list[Entry]:
     return _attempt(lambda: credentials.measure(folder, cores), credentials.ENTRIES)
 
 
+def _credentials_cpu(folder: Path, cores: Cores) -> list[Entry]:
+    return _attempt(lambda: credentials_cpu.cpu(folder, cores), credentials_cpu.ENTRIES)
+
+
 def _attempt(measure: Callable[[], list[Entry]], entries: Sequence[Entry]) -> list[Entry]:
     """What a measurement gave, or its entries with the reason why it gave nothing."""
     try:
@@ -104,6 +108,7 @@ PARTS: Mapping[str, tuple[Callable[[Path, Cores], list[Entry]], Sequence[Entry]]
     "requests": (_requests, (*REQUESTS, *STARTING)),
     "lists": (_lists, lists.ENTRIES),
     "credentials": (_credentials, credentials.ENTRIES),
+    "credentials-cpu": (_credentials_cpu, credentials_cpu.ENTRIES),
 }
 
 if __name__ == "__main__":

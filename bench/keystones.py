@@ -1,10 +1,11 @@
 """Very many clouds in one process, each a Keystone that answers a login after a fixed delay, and no servers.
 
-    python -m bench.keystones PORT DELAY-MS LIFE-SECONDS
+    python -m bench.keystones PORT DELAY-MS LIFE-SECONDS [PROJECT]
 
 A cloud is a path: http://127.0.0.1:PORT/7/v3 is the Keystone of the seventh, /7/v2.1 its compute service, and
 /v3 the clients' own Keystone, whose tokens are `project-3`. `GET /counted` gives the logins since the last
-time and the most that there were at once.
+time and the most that there were at once. PROJECT is what every project is called by all clouds but the
+clients' own.
 """
 
 import asyncio
@@ -26,8 +27,8 @@ def ident(kind: str, number: int, cloud: int = 0) -> str:
 class Clouds:
     """What is answered, and what was counted."""
 
-    def __init__(self, delay: float, life: float) -> None:
-        self.delay, self.life = delay, life
+    def __init__(self, delay: float, life: float, project: str = "") -> None:
+        self.delay, self.life, self.project = delay, life, project
         self.now = self.most = self.logins = 0
 
     async def answer(
@@ -40,7 +41,7 @@ class Clouds:
             self.logins = self.most = 0
             return 200, said, ""
         if parts == ["v3", "auth", "tokens"]:
-            return 200, self._token(0, int(headers["x-subject-token"].partition("-")[2]), 86400.0), ""
+            return 200, self._token(0, int(headers["x-subject-token"].partition("-")[2] or 0), 86400.0), ""
         if parts[1:] == ["v3", "auth", "tokens"] and method == "POST":
             user = json.loads(body)["auth"]["identity"]["password"]["user"]
             self.now += 1
@@ -57,9 +58,9 @@ class Clouds:
             return 200, VERSIONS, ""
         return 200, {parts[-1] if parts[-1] != "detail" else parts[-2]: []}, ""
 
-    @staticmethod
-    def _token(cloud: int, number: int, life: float) -> dict[str, Any]:
+    def _token(self, cloud: int, number: int, life: float) -> dict[str, Any]:
         now, domain = time.time(), {"id": "default", "name": "Default"}
+        project = (self.project if cloud else "") or ident("project", number, cloud)
         issued, expires = (
             time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime(one)) for one in (now, now + life)
         )
@@ -67,7 +68,7 @@ class Clouds:
             "token": {
                 "methods": ["password"],
                 "user": {"domain": domain, "id": ident("user", number, cloud), "name": f"{number}"},
-                "project": {"domain": domain, "id": ident("project", number, cloud), "name": f"{number}"},
+                "project": {"domain": domain, "id": project, "name": f"{number}"},
                 "issued_at": issued, "expires_at": expires, "audit_ids": ["x"], "is_domain": False,
                 "roles": [{"id": "1", "name": "member"}],
             }
@@ -96,12 +97,12 @@ class Clouds:
             writer.close()
 
 
-async def run(port: int, delay: float, life: float) -> None:
+async def run(port: int, delay: float, life: float, project: str = "") -> None:
     """Serve until stopped."""
-    clouds = Clouds(delay, life)
+    clouds = Clouds(delay, life, project)
     server = await asyncio.start_server(clouds.serve, "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(run(int(sys.argv[1]), float(sys.argv[2]) / 1000, float(sys.argv[3])))
+    uvloop.run(run(int(sys.argv[1]), float(sys.argv[2]) / 1000, float(sys.argv[3]), *sys.argv[4:]))

@@ -55,7 +55,7 @@ backend site
 """)
     command = ["haproxy", "-db", "-f", str(file)]
     with running(command, cores=[setting.core], log=setting.folder / "haproxy.log") as process:
-        yield _warm(Target(process, port, SERVER_PATH))
+        yield warm(Target(process, port, SERVER_PATH))
 
 
 def atoll_configuration(folder: Path, port: int, sites: list[int]) -> Path:
@@ -97,7 +97,7 @@ def atoll_cold(setting: Setting) -> Iterator[Target]:
 def atoll(setting: Setting) -> Iterator[Target]:
     """`atoll serve`, ready."""
     with atoll_cold(setting) as target:
-        yield _warm(target)
+        yield warm(target)
 
 
 @contextmanager
@@ -106,7 +106,7 @@ def aiohttp(setting: Setting) -> Iterator[Target]:
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "bench.proxy_aiohttp", str(port), str(setting.sites[0])]
     with running(command, cores=[setting.core], log=setting.folder / "aiohttp.log") as process:
-        yield _warm(Target(process, port, f"/compute{SERVER_PATH}"))
+        yield warm(Target(process, port, f"/compute{SERVER_PATH}"))
 
 
 @contextmanager
@@ -122,7 +122,7 @@ def flask(setting: Setting) -> Iterator[Target]:
     with running(
         command, cores=[setting.core], log=setting.folder / "gunicorn.log", env=environment
     ) as process:
-        yield _warm(Target(process, port, f"/compute{SERVER_PATH}"))
+        yield warm(Target(process, port, f"/compute{SERVER_PATH}"))
 
 
 def ask(target: Target) -> tuple[int, bytes]:
@@ -130,7 +130,8 @@ def ask(target: Target) -> tuple[int, bytes]:
     return get(target.port, target.path, HEADERS)
 
 
-def _warm(target: Target) -> Target:
+def warm(target: Target) -> Target:
+    """A target that has answered, and knows where the servers are."""
     wait_for(target.process, lambda: ask(target))
     for path in server_paths(target.path):
         get(target.port, path, HEADERS)

@@ -30,6 +30,7 @@ MEANS: Final = {
     (Kind.SUMMED, None): "a figure over all sites",
     (Kind.PER_SITE, None): "it belongs to a site; lists are joined",
     (Kind.ANY_SITE, None): "every site answers alike, so one is asked",
+    (Kind.COMMON, None): "what every site has, and no more",
     (Kind.ZONES, None): "the zones of all sites, under the operator's names",
     (Kind.EVENTS, None): "each event goes to the site of its server",
     (Kind.IDENTITY, None): "Keystone's, passed on",

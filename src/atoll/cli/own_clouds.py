@@ -79,6 +79,7 @@ def prepare(
     if not found:
         told = "\n".join(f"  {name}: {reason}" for name, reason in failed.items())
         raise click.ClickException(f"none of these clouds can be used:\n{told}")
+    _require_keystones(found)
     home = state or _state_home(environment) / entry
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = home / "atoll.toml"
@@ -152,6 +153,18 @@ def _logged_in(names: Sequence[str]) -> tuple[list[Found], dict[str, str]]:
             else:
                 failed[name] = one
     return found, failed
+
+
+def _require_keystones(found: Sequence[Found]) -> None:
+    """Refuse two entries of one Keystone: one user of it is who Atoll acts as. Raises ClickException."""
+    first: dict[str, str] = {}
+    for one in found:
+        other = first.setdefault(one.entry.cloud.auth_url, one.name)
+        if other != one.name:
+            raise click.ClickException(
+                f"{other} and {one.name} are entries of one Keystone, {one.entry.cloud.auth_url}: name one "
+                "of them; with several `regions`, or none, in the entry each region is a site"
+            )
 
 
 def _log_in(name: str) -> Found | str:

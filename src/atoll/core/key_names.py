@@ -14,6 +14,7 @@ from atoll.core.spans import find, splice
 _PLACES = (("keypair", "name"), ("server", "key_name"), ("rebuild", "key_name"))
 # Whoever made a server, it has the key's own name.
 _SHOWN = re.compile(rb'("key_name":\s*")[0-9a-f]{32,64}-(?=[^"])')
+_NAMED = (b'"key_name": "', b'"key_name":"')  # not null, as it mostly is
 _LIST = re.compile(rb'\s*\{\s*"keypairs":')
 _COLLECTION = b"/os-keypairs"
 
@@ -29,6 +30,8 @@ class KeyNames:
 
     def target(self, target: bytes) -> bytes:
         """A path with its query, with the names that the site has."""
+        if _COLLECTION not in target and b"key_name=" not in target:
+            return target
         path, mark, query = target.partition(b"?")
         before, collection, name = path.partition(_COLLECTION)
         if collection and len(name) > 1:
@@ -55,7 +58,7 @@ class KeyNames:
         """An answer, with the names that the user gave; of a list only what is the user's."""
         if _LIST.match(text):
             text = self._own(text)
-        if b"key_name" in text:
+        if any(one in text for one in _NAMED):
             text = _SHOWN.sub(rb"\1", text)
         return text.replace(b'"' + self._prefix, b'"') if self._prefix in text else text
 

@@ -102,11 +102,32 @@ _ID = rb"[0-9a-f-]{32,64}"
 class _Scope:
     """The project after the version in a path or link, and what is put there."""
 
-    __slots__ = ("instead", "pattern")
+    __slots__ = ("instead", "pattern", "probe")
 
-    def __init__(self, pattern: bytes, instead: bytes) -> None:
+    def __init__(self, pattern: bytes, instead: bytes, probe: bytes) -> None:
         self.pattern = re.compile(pattern)
         self.instead = instead
+        self.probe = probe  # not in a text without it
+
+
+class _Put:
+    """An id of the site's and what is put for it, in each of the ways it stands in an answer."""
+
+    __slots__ = ("by", "elsewhere", "id", "quoted", "segment")
+
+    def __init__(self, theirs: bytes, ours: bytes) -> None:
+        self.id, self.by = theirs, ours
+        self.quoted = b'"%b"' % theirs, b'"%b"' % ours
+        self.segment = b"/%b/" % theirs, b"/%b/" % ours
+        self.elsewhere = re.compile(rb'(?<=["/=])' + theirs + rb'(?=["/?&])')
+
+    def put(self, text: bytes) -> bytes:
+        """The text with the one for the other."""
+        for way in (self.quoted, self.segment):
+            if self.id not in text:
+                return text
+            text = text.replace(*way)
+        return self.elsewhere.sub(self.by, text) if self.id in text else text
 
 
 def _translated(here: Mapping[str, str]) -> dict[bytes, bytes]:
@@ -145,7 +166,7 @@ class Ids:
     has one of its own there, while further on the same path may name any project.
     """
 
-    __slots__ = ("_here", "_keys", "_others", "_scope_here", "_scope_there", "_there")
+    __slots__ = ("_here", "_keys", "_others", "_puts", "_scope_here", "_scope_there", "_there")
     _IN_PATH = re.compile(rb"(?<![^/=])" + _ID + rb"(?![^/?&])")
     _IN_BODY = re.compile(_KEYED.pattern + b"(" + _ID + b')"')
     _ANYWHERE = re.compile(rb"(?<=[\"/=])" + _ID + rb"(?=[\"/?&])")
@@ -163,11 +184,13 @@ class Ids:
         self._scope_here = self._scope_there = None
         if scope is not None and here.get(scope[0], scope[0]) != scope[1]:
             ours, theirs = (one.encode() for one in scope)
-            self._scope_here = _Scope(rb"\A(/v[0-9.]+/)%b(?![^/?])" % re.escape(ours), theirs)
-            self._scope_there = _Scope(rb"(/v[0-9.]+/)%b(?=[\"/?])" % re.escape(theirs), ours)
+            self._scope_here = _Scope(rb"\A(/v[0-9.]+/)%b(?![^/?])" % re.escape(ours), theirs, ours)
+            self._scope_there = _Scope(rb"(/v[0-9.]+/)%b(?=[\"/?])" % re.escape(theirs), ours, b"/" + theirs)
         self._here = pairs = _translated(here)
         # Several that are one there are called by the first.
         self._there = {theirs: ours for ours, theirs in reversed(pairs.items())}
+        few = self._there.items() if len(self._there) <= _FEW else ()
+        self._puts = tuple(_Put(theirs, ours) for theirs, ours in few)
 
     def target(self, target: bytes) -> bytes:
         """A path with its query, or a part of it, as the site knows it."""
@@ -199,21 +222,16 @@ class Ids:
         """An answer as clients know it, links included. Only the site could have said its own ids."""
         if self._keys is not None:
             text = self._keys.outward(text)
-        if self._scope_there is not None:
+        if self._scope_there is not None and self._scope_there.probe in text:
             text = self._scope_there.pattern.sub(rb"\g<1>" + self._scope_there.instead, text)
         there = self._there
         if self._others.there and any(key in text for key in Others.IN_ANSWER):
             there = {**self._others.there, **there}
-        elif not any(theirs in text for theirs in there):
+        elif self._puts:
+            for one in self._puts:
+                text = one.put(text)
             return text
-        if len(there) <= _FEW:
-            for theirs, ours in there.items():
-                text = text.replace(b'"%b"' % theirs, b'"%b"' % ours).replace(
-                    b"/%b/" % theirs, b"/%b/" % ours
-                )
-                if theirs not in text:
-                    continue
-                text = re.sub(rb'(?<=["/=])' + theirs + rb'(?=["/?&])', ours, text)
+        elif not any(theirs in text for theirs in there):
             return text
         return self._ANYWHERE.sub(lambda found: there.get(found.group(), found.group()), text)
 

@@ -17,6 +17,7 @@ from atoll.core.errors import AtollError, BadRequest, Forbidden, Unauthorized
 from atoll.gateway import other_project, policy, versions
 from atoll.gateway.built_in import BuiltIn, LocalTokens
 from atoll.gateway.call import Call, new_request_id
+from atoll.gateway.common import Common
 from atoll.gateway.discovery import Discovery
 from atoll.gateway.events import Events
 from atoll.gateway.faults import fault
@@ -80,6 +81,7 @@ class App:
             **{(Kind.SUMMED, shape): summed.handle for shape in Shape},
             **{(Kind.PER_SITE, shape): per_site.handle for shape in Shape},
             **{(Kind.ANY_SITE, shape): self._any_site for shape in Shape},
+            **{(Kind.COMMON, shape): Common(parts).handle for shape in Shape},
             **{(Kind.ZONES, shape): zones.handle for shape in Shape},
             **{(Kind.EVENTS, shape): Events(parts).handle for shape in Shape},
             **{(Kind.IDENTITY, shape): identity for shape in Shape},

@@ -344,6 +344,7 @@ async def read_json(endpoint: Endpoint, response: Response) -> bytes:
         if coding in {b"gzip", b"deflate"}:
             text = zlib.decompress(text, wbits=47)
     except BodyTooLarge as error:
+        response.close()
         raise BadSiteAnswer(
             f"The answer of the site {site} is over {ANSWER_LIMIT} bytes.", site=site
         ) from error
@@ -377,7 +378,7 @@ def rewritten(endpoint: Endpoint, text: bytes, envelope: tuple[str, ...], projec
 
 
 def passed_on(endpoint: Endpoint, response: Response) -> list[bytes]:
-    """The header lines of an answer for the client: nothing that leads away from Atoll, no token of another cloud."""
+    """The header lines of an answer for the client: none that leads away from Atoll, no cloud's token."""
     lines = response.lines
     if endpoint.grant is not None and not OF_THE_CLOUD.isdisjoint(response.index):
         lines = without(lines, *OF_THE_CLOUD)

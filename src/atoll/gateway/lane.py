@@ -165,6 +165,10 @@ class Lane:
 
     def streams(self, exchange: "_LaneExchange", response: Response) -> None:
         """Leave a long answer to the ordinary way."""
+        if response.status == 401 and exchange.endpoint.grant is not None:
+            response.close()
+            self._refused(exchange)
+            return
         call, endpoint = self.call(exchange), exchange.endpoint
         sent = Sent(b"GET", call.path, exchange.started, response=response)
         self._telemetry.site_answered(call, endpoint, sent)

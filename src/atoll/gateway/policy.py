@@ -74,7 +74,7 @@ async def check(parts: Parts, call: Call, route: Route | None) -> None:
 
 
 def _somewhere(parts: Parts, call: Call) -> None:
-    """Refuse an administrator's call that could be made nowhere, before anything is asked. Raises Forbidden."""
+    """Refuse an administrator's call that could be made nowhere, before any question. Raises Forbidden."""
     sites = parts.reach.sites(call)
     if call.as_admin and sites and not any(parts.reach.administers(call, site) for site in sites):
         parts.endpoint(sites[0], call)

@@ -21,7 +21,8 @@ class Kind(Enum):
     SHARED = "shared"  # one thing in every site, under one id or name
     SUMMED = "summed"  # a figure over sites
     PER_SITE = "per site"  # belongs to a site and means nothing elsewhere
-    ANY_SITE = "any site"  # the same answer everywhere: schemas, extension lists
+    ANY_SITE = "any site"  # the same answer everywhere: schemas
+    COMMON = "common"  # what every site has: extensions
     ZONES = "zones"  # the availability zones a user picks from
     EVENTS = "events"  # a batch, each part for the site of its own subject
     IDENTITY = "identity"  # Keystone's, passed on
@@ -139,9 +140,9 @@ class Row:
     the actions (the one key of the body) with a least role of their own. `admin_queries` are parameters (or
     `parameter=value`) that only administrators may use, with what others get for them; `admin_fields` places
     (or `place=value`) in the body that only they may fill; where a line is `of_project` the id is a project,
-    and another's than the caller's own is for them. What is `listed` is a list although an id stands in its path: of what
-    matches that. What hangs `below` another type's resource is at the site of that. `beyond` says why a line
-    stands here though the release that the tests know has no such route.
+    and another's than the caller's own is for them. What is `listed` is a list although an id stands in its
+    path: of what matches that. What hangs `below` another type's resource is at the site of that. `beyond`
+    says why a line stands here though the release that the tests know has no such route.
     """
 
     path: str

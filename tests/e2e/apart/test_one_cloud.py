@@ -132,3 +132,13 @@ def test_limits_are_the_sum_and_nothing_of_the_sites_own_identity_is_seen(
     text = cloud.network.get("/networks").text + cloud.compute.get("/servers/detail").text
     assert cloud.current_project_id in text
     assert [site.name for site in two if site.mine.project_id in text] == []
+
+
+def test_the_network_service_can_do_what_both_can(cloud: Any, two: list[Site]) -> None:
+    both = [
+        {one["alias"] for one in site.mine.get("network", "/v2.0/extensions")["extensions"]} for site in two
+    ]
+    assert both[0] != both[1], "the releases are alike: this says nothing"
+    listed = [one["alias"] for one in cloud.network.get("/extensions").json()["extensions"]]
+    assert set(listed) == both[0] & both[1]
+    assert len(listed) == len(set(listed))

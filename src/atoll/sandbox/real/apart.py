@@ -160,6 +160,8 @@ def front_apart(layout: Layout, say: Callable[[str], None]) -> tuple[tuple[Mappi
             _credential(of, operator, account, site, projects[account.project])
     with ThreadPoolExecutor(AT_ONCE) as threads:
         list(threads.map(lambda account: _network(of, account), OWNERS))
+    for number, account in enumerate(OWNERS):
+        _begin(of, account, of.sites[number % len(of.sites)])
     accounts = of.home / "accounts.yaml"
     write(accounts, json.dumps([_entry(account) for account in ACCOUNTS], indent=1))  # JSON is YAML
     accounts.chmod(0o600)
@@ -253,6 +255,13 @@ def _network(of: Apart, account: Account) -> None:
     token = Cloud(account.credentials(of.identity, PASSWORD), "Atoll").token
     body = {"resource": "network", "ids": ids, "name": name, "project": True}
     send("POST", f"{of.url}/atoll/v1/same", {"X-Auth-Token": token}, body)
+
+
+def _begin(of: Apart, account: Account, site: Mapping[str, Any]) -> None:
+    """Make the first thing of a project at a site: the later ones follow it, unless they name a zone."""
+    cloud = Cloud(account.credentials(of.identity, PASSWORD), "Atoll")
+    router = {"name": f"{account.project}-router", "availability_zone_hints": [site["name"]]}
+    cloud.post("network", "/v2.0/routers", {"router": router})
 
 
 def _network_name(account: Account) -> str:

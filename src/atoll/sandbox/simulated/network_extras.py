@@ -25,6 +25,7 @@ class Extras:
         self.records = records
         self.network = network
         self.quotas: dict[str, dict[str, int]] = {}
+        self.extensions = list(EXTENSIONS)
 
     def add_routes(self, routes: Routes) -> None:
         """Register the routes."""
@@ -183,11 +184,11 @@ class Extras:
         }
 
     def _list_extensions(self, call: Call) -> Response:  # noqa: ARG002 - the same for all
-        return self.network.json({"extensions": [self._extension(alias) for alias in EXTENSIONS]})
+        return self.network.json({"extensions": [self._extension(alias) for alias in self.extensions]})
 
     def _show_extension(self, call: Call) -> Response:
         alias = call.params["alias"]
-        if alias not in EXTENSIONS:
+        if alias not in self.extensions:
             raise Fault(404, f"Extension with alias {alias} does not exist", "HTTPNotFound")
         return self.network.json({"extension": self._extension(alias)})
 
