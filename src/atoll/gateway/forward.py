@@ -383,8 +383,10 @@ def passed_on(endpoint: Endpoint, response: Response) -> list[bytes]:
     if endpoint.grant is not None and not OF_THE_CLOUD.isdisjoint(response.index):
         lines = without(lines, *OF_THE_CLOUD)
     location = response.index.get(b"location")
-    if location is not None and response.status not in REDIRECTS:
-        ours = endpoint.links.location(location, endpoint.root)
+    if location is not None:
+        # Of a redirect only one within the site: it is for the client to follow, through Atoll.
+        within = response.status in REDIRECTS
+        ours = endpoint.links.location(location, endpoint.root, within=within)
         if ours is not None:
             ours = ours if endpoint.grant is None else endpoint.grant.ids.outward(ours)
             lines = [*lines, b"Location: %b\r\n" % ours]

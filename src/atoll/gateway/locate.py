@@ -158,7 +158,8 @@ class Locator:
         await self._equivalents.current(call, resource)
         # The id that lists show stands for all of them; another one is a site's own, and means it.
         if (ids := self._equivalents.ids(call, resource, ident)) is not None:
-            return frozenset(ids)
+            # What could not be looked at may have it too.
+            return frozenset(ids).union(self._equivalents.not_looked(call, resource) if perhaps else ())
         if resource not in SHARED:
             try:
                 return frozenset({(await self.site_of(call, resource, ident)).name})
