@@ -62,9 +62,13 @@ def own_call(caller: Caller, deadline: float) -> "Call":
     )
 
 
+# Of the system: no two processes begin alike, and nobody else's numbers change.
+_random = random.SystemRandom()
+
+
 def new_request_id() -> str:
     """A request id in the form that every service takes from its caller: req-<uuid4>."""
-    digits = f"{random.getrandbits(128):032x}"
+    digits = f"{_random.getrandbits(128):032x}"
     return f"req-{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
@@ -72,7 +76,7 @@ class RequestIds:
     """Request ids for one process, random but for the last part, which counts."""
 
     def __init__(self) -> None:
-        self._numbers = itertools.count(random.getrandbits(31))
+        self._numbers = itertools.count(_random.getrandbits(31))
         self._start = new_request_id()[:-8].encode()
 
     def new(self) -> bytes:

@@ -4,13 +4,13 @@ A site that knows the clients' own tokens is checked by whoever asks for it: Ato
 """
 
 import asyncio
-import random
 import time
 from typing import Final
 
 import structlog
 
 from atoll.core.errors import AtollError
+from atoll.core.jitter import JITTER
 from atoll.gateway.call import Caller, own_call
 from atoll.gateway.parts import Parts
 from atoll.gateway.site_check import check, tell
@@ -42,7 +42,7 @@ class Drift:
                     await self._look(site)
                 except (AtollError, StoreError) as error:
                     log.warning("site_not_checked", site=site.name, reason=str(error)[:256])
-            await asyncio.sleep(LOOK * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            await asyncio.sleep(LOOK * JITTER.uniform(0.8, 1.2))
 
     async def _look(self, site: Site) -> None:
         parts = self._parts

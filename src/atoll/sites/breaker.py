@@ -1,7 +1,8 @@
 """A circuit breaker per site: a site that does not answer is not asked again and again."""
 
-import random
 from dataclasses import dataclass
+
+from atoll.core.jitter import JITTER
 
 # Failures in a row before the circuit opens: one lost connection is the network's, three are the site's.
 FAILURES = 3
@@ -53,5 +54,5 @@ class Breaker:
             self.probing = False
             wait = min(FIRST_WAIT * 2**self.waits, LONGEST_WAIT)
             self.waits += 1
-            self.retry_at = now + wait * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+            self.retry_at = now + wait * JITTER.uniform(0.8, 1.2)
         return opened

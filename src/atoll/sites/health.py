@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import random
 import re
 from collections.abc import Callable
 
 import structlog
 
 from atoll.core.errors import AtollError
+from atoll.core.jitter import JITTER
 from atoll.core.microversions import Range, Version, intersection
 from atoll.core.rewrite import Links
 from atoll.sites.site import Endpoint, Sites, root_of
@@ -51,7 +51,7 @@ class Health:
             self._wake.clear()
             await self.probe_all()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(INTERVAL * random.uniform(0.8, 1.2)):  # noqa: S311 - jitter
+                async with asyncio.timeout(INTERVAL * JITTER.uniform(0.8, 1.2)):
                     await self._wake.wait()
 
     def look(self) -> None:

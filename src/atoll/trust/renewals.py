@@ -6,7 +6,6 @@ Decides when and for which; how one logs in is handed in. One timer for all, non
 import asyncio
 import heapq
 import itertools
-import random
 import traceback
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
@@ -15,6 +14,7 @@ from typing import Final, Protocol
 import structlog
 
 from atoll.core.errors import AtollError, Forbidden, SiteUnavailable
+from atoll.core.jitter import JITTER
 from atoll.trust.login import CloudAway, Login, LoginError, LoginRefused
 
 log = structlog.get_logger(__name__)
@@ -137,7 +137,7 @@ class Renewals:
         learnt: Callable[[Account], None] = lambda _: None,
         trouble: Callable[[str, str], None] = lambda _, __: None,
         hopeless: Callable[[str], bool] = lambda _: False,
-        chance: Callable[[float, float], float] = random.uniform,
+        chance: Callable[[float, float], float] = JITTER.uniform,
     ) -> None:
         self._login = login
         self._clock = clock
