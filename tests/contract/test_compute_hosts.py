@@ -11,6 +11,10 @@ from tests.contract.test_servers import boot, call
 NO_RESOURCE = "The resource could not be found."
 FORCE = {"force_complete": None}
 
+MALFORMED = (
+    "The server could not comply with the request since it is either malformed or otherwise incorrect."
+)
+
 
 def as_admin(site: SiteUnderTest, method: str, path: str, body: Any = None, v: str = "2.1") -> Answer:
     return call(site, method, path, body, v, user="admin")
@@ -42,7 +46,8 @@ def test_hypervisors_that_do_not_match(site: SiteUnderTest) -> None:
         answer = as_admin(site, "GET", f"{path}?hypervisor_hostname_pattern=nope-nope", v="2.53")
         assert fault(answer) == (404, message)
         answer = as_admin(site, "GET", f"{path}?hypervisor_hostname_pattern=c&limit=1", v="2.53")
-        assert fault(answer)[1].startswith("Paging over hypervisors with the hypervisor_hostname_pattern")
+        # Nova says why, and webob leaves it out.
+        assert fault(answer) == (400, MALFORMED)
     rule = "Policy doesn't allow os_compute_api:os-hypervisors:search to be performed."
     assert fault(call(site, "GET", "/os-hypervisors/nope-nope/search")) == (403, rule)
 
@@ -125,8 +130,20 @@ def since(site: SiteUnderTest) -> str:
     return "start=" + time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - 3600))
 
 
+def counted(site: SiteUnderTest, servers: set[str]) -> None:
+    """Wait until servers count: databases round the moment of their launch, half of them into the future."""
+    path = f"/os-simple-tenant-usage/{site.demo.project_id}?{since(site)}"
+
+    def all_count() -> bool:
+        usage = call(site, "GET", path, v="2.40").json["tenant_usage"]
+        return servers <= {one["instance_id"] for one in usage.get("server_usages", ())}
+
+    site.wait(all_count)
+
+
 def test_usage_in_pages(site: SiteUnderTest) -> None:
     servers = {boot(site) for _ in range(3)}
+    counted(site, servers)
     path = f"/os-simple-tenant-usage/{site.demo.project_id}"
     query = since(site)
     found: list[str] = []
@@ -151,6 +168,7 @@ def test_usage_in_pages(site: SiteUnderTest) -> None:
 
 def test_usage_of_all_projects(site: SiteUnderTest) -> None:
     server_id = boot(site)
+    counted(site, {server_id})
     brief = as_admin(site, "GET", f"/os-simple-tenant-usage?{since(site)}", v="2.40").json["tenant_usages"]
     mine = next(one for one in brief if one["tenant_id"] == site.demo.project_id)
     assert set(mine) == {

@@ -102,8 +102,8 @@ class Hosts:
         pattern = call.one("hypervisor_hostname_pattern") if call.minor >= 53 else None
         if pattern is not None:
             if call.one("limit") is not None or call.one("marker"):
-                why = "hypervisor_hostname_pattern query parameter is not supported."
-                raise Fault(400, f"Paging over hypervisors with the {why}")
+                why = "either malformed or otherwise incorrect."  # all that webob lets through
+                raise Fault(400, f"The server could not comply with the request since it is {why}")
             self._match(pattern)
         shown = self._hypervisor(call, full=rule == "list-detail")
         if call.minor >= 53 and (call.one("with_servers") or "").lower() in ("true", "1", "yes", "on"):
