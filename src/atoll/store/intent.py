@@ -30,7 +30,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def key(self) -> str:
         """What identifies it among its kind."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind has its own; msgspec's structs cannot be abstract classes
 
 
 D = TypeVar("D", bound=Document)

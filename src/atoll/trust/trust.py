@@ -14,13 +14,14 @@ from typing import Final
 import msgspec
 import structlog
 
-from atoll.core.addresses import checked_url, is_public
+from atoll.core.addresses import checked_url
 from atoll.core.errors import BadRequest, Conflict, NotFound, SiteUnavailable
 from atoll.core.settings import Config
+from atoll.sites.addresses import require_public
 from atoll.store import Ledger, Registry
 from atoll.trust.clouds_yaml import read_entry, v3_url
 from atoll.trust.grants import Grants, Held
-from atoll.trust.login import NOT_PUBLIC, Login, LoginError, LoginRefused, Options, login
+from atoll.trust.login import Login, LoginError, LoginRefused, Options, login
 from atoll.trust.records import CloudRecord, CredentialRecord, credential_id
 from atoll.trust.renewals import AT_ONCE, Account, Renewals
 from atoll.trust.sealing import Sealer, SecretsError, read_key
@@ -259,18 +260,9 @@ class Trust:
             raise Conflict(f"{what} is in the configuration, where it has to be changed.")
 
     async def _may_go_to(self, url: str) -> None:
-        _, host, port = checked_url(url)
-        plain = url.isascii() and url.isprintable() and " " not in url
-        if not plain or "?" in url or "#" in url:
-            raise BadRequest(f"{url!r} is not the plain URL of a Keystone.")
-        if self._private:
-            return
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, port)
-        except (OSError, UnicodeError) as error:
-            raise BadRequest(f"The host {host} cannot be found.") from error
-        if not all(is_public(str(one[4][0])) for one in found):
-            raise BadRequest(f"A cloud cannot be added at {url}: {NOT_PUBLIC}.")
+        checked_url(url)
+        if not self._private:
+            await require_public(url)
 
     # -- logging in ---------------------------------------------------------------------------------
 
