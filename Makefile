@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
+# Where a machine has this set, every process that a test starts compiles all it imports again.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:  ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +36,10 @@ e2e:  ## the stock clients through Atoll, and outages, on two real OpenStack sit
 	@tools/setup dev
 	@$(PY) -m atoll.cli sandbox e2e
 
+federation:  ## Keystone to Keystone between two real Keystones of its own (root for Apache and mod_shib)
+	@tools/setup dev
+	@$(PY) -m pytest -q tests/federation
+
 tempest:  ## unmodified tempest through Atoll, on two real sites (SERVICES=smoke,compute,volume,network,image COMPUTES=2)
 	@tools/setup dev
 	@$(PY) -m atoll.cli sandbox tempest --services $(or $(SERVICES),smoke) --computes $(or $(COMPUTES),1)
@@ -47,4 +53,4 @@ docs:  ## the reference pages that are generated, and a check of every link
 	@tools/setup dev
 	@$(PY) tools/docs
 
-.PHONY: help demo dev test stores lint e2e tempest bench docs
+.PHONY: help demo dev test stores lint e2e federation tempest bench docs

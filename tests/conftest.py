@@ -4,7 +4,9 @@ A gateway with its sites takes about 20 ms to start, so each test has its own an
 """
 
 import asyncio
+import gc
 import shutil
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -20,6 +22,11 @@ from atoll.store import open_store
 
 pytest.register_assert_rewrite("tests.stores.contract")
 
+# As a gateway's process has it.
+GC_THRESHOLD = 20_000
+# httpcore asks for it at every lock and every connection, to do without it: not to search the disk each time.
+sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type] # an import of what is None raises ImportError
+
 HERE = Path(__file__).parent
 
 StartAtoll = Callable[..., Awaitable[Atoll]]
@@ -32,6 +39,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         disable_socket(allow_unix_socket=True)  # the event loop wakes itself through a pair of those
     elif kind in {"wire", "scenarios", "stores"}:
         socket_allow_hosts(["127.0.0.1"], allow_unix_socket=True)
+
+
+def pytest_collection_finish() -> None:
+    """Keep the collector from going through what was imported, again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 50)
 
 
 @pytest.fixture(scope="session")

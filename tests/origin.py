@@ -75,6 +75,8 @@ class Origin:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        for _turn in range(4):
+            await asyncio.sleep(0)  # what was accepted just now gets its task: after the close it cannot
         self._server.close()
         for task in list(self._tasks):
             task.cancel()
@@ -118,10 +120,10 @@ class Origin:
         except asyncio.CancelledError:
             pass  # the end of the test, or of the site; asyncio.streams would report it as an error
         finally:
-            self._tasks.discard(task)
             writer.close()
             with suppress(ConnectionError, asyncio.CancelledError):
                 await writer.wait_closed()
+            self._tasks.discard(task)  # not before: the end of the test waits for what is closed
 
     async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nth = 0

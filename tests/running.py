@@ -23,6 +23,7 @@ Settings = Mapping[str, Any]
 # An empty one: loading the machine's certificates takes longer than a test.
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 BUILT_IN = {"mode": "built-in"}
+METRICS = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 STOP_SECONDS = 10.0
 SETTLE_SECONDS = 5.0
 STARTUP_SECONDS = 20.0
@@ -58,9 +59,9 @@ class Atoll:
 
     async def settled(self) -> None:
         """Wait until the sites have been looked at once: until then their versions are not known."""
-        async with asyncio.timeout(SETTLE_SECONDS):
-            while not self._known_versions(await self.metrics()):  # noqa: ASYNC110 - as above
-                await asyncio.sleep(0.005)
+        async with asyncio.timeout(SETTLE_SECONDS), connected(self.port) as raw:
+            while not self._known_versions((await raw.ask(METRICS)).body.decode()):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.02)
 
     def _known_versions(self, metrics: str) -> bool:
         """Whether every site's compute service has said which versions it has."""
@@ -73,8 +74,8 @@ class Atoll:
 
     async def metrics(self) -> str:
         """What Prometheus would read."""
-        async with self.client() as client:
-            return (await client.get("/metrics")).text
+        async with connected(self.port) as raw:
+            return (await raw.ask(METRICS)).body.decode()
 
     async def end(self) -> None:
         """Stop, and wait until it has ended."""

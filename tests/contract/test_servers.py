@@ -1,6 +1,7 @@
 """Servers of compute: create and its faults, lists, pages, markers, sorting, actions, parts, delete."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -288,6 +289,25 @@ def test_actions(site: SiteUnderTest) -> None:
     refused({"os-resetState": {"state": "active"}}, 403, policy)
     group = f"Security group nope is not found for project {site.demo.project_id}"
     refused({"addSecurityGroup": {"name": "nope"}}, 404, group)
+
+
+def is_active(site: SiteUnderTest, image: str) -> bool:
+    return bool(site.call("GET", "image", image).json["status"] == "active")
+
+
+def test_an_image_of_a_server_is_told_by_its_location_or_its_id(site: SiteUnderTest) -> None:
+    path = f"/servers/{boot(site)}/action"
+    made = []
+    for version in ("2.1", "2.45"):
+        answer = call(site, "POST", path, {"createImage": {"name": f"of-{version}"}}, version)
+        assert answer.status == 202
+        location = answer.header("location")
+        assert (location is None) == (version == "2.45")
+        made.append(answer.json["image_id"] if location is None else location.rpartition("/images/")[2])
+        image = f"/v2/images/{made[-1]}"
+        site.wait(partial(is_active, site, image))
+        assert site.call("DELETE", "image", image).status == 204
+    assert made[0] != made[1]
 
 
 def test_lock_stop_start(site: SiteUnderTest) -> None:

@@ -63,3 +63,12 @@ def test_the_volume_types_are_listed_once_each(cloud):
     names = [kind.name for kind in cloud.block_storage.types()]
     assert sorted(names) == sorted(set(names))
     assert {"fake", "multiattach"} <= set(names)
+
+
+def test_a_type_is_used_by_its_id_whichever_site_makes_the_volume(cloud, name, zone, undo):
+    kind = cloud.block_storage.find_type("multiattach", ignore_missing=False)
+    more = {"availability_zone": zone} if zone else {}
+    made = cloud.block_storage.create_volume(name=name, size=1, volume_type=kind.id, **more)
+    undo(cloud.delete_volume, made.id)
+    made = cloud.block_storage.wait_for_status(made, "available", ["error"], 0.5, 90)
+    assert (made.volume_type, made.is_multiattach) == ("multiattach", True)

@@ -1,6 +1,7 @@
 """Clouds with a Keystone each, and one more Keystone that only Atoll's clients have."""
 
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -71,9 +72,12 @@ def asked(clouds: Apart, request_id: str) -> list[tuple[str, Seen]]:
 
 
 @asynccontextmanager
-async def apart(folder: Path, count: int = 2) -> AsyncIterator[Apart]:
-    """Clouds that share nothing, and a clouds.yaml with entries cloud1, cloud1-alt, cloud1-admin and more."""
-    async with Cloud(count, shared=False) as cloud:
+async def apart(folder: Path, count: int = 2, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Apart]:
+    """Clouds that share nothing, and a clouds.yaml with entries cloud1, cloud1-alt, cloud1-admin and more.
+
+    With `tls` they are at https, the clients' Keystone is not.
+    """
+    async with Cloud(count, shared=False, tls=tls) as cloud:
         keystone = Keystone("top")
         await keystone.start()
         entries = cloud.clouds_yaml()["clouds"]

@@ -18,6 +18,8 @@ from atoll.core.errors import BadRequest
 from atoll.gateway.audit import resolved
 from atoll.sandbox.simulated import Cloud
 
+PRIVATE = {"private_addresses": True}  # the webhooks are on this machine
+
 
 def events_in(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
@@ -92,7 +94,7 @@ async def test_a_webhook_is_told_everything_once_it_takes_it(start_atoll: StartA
     async def webhook(exchange: Exchange) -> None:
         body = await exchange.body()
         if refusals:
-            await exchange.answer(refusals.pop(), b"", b"Location: http://127.0.0.1:1/elsewhere")
+            await exchange.answer(refusals.pop(), b"", b"Location: %b/elsewhere" % elsewhere.url.encode())
             return
         expected = "sha256=" + hmac.new(b"hush", body, hashlib.sha256).hexdigest()
         signed.append(exchange.head.header(b"x-atoll-signature") == expected.encode())
@@ -101,17 +103,17 @@ async def test_a_webhook_is_told_everything_once_it_takes_it(start_atoll: StartA
         if len(taken) == 3:
             told.set()
 
-    async with Origin(webhook) as origin:
+    async with Origin(webhook) as origin, Origin() as elsewhere:
         settings = {
             "webhook": f"{origin.url}/events?x=1",
             "webhook_secret": "env:ATOLL_TEST_SECRET",
-            "private_addresses": True,
         }
-        atoll = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), audit=settings)
+        atoll = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), audit=settings, limits=PRIVATE)
         async with client_of(atoll, cloud.keystone.token()) as user:
             for _ in range(3):
                 await user.delete(f"{SERVERS}/{UNKNOWN}")
         await asyncio.wait_for(told.wait(), 20)
+    assert elsewhere.seen == []
     assert all(signed)
     assert len({one["id"] for one in taken}) == 3
 
@@ -126,8 +128,8 @@ def test_a_webhook_leads_to_no_private_address(host):
 
 
 async def test_what_a_webhook_will_never_get_is_counted(start_atoll: StartAtoll, cloud: Cloud) -> None:
-    settings = {"webhook": "http://127.0.0.1:1/", "private_addresses": True}
-    atoll = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), audit=settings)
+    settings = {"webhook": "http://127.0.0.1:1/"}
+    atoll = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), audit=settings, limits=PRIVATE)
     async with client_of(atoll, cloud.keystone.token()) as user:
         await user.delete(f"{SERVERS}/{UNKNOWN}")
     with capture_logs() as logs:

@@ -56,6 +56,11 @@ async def test_a_credential_from_its_adding_to_its_removal(start_atoll, clouds, 
     again = await command("credential", "add", *at, "--cloud", "cloud1", "--from-cloud", "cloud1")
     assert again.exit_code == 1
     assert one["id"] in again.output
+    log_ins = len(clouds.cloud.keystones[1].listener.seen)
+    slip = await command("credential", "add", *at, "--cloud", "cloud2", "--from-cloud", "cloud1", given="n\n")
+    assert slip.exit_code == 1
+    assert "The entry cloud1 is for" in slip.output
+    assert len(clouds.cloud.keystones[1].listener.seen) == log_ins, "no password went there"
     nowhere = await command("credential", "add", *at, "--cloud", "cloud1", "--from-cloud", "cluod1")
     assert nowhere.exit_code == 1
     assert "cloud1-alt" in nowhere.output

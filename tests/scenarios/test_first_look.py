@@ -3,14 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-import click
 import httpx
 import openstack.config  # noqa: F401 - takes longer to import than a request may
 import pytest
 from tests.scenarios.apart import Apart, apart
 
 from atoll.cli.first_look import Gateway, look
-from atoll.cli.own_clouds import prepare
 
 pytestmark = pytest.mark.filterwarnings("ignore:Support for InfluxDB:Warning")
 
@@ -47,15 +45,3 @@ async def test_networks_of_one_name_are_told_with_the_command_that_makes_them_on
     assert set(command.removesuffix(" --name lab").split()) == {f"{site}={at}" for site, at in places.items()}
     assert [one for one in said if "network twice" in one] == [], "nothing would make these one"
     assert [one for one in said if "cannot be asked" in one] == []
-
-
-@pytest.mark.usefixtures("clouds")
-async def test_two_entries_of_one_keystone_are_refused_in_words(tmp_path):
-    names, state = ["cloud1", "cloud2", "cloud1-alt"], tmp_path / "state"
-
-    def prepared() -> None:
-        prepare(names, listen="127.0.0.1:8774", entry="mine", state=state, environment={})
-
-    with pytest.raises(click.ClickException, match="cloud1 and cloud1-alt are entries of one Keystone"):
-        await asyncio.to_thread(prepared)
-    assert not state.exists()

@@ -125,14 +125,14 @@ async def test_the_check_says_what_only_looks_alike(user: Client) -> None:
     assert any(one["resource"] == "image" and one["name"] == "cirros-alt" for one in checked["near_misses"])
     assert checked["not_compared"] == {}
     listed = (await user.get(SAME, params={"resource": "image"})).json()["same"]
-    assert {one["reason"] for one in listed} == {"found: same name and hash, public"}
+    assert {one["reason"] for one in listed} == {"found: same name and hash, public, same owner"}
 
 
 async def test_a_site_that_does_not_answer_is_said_not_to_be_compared(user: Client, cloud: Cloud) -> None:
     await named(user, FLAVORS)
     cloud.site("oslo").refuse()
     checked = (await user.get(f"{SAME}/check")).json()
-    assert checked["not_compared"] == {"oslo": ["flavor", "image"]}
+    assert checked["not_compared"] == {"oslo": ["flavor", "group_type", "image", "volume_type"]}
     await cloud.site("oslo").start()
 
 

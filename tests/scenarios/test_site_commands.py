@@ -86,6 +86,29 @@ async def test_endpoints_given_by_hand_and_changed(atoll_command: Commands, clou
     assert (list(changed["endpoints"]), changed["region"]) == (["compute"], "site3")
 
 
+async def test_a_site_of_a_cloud_that_is_not_known_yet(atoll_command: Commands) -> None:
+    run, told = atoll_command.run, atoll_command.told
+    async with Cloud(["lab"]) as other:
+        (site,) = other.sites
+        pinned = ("--endpoint", f"compute={site.endpoints['compute']}")
+        new = ("site", "add", "lab", "--region", "lab", "--auth-url", other.keystone.auth_url)
+        unread = await run(*new, "--yes")
+        assert (unread.exit_code, "atoll cloud add lab" in unread.output) == (2, True), unread.output
+        refused = await run(*new, *pinned, stdin="n\n")
+        assert refused.exit_code == 1
+        taken = await run(*new, *pinned, "--number", "0", "--yes")
+        assert (taken.exit_code, "number" in taken.output) == (1, True), taken.output
+        assert (await run("cloud", "list")).output == "There is no cloud.\n", "neither or both"
+        (made,) = await told(*new, *pinned, "--insecure", "--yes")
+        assert (made["cloud"], list(made["endpoints"])) == ("lab", ["compute"])
+        (cloud,) = await told("cloud", "list")
+        assert (cloud["auth_url"], cloud["sites"]) == (other.keystone.auth_url, ["lab"])
+        again = await run("site", "add", "two", *new[3:], *pinned, "--yes")
+        assert (again.exit_code, "There is a cloud lab already" in again.output) == (1, True), again.output
+        both = await run(*new, "--cloud", "lab")
+        assert both.exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [

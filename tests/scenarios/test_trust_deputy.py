@@ -1,8 +1,10 @@
 """The confused deputy: what a site would do for Atoll's credential, it does not do for every caller of Atoll.
 
-Each credential here is an administrator's at its site, and not marked so. The cases are the tables' own.
+Each credential here is an administrator's at its site, not marked so, and allowed for members all the same:
+nothing but the check at the top is between them and it. The cases are the tables' own.
 """
 
+import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +34,7 @@ class Ask:
     method: str
     path: str  # below the service
     role: str
-    body: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] | list[Any] | None = None
 
 
 def asks_of(service: Service, project: str) -> Iterator[Ask]:
@@ -80,6 +82,11 @@ async def clouds(tmp_path, monkeypatch) -> AsyncIterator[Apart]:
         yield made
 
 
+def for_members(clouds: Apart, *projects: str) -> list[dict[str, Any]]:
+    """The credentials of projects, used for all of their members whatever they are at the sites."""
+    return [{**one, "admin_for_members": not one["admin"]} for one in clouds.credentials(*projects)]
+
+
 # Every route is asked for in turn: faster than anybody should.
 WIDE = {"limits": {"fan_out_burst": 100_000, "private_addresses": True}}
 
@@ -89,7 +96,7 @@ async def atoll(start_atoll: StartAtoll, clouds: Apart) -> Atoll:
     running = await start_atoll(
         clouds.auth_url,
         clouds.sites,
-        credentials=clouds.credentials("demo", "admin"),
+        credentials=for_members(clouds, "demo", "admin"),
         **WIDE,
         **clouds.tables,
     )
@@ -101,7 +108,7 @@ async def atoll(start_atoll: StartAtoll, clouds: Apart) -> Atoll:
 async def ordinary(start_atoll: StartAtoll, clouds: Apart) -> Atoll:
     """A gateway to which no credential was given as an administrator's."""
     running = await start_atoll(
-        clouds.auth_url, clouds.sites, credentials=clouds.credentials("demo"), **clouds.tables
+        clouds.auth_url, clouds.sites, credentials=for_members(clouds, "demo"), **clouds.tables
     )
     await running.settled()
     return running
@@ -257,6 +264,43 @@ async def test_nor_in_json_of_another_kind(atoll, clouds, text, kind):
             assert (answer.status_code, asked(clouds, ident)) == (403, [])
 
 
+VOLUME, OTHER = "1" * 8 + UNKNOWN[8:], "f" * 32
+ATTACHMENT = f"/compute/v2.1/servers/{UNKNOWN}/os-volume_attachments/{VOLUME}"
+# (method, path, body): what only administrators may say, in places that are no members of their own.
+SAID = (
+    ("POST", SERVERS, {"server": {"name": "vm", "availability_zone": "site1:host"}}),
+    ("POST", SERVERS, {"server": {"name": "vm", "availability_zone": "site1::node"}}),
+    ("POST", f"{SERVERS}/{UNKNOWN}/action", {"unshelve": {"availability_zone": "site1:host"}}),
+    ("PUT", ATTACHMENT, {"volumeAttachment": {"volumeId": UNKNOWN}}),
+    ("PUT", f"{ATTACHMENT}/", {"volumeAttachment": {"volumeId": UNKNOWN, "delete_on_termination": True}}),
+    ("POST", "/network/v2.0/networks", {"network": {"name": "n", "project_id": OTHER}}),
+    ("POST", "/network/v2.0/networks", {"network": {"name": "n", "tenant_id": OTHER}}),
+    ("POST", "/network/v2.0/networks", {"networks": [{"name": "n"}, {"name": "n", "tenant_id": OTHER}]}),
+    ("POST", "/network/v2.0/security-groups", {"security_group": {"name": "n", "project_id": OTHER}}),
+    ("POST", "/image/v2/images", {"name": "i", "owner": OTHER}),
+    ("PATCH", f"/image/v2/images/{UNKNOWN}", [{"op": "replace", "path": "/owner", "value": OTHER}]),
+)
+
+
+@pytest.mark.parametrize(("method", "path", "body"), SAID)
+async def test_nor_by_what_a_body_says(atoll, clouds, method, path, body):
+    async with of_role(atoll, clouds, "manager") as client:
+        assert (await reached(client, clouds, Ask(method, path, "admin", body)))[::2] == (403, [])
+
+
+async def test_and_the_same_of_ones_own_is_anybodys(atoll, clouds):
+    own = clouds.keystone.project_id("demo")
+    async with of_role(atoll, clouds, "member") as client:
+        for method, path, body in SAID:
+            text = json.dumps(body).replace(OTHER, own).replace("site1:host", "site1")
+            text = text.replace("site1::node", "site1").replace(
+                f'"volumeId": "{UNKNOWN}', f'"volumeId": "{VOLUME}'
+            )
+            status, said, sites = await reached(client, clouds, Ask(method, path, "member", json.loads(text)))
+            assert status != 403, (path, text, said)
+            assert sites, (path, text, status)
+
+
 def queries() -> Iterator[tuple[str, str, Others]]:
     """(path, parameter and value, what others get)."""
     for name in NAMES:
@@ -340,7 +384,7 @@ async def test_what_is_anothers_is_found_by_an_administrator_each_time(start_ato
     atoll = await start_atoll(
         clouds.auth_url,
         clouds.sites,
-        credentials=clouds.credentials("demo", "alt_demo", "admin"),
+        credentials=for_members(clouds, "demo", "alt_demo", "admin"),
         **clouds.tables,
     )
     await atoll.settled()

@@ -168,6 +168,9 @@ async def test_redirects_are_followed_by_nobody(user, hostile, status):
         (b"javascript:alert(1)", None),
         (EVIL + b"/compute/v2.1/servers/1", "/compute/v2.1/servers/1"),
         (b"/compute/v2.1/servers/1", "/compute/v2.1/servers/1"),
+        (EVIL + b"//images/" + UNKNOWN.encode(), f"/image/v2/images/{UNKNOWN}"),
+        (EVIL + b"/image/images/" + UNKNOWN.encode(), f"/image/v2/images/{UNKNOWN}"),
+        (EVIL + b"/images/" + UNKNOWN.encode() + b"/../x", None),
     ],
 )
 async def test_of_a_location_only_the_path_is_used(atoll, user, hostile, location, expected):

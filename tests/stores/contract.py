@@ -4,13 +4,14 @@ Taken into a module of tests by `from tests.stores.contract import *`; `url` the
 """
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 
 import pytest
 
-from atoll.store import Conflict, Cursor, Made, Sighting, Store, StoreError, open_store
+from atoll.store import Conflict, Cursor, Held, Made, Sighting, Store, StoreError, open_store
 from atoll.store.database import Access, Connection
 from atoll.store.opening import open_database
 
@@ -197,6 +198,32 @@ async def test_what_is_old_is_pruned(store, clock):
     pruned = await store.prune(clock.now + 8 * 86400)
     assert (pruned.cursors, pruned.tombstones) == (1, 1)
     assert await where(store, "b") == "paris"
+
+
+async def test_a_lease_is_one_holders_at_a_time(url, store):
+    async with contextlib.AsyncExitStack() as stack:
+        others = [await open_store(url) for _ in range(3)]
+        for one in others:
+            stack.push_async_callback(one.close)
+        everyone = [store, *others] * 3
+        took = [one.leases.take("a", f"{at}") for at, one in enumerate(everyone)]
+        told = await asyncio.gather(*took)
+        (winner,) = (f"{at}" for at, held in enumerate(told) if held is None)
+        assert {held.holder for held in told if held is not None} <= {winner, ""}
+        assert await store.leases.take("b", "else") is None
+        await others[0].leases.give_back("a", "somebody else")
+        held = await store.leases.take("a", "late")
+        assert held == Held(winner, 0)
+        assert await others[1].leases.beat("a", winner)
+        assert await store.leases.take("a", "late", stale=held) == Held(winner, 1), "it shows life"
+        told = await asyncio.gather(
+            *(one.leases.take("a", f"new{at}", stale=Held(winner, 1)) for at, one in enumerate(everyone))
+        )
+        assert told.count(None) == 1, "one takes it over"
+        assert not await store.leases.beat("a", winner)
+        (heir,) = (f"new{at}" for at, held in enumerate(told) if held is None)
+        await store.leases.give_back("a", heir)
+        assert await others[2].leases.take("a", "late") is None
 
 
 async def test_it_outlives_the_process(url, store):

@@ -386,6 +386,54 @@ def test_what_cannot_be_of_clouds_and_credentials(was, now, fault):
     assert "c2VjcmV0" not in str(found)
 
 
+FEDERATED = """
+[sites.osaka]
+region = "West"
+cloud = "tokyo"
+endpoints = {compute = "http://127.0.0.1:8003/v2.1"}
+[clouds.tokyo]
+auth_url = "https://tokyo.example:5000/v3/"
+trust = "federated"
+service_provider = "sp"
+sp_url = "https://tokyo.example:5001/Shibboleth.sso/SAML2/ECP"
+projects = {"1" = "2"}
+"""
+
+
+def test_a_federated_cloud_is_read():
+    cloud = read(MINIMAL + FEDERATED).clouds["tokyo"]
+    assert (cloud.trust, cloud.service_provider, cloud.projects) == ("federated", "sp", {"1": "2"})
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "fault"),
+    [
+        ('trust = "federated"\n', "", "clouds.tokyo.service_provider: needs trust"),
+        ('service_provider = "sp"\n', "", "clouds.tokyo.service_provider: is missing"),
+        ("https://tokyo.example:5001", "tokyo.example", "clouds.tokyo.sp_url: is not"),
+        ('trust = "federated"', 'trust = "shared"', "clouds.tokyo.trust: "),
+        (
+            "[clouds",
+            '[[credentials]]\ncloud = "tokyo"\nproject_id = "p"\nclouds_yaml = "mine"\n[clouds',
+            "credentials[0].cloud: tokyo is federated",
+        ),
+    ],
+)
+def test_what_a_federated_cloud_does_not_go_with(was, now, fault):
+    assert was in FEDERATED
+    found = faults(MINIMAL + FEDERATED.replace(was, now))
+    assert found[0][: len(fault)] == fault
+
+
+def test_a_federated_cloud_needs_a_keystone_of_the_clients_and_another_one():
+    built_in = FEDERATED + '[identity]\nmode = "built-in"\n'
+    text = MINIMAL[: MINIMAL.index("[identity]")] + MINIMAL[MINIMAL.index("[sites") :] + built_in
+    assert any(one.startswith("clouds.tokyo.trust: is federated, which needs") for one in faults(text))
+    theirs = read(MINIMAL).identity.auth_url
+    same = faults(MINIMAL + FEDERATED.replace("https://tokyo.example:5000/v3/", theirs + "/"))
+    assert any("is the clients' own Keystone" in one for one in same)
+
+
 def test_a_project_has_one_credential_at_a_cloud_and_one_more_as_its_administrator():
     again = CLOUDS[CLOUDS.index("[[cred") :]
     assert read(MINIMAL + CLOUDS + again + "admin = true\n")

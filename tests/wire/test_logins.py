@@ -61,6 +61,13 @@ async def test_the_url_is_the_clouds_whatever_the_credential_says():
     assert found.token == b"gAAAA-token"
 
 
+async def test_a_domain_that_is_not_named_is_the_default_one_as_for_the_openstack_command():
+    _, origin = await logged_in(answers(201, {"token": TOKEN}), user_domain_id="", project_domain_id="")
+    (asked,) = (json.loads(one.body)["auth"] for one in origin.seen)
+    assert asked["identity"]["password"]["user"]["domain"] == {"id": "default"}
+    assert asked["scope"]["project"]["domain"] == {"id": "default"}
+
+
 async def test_a_redirect_is_not_followed():
     async with Origin(answers(201, {"token": TOKEN})) as elsewhere:
         with pytest.raises(LoginError):

@@ -98,7 +98,8 @@ def _session(os_cloud: str | None) -> Any:
         return openstack.connect(cloud=os_cloud).session
     except (SDKException, ClientException) as error:
         raise click.ClickException(
-            f"cannot log in: {error}. --os-cloud names an entry of clouds.yaml, OS_TOKEN holds a token."
+            f"cannot log in: {str(error).rstrip('.')}. --os-cloud (or OS_CLOUD) names an entry of "
+            "clouds.yaml, OS_TOKEN holds a token."
         ) from error
 
 
@@ -108,12 +109,17 @@ def _url_of(session: Any) -> str:
         from atoll.cli.files import read_config  # noqa: PLC0415 - only where there is one
 
         return read_config(os.environ.get("ATOLL_CONFIG", DEFAULT)).gateway.public_url
-    from keystoneauth1.exceptions import ClientException  # noqa: PLC0415 - slow to import
+    from keystoneauth1.exceptions import ClientException, EndpointNotFound  # noqa: PLC0415 - slow to import
 
     try:
         url = session.get_endpoint(service_type="atoll", interface="public")
+    except EndpointNotFound:
+        url = None
     except ClientException as error:
         raise click.ClickException(f"cannot log in: {error}") from error
     if not url:
-        raise click.ClickException("which gateway? --url says it, or ATOLL_URL")
+        raise click.ClickException(
+            "the cloud that this logs in at has no Atoll in its catalogue: --os-cloud (or OS_CLOUD) names an "
+            "entry of one that has, as `atoll serve --clouds` writes it; or --url (ATOLL_URL) says it"
+        )
     return str(url).removesuffix("/").removesuffix(PREFIX)

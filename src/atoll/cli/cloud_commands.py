@@ -65,5 +65,5 @@ def remove_cloud(url: str | None, os_cloud: str | None, name: str) -> None:
 
 
 def _row(one: Mapping[str, Any]) -> dict[str, Any]:
-    keys = ("name", "auth_url", "sites", "declared", "trouble")
+    keys = ("name", "auth_url", "trust", "sites", "declared", "trouble")
     return {key: one[key] for key in keys}

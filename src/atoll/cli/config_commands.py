@@ -59,6 +59,7 @@ def new(cloud: str, regions: tuple[str, ...], listen: str) -> None:
         auth_url = str(connection.config.get_auth_args()["auth_url"])
         catalog: list[dict[str, Any]] = list(connection.service_catalog)
         project = str(connection.current_project_id)
+        verify, _ = connection.config.get_requests_verify_args()
     except (SDKException, ClientException) as error:
         raise click.ClickException(f"{cloud}: {error}") from error
     sites = endpoints_by_region(catalog, regions, project)
@@ -71,6 +72,8 @@ def new(cloud: str, regions: tuple[str, ...], listen: str) -> None:
         "[identity]",
         f"auth_url = {json.dumps(auth_url)}",
     ]
+    if verify is not True:
+        lines.append(f"cacert = {json.dumps(verify)}" if verify else "verify = false")
     for name, endpoints in sites.items():
         lines += ["", f"[sites.{json.dumps(name)}]", f"region = {json.dumps(name)}"]
         lines += [f"[sites.{json.dumps(name)}.endpoints]"]
@@ -79,9 +82,9 @@ def new(cloud: str, regions: tuple[str, ...], listen: str) -> None:
 
 
 def endpoints_by_region(
-    catalog: Sequence[Mapping[str, Any]], regions: tuple[str, ...], project: str
+    catalog: Sequence[Mapping[str, Any]], regions: tuple[str, ...], project: str, interface: str = "public"
 ) -> dict[str, dict[str, str]]:
-    """{region: {service type: public URL without a project}}, from a service catalogue."""
+    """{region: {service type: URL without a project}} of an interface, from a service catalogue."""
     sites: dict[str, dict[str, str]] = {}
     for entry in catalog:
         service = SERVED.get(entry["type"])
@@ -91,7 +94,7 @@ def endpoints_by_region(
             region = endpoint.get("region_id") or endpoint.get("region")
             if region == Gateway().region and region not in regions:
                 continue  # Atoll's own, where it is registered already: no site is Atoll itself
-            if endpoint.get("interface") == "public" and (not regions or region in regions):
+            if endpoint.get("interface") == interface and (not regions or region in regions):
                 url = endpoint["url"].rstrip("/").removesuffix(project).removesuffix("AUTH_").rstrip("/")
                 sites.setdefault(region, {})[service] = url
     return dict(sorted(sites.items()))

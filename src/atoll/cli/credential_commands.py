@@ -33,7 +33,10 @@ def credential() -> None:
 def list_credentials(url: str | None, os_cloud: str | None, form: str, cloud: str, project: str) -> None:
     """List the credentials of your project; an administrator sees those of all."""
     found = Api(url, os_cloud).all("/credentials", "credentials", cloud=cloud, project_id=project)
-    show([_row(one) for one in found], form, empty="There is no credential.")
+    rows = [_row(one) for one in found]
+    if form == "table":  # the rest is shown with one of them
+        rows = [{**row, "warning": row["warning"].partition(",")[0]} for row in rows]
+    show(rows, form, empty="There is no credential.")
 
 
 @credential.command("show")
@@ -77,35 +80,52 @@ def remove_credential(url: str | None, os_cloud: str | None, ident: str) -> None
 )  # fmt: skip
 @click.option("--project", default="", metavar="ID", help="The project it is for; default: yours.")
 @click.option("--admin", is_flag=True, help="It is an administrator's there: for administrators' calls only.")
+@click.option(
+    "--admin-for-members",
+    is_flag=True,
+    help="Use it for members too, were it an administrator's by its roles: they see what is of all projects.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask where the entry is for another URL than the cloud's.")
 @click.option("--replace", is_flag=True, help="Put it in the place of the one that is there.")
 def add_credential(  # noqa: PLR0913 - what the command takes
     *, url: str | None, os_cloud: str | None, form: str, cloud: str, from_cloud: str | None,
-    application_credential_id: str | None, secret_from: str | None, project: str, admin: bool, replace: bool,
+    application_credential_id: str | None, secret_from: str | None, project: str, admin: bool,
+    admin_for_members: bool, replace: bool, yes: bool,
 ) -> None:  # fmt: skip
     """Log in with a credential, and keep it if that works: encrypted, under the gateway's key."""
     if (from_cloud is None) == (application_credential_id is None):
         raise click.UsageError("give either --from-cloud or --application-credential-id")
+    api = Api(url, os_cloud)
     if from_cloud is not None:
-        given = _entry(from_cloud)
+        given = _entry(api, cloud, from_cloud, yes=yes)
     else:
         auth = {
             "application_credential_id": application_credential_id,
             "application_credential_secret": _secret(secret_from),
         }
         given = {"auth_type": "v3applicationcredential", "auth": auth}
-    body = {"cloud": cloud, "project_id": project, "admin": admin, "replace": replace, **given}
-    _show(Api(url, os_cloud).call("POST", "/credentials", body), form)
+    body = {
+        "cloud": cloud, "project_id": project, "admin": admin, "admin_for_members": admin_for_members,
+        "replace": replace, **given,
+    }  # fmt: skip
+    _show(api.call("POST", "/credentials", body), form)
 
 
-def _entry(name: str) -> dict[str, Any]:
-    """An entry of clouds.yaml as the API takes it."""
+def _entry(api: Api, cloud: str, name: str, *, yes: bool) -> dict[str, Any]:
+    """An entry of clouds.yaml as the API takes it; asked for a yes where it is for another Keystone."""
     from atoll.trust.clouds_yaml import read_entry  # noqa: PLC0415 - slow to import
     from atoll.trust.login import LoginError  # noqa: PLC0415
 
     try:
-        options = read_entry(name).options
+        entry = read_entry(name)
     except LoginError as error:
         raise click.ClickException(str(error)) from error
+    options, here = entry.options, entry.cloud.auth_url
+    there = api.get(f"/clouds/{quote(cloud)}")["cloud"]["auth_url"]
+    if not yes and here.lower() != there.lower():
+        # A password is not to be sent to another cloud because of a slip.
+        click.echo(f"The entry {name} is for {here}, the cloud {cloud} is at {there}.", err=True)
+        click.confirm("Log in there with what the entry says?", abort=True, err=True)
     return {"auth_type": options.auth_type, "auth": dict(options.auth)}
 
 
@@ -122,6 +142,8 @@ def _secret(source: str | None) -> str:
 
 def _show(answer: Mapping[str, Any], form: str) -> None:
     show([_row(answer["credential"])], form)
+    if answer["credential"]["warning"]:
+        click.echo(f"Warning: it is {answer['credential']['warning']}.", err=True)
 
 
 def _row(one: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,4 +152,5 @@ def _row(one: Mapping[str, Any]) -> dict[str, Any]:
         **{key: one[key] for key in ("id", "cloud", "project_id", "admin", "auth_type", "site_project_id")},
         "checked_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(checked)) if checked else "",
         "fault": one["fault"],
+        "warning": one["warning"],
     }

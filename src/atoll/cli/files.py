@@ -23,9 +23,7 @@ def read_config(path: str) -> Config:
     try:
         text = Path(path).read_bytes()
     except OSError as error:
-        click.echo(
-            f"{path}: {error.strerror}. `atoll config new` writes one; --config names another.", err=True
-        )
+        click.echo(f"{path}: {error.strerror}. {_instead()}", err=True)
         sys.exit(2)
     try:
         config = load(text, source=path, env=os.environ)
@@ -37,12 +35,23 @@ def read_config(path: str) -> Config:
     return config
 
 
+def _instead() -> str:
+    """What else there is than a configuration that is not where it was looked for."""
+    state = os.environ.get("XDG_STATE_HOME")
+    home = (Path(state) if state else Path.home() / ".local" / "state") / "atoll"
+    said = "`atoll config new` writes one, --config names another, `atoll serve --clouds A,B` needs none."
+    for made in sorted(home.glob("*/atoll.toml")):
+        said += f"\n`atoll serve --clouds` made one: export ATOLL_CONFIG={made}"
+    return said
+
+
 def _file_faults(config: Config) -> list[Fault]:
     """What is wrong with the files that a configuration names."""
     faults = []
     for reference in file_references(config):
         file = Path(reference.path)
-        if not file.is_file() or not os.access(file, os.R_OK):
+        directory = reference.place.endswith(".cacert") and file.is_dir()
+        if not (file.is_file() or directory) or not os.access(file, os.R_OK):
             faults.append(Fault(reference.place, f"{reference.path} is no file that can be read"))
         elif reference.secret and file.stat().st_mode & 0o077:
             faults.append(Fault(reference.place, f"{reference.path} can be read by others: chmod 600 it"))

@@ -2,9 +2,9 @@
 
 import importlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
@@ -12,6 +12,9 @@ import msgspec
 from atoll.cli.files import config_option, read_config
 from atoll.cli.logs import configure
 from atoll.core.settings import Config
+
+if TYPE_CHECKING:
+    from atoll.trust.login import Login
 
 # Command -> the module that has it by that name, imported when the command is wanted: `serve` is to be up
 # within a second and needs none of them.
@@ -92,7 +95,8 @@ def serve(
 
         configure("console", logging.WARNING)
         names = [name.strip() for name in clouds.split(",") if name.strip()]
-        _run(*serve_clouds(names, listen=listen, entry=entry, state=state))
+        served = serve_clouds(names, listen=listen, entry=entry, state=state)
+        _run(served.config, served.ready, served.logins)
         return
     settings = read_config(config_path)
     if workers is not None:
@@ -102,13 +106,17 @@ def serve(
     _run(settings)
 
 
-def _run(settings: Config, ready: Callable[[], None] = lambda: None) -> None:
+def _run(
+    settings: Config,
+    ready: Callable[[], None] = lambda: None,
+    logins: "Mapping[str, Login] | None" = None,
+) -> None:
     from atoll.gateway.serve import run  # noqa: PLC0415 - only this command needs the gateway
     from atoll.store import StoreError  # noqa: PLC0415
     from atoll.trust.sealing import SecretsError  # noqa: PLC0415
 
     try:
-        run(settings, ready=ready)
+        run(settings, ready=ready, logins=logins or {})
     except OSError as error:
         listen = ", ".join(settings.gateway.listen)
         raise click.ClickException(f"cannot listen at {listen}: {error.strerror or error}") from error

@@ -6,187 +6,145 @@ makes a user of the built-in identity and notes it down in clouds.yaml.
 
 import asyncio
 import getpass
-import json
 import os
+import socket
 import threading
 import time
-import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from atoll.cli.config_commands import endpoints_by_region
-from atoll.cli.first_look import logged_in, look
+from atoll.cli.first_look import logged_in as logged_in_at
+from atoll.cli.first_look import look
+from atoll.cli.found_clouds import Arranged, Failed, arranged, logged_in
+from atoll.cli.own_configuration import Earlier, configuration
 from atoll.core.config import load
 from atoll.core.settings import Config, ConfigError
 from atoll.identity.directory import Directory
 from atoll.identity.entries import EntryError, read_entry, write_entry
-from atoll.identity.passwords import Passwords
+from atoll.identity.passwords import COST, Cost, Passwords
 from atoll.identity.setup import Account, ensure_account
-from atoll.store import Registry, open_store
-from atoll.trust.clouds_yaml import Entry
-from atoll.trust.clouds_yaml import read_entry as read_cloud
-from atoll.trust.login import Login, LoginError, login
+from atoll.store import Registry, StoreError, open_store
+from atoll.trust.login import Login
 
 PROJECT: Final = "default"
-AT_ONCE: Final = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """An entry that could be logged in with: its regions with their endpoints by service type."""
-
-    name: str
-    entry: Entry
-    login: Login
-    regions: Mapping[str, Mapping[str, str]]
-
-    @property
-    def sites(self) -> dict[str, str]:
-        """The region of each of its sites, by the site's name."""
-        if len(self.regions) == 1:
-            return {self.name: next(iter(self.regions))}
-        return {f"{self.name}-{region}": region for region in self.regions}
+QUICK: Final = Cost(10, 8, 1)
+"""What logging in at one's own Atoll costs: a millisecond instead of a quarter of a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What is to be served, and how to use it."""
+    """What is to be served, and how to use it.
+
+    `projects` are the further entries of clouds.yaml by the entry of another project that each is for; `said`
+    what there is to say of the clouds, `logins` those that were made, by entry.
+    """
 
     config: Config
     path: Path
     clouds_file: Path
     entry: str
     account: Account
-    failed: Mapping[str, str]
+    projects: Mapping[str, str]
+    said: Sequence[str]
+    logins: Mapping[str, Login]
 
 
 def prepare(
     names: Sequence[str], *, listen: str, entry: str, state: Path | None, environment: Mapping[str, str]
 ) -> Prepared:
     """Find out what the entries are, and set up what is missing. Raises ClickException."""
+    _check(names, entry, listen)
+    home = state or _state_home(environment) / entry
+    earlier = Earlier(home)
+    made = _made(names, earlier)
+    url = f"http://{listen}/identity/v3"
+    file = _clouds_file()
+    entries = {name: f"{entry}-{name}" for cloud in made.clouds for name in cloud.projects}
+    urls = {url, earlier.url}
+    known, *_ = (_noted_down(file, one, urls) for one in (entry, *entries.values()))
+    path = home / "atoll.toml"
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        account, ids = asyncio.run(_account(f"sqlite:///{home / 'atoll.db'}", known, list(entries)))
+        numbers = earlier.numbers([site.name for _, site in made.sites()])
+        text = configuration(made.clouds, listen=listen, home=home, projects=ids, numbers=numbers)
+        path.touch(mode=0o600)
+        path.chmod(0o600)
+        path.write_text(text)
+        config = load(text, source=str(path), env=environment)
+        write_entry(file, entry, _entry(account, url, PROJECT))
+        for name, one in entries.items():
+            write_entry(file, one, _entry(account, url, _project(name)))
+    except StoreError as error:
+        raise click.ClickException(f"{home / 'atoll.db'} cannot be opened: {error}") from error
+    except OSError as error:
+        raise click.ClickException(f"{home}: {error.strerror}; --state names another place") from error
+    except (ConfigError, EntryError) as error:
+        raise click.ClickException(str(error)) from error
+    left = [f"{name} is left out: {reason}" for name, reason in made.left.items()]
+    return Prepared(
+        config=config, path=path, clouds_file=file, entry=entry, account=account, projects=entries,
+        said=[*left, *made.notes], logins=made.logins,
+    )  # fmt: skip
+
+
+def _check(names: Sequence[str], entry: str, listen: str) -> None:
+    """See what is wrong before anything is asked or written down. Raises ClickException."""
+    if not names:
+        raise click.ClickException("--clouds names no entry of clouds.yaml")
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise click.ClickException(f"--clouds names {', '.join(repeated)} twice")
     if entry in names:
         raise click.ClickException(
             f"{entry} is the entry that this Atoll is to have itself: --entry names another"
         )
-    found, failed = _logged_in(names)
-    if not found:
-        told = "\n".join(f"  {name}: {reason}" for name, reason in failed.items())
+    host, colon, port = listen.rpartition(":")
+    if not (colon and host and port.isdigit() and 0 < int(port) < 65536):
+        raise click.ClickException(f"--listen {listen} is not address:port, such as 127.0.0.1:8774")
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind((host.strip("[]"), int(port)))
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot listen at {listen}: {error.strerror}. --listen names another place, "
+            "such as 127.0.0.1:8775"
+        ) from error
+
+
+def _made(names: Sequence[str], earlier: Earlier) -> Arranged:
+    """What the entries are together. Raises ClickException where none can be used."""
+    found, failed = logged_in(names)
+    made = arranged(found)
+    _keep(made, failed, earlier, names)
+    if not made.clouds:
+        told = "\n".join(f"  {name}: {reason}" for name, reason in made.left.items())
         raise click.ClickException(f"none of these clouds can be used:\n{told}")
-    _require_keystones(found)
-    home = state or _state_home(environment) / entry
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = home / "atoll.toml"
-    clouds_file = _clouds_file()
-    url = f"http://{listen}/identity/v3"
-    known = _noted_down(clouds_file, entry, url)
-    account = asyncio.run(_account(f"sqlite:///{home / 'atoll.db'}", known))
-    text = configuration(
-        found, listen=listen, home=home, project_id=account.project.id, numbers=_numbers(path)
-    )
-    path.write_text(text)
-    path.chmod(0o600)
-    try:
-        config = load(text, source=str(path), env=environment)
-        write_entry(clouds_file, entry, _entry(account, url))
-    except (ConfigError, EntryError) as error:
-        raise click.ClickException(str(error)) from error
-    return Prepared(
-        config=config, path=path, clouds_file=clouds_file, entry=entry, account=account, failed=failed
-    )
+    return made
 
 
-def configuration(
-    found: Sequence[Found], *, listen: str, home: Path, project_id: str, numbers: Mapping[str, int]
-) -> str:
-    """An atoll.toml for these clouds; `numbers` are those that sites had before, which they keep."""
-    lines = [
-        "# Written by `atoll serve --clouds`, and made anew by it each time.",
-        "[gateway]",
-        f"listen = {json.dumps(listen)}",
-        f"access_log = {json.dumps(str(home / 'access.log'))}",
-        "[identity]",
-        'mode = "built-in"',
-        "[store]",
-        f"url = {json.dumps('sqlite:///' + str(home / 'atoll.db'))}",
-        "[limits]",
-        "private_addresses = true",
-        "[audit]",
-        f"file = {json.dumps(str(home / 'audit.log'))}",
-    ]
-    free = max(numbers.values(), default=-1) + 1
-    for one in found:
-        cloud = one.entry.cloud
-        lines += [f"[clouds.{json.dumps(one.name)}]", f"auth_url = {json.dumps(cloud.auth_url)}"]
-        lines += [f"verify = {json.dumps(cloud.verify)}"]
-        lines += [f"cacert = {json.dumps(cloud.cacert)}"] if cloud.cacert else []
-        # Who is an administrator there asks as one what only administrators may.
-        for admin in (False, True) if "admin" in one.login.roles else (False,):
-            lines += ["[[credentials]]", f"cloud = {json.dumps(one.name)}"]
-            lines += [f"project_id = {json.dumps(project_id)}", f"clouds_yaml = {json.dumps(one.name)}"]
-            lines += [f"admin = {json.dumps(admin)}"]
-        for site, region in one.sites.items():
-            number = numbers.get(site, free)
-            free += number == free
-            lines += [f"[sites.{json.dumps(site)}]", f"region = {json.dumps(region)}"]
-            lines += [f"cloud = {json.dumps(one.name)}", f"number = {number}"]
-            lines += [f"[sites.{json.dumps(site)}.endpoints]"]
-            lines += [
-                f"{service} = {json.dumps(url)}" for service, url in sorted(one.regions[region].items())
-            ]
-    return "\n".join(lines) + "\n"
+def _project(entry: str) -> str:
+    """What the project of Atoll's is called that stands for an entry."""
+    return f"{entry}-project" if entry == PROJECT else entry
 
 
-def _logged_in(names: Sequence[str]) -> tuple[list[Found], dict[str, str]]:
-    """Those that can be used, and why the others cannot."""
-    found, failed = [], {}
-    with ThreadPoolExecutor(min(AT_ONCE, len(names))) as threads:
-        for name, one in zip(names, threads.map(_log_in, names), strict=True):
-            if isinstance(one, Found):
-                found.append(one)
-            else:
-                failed[name] = one
-    return found, failed
-
-
-def _require_keystones(found: Sequence[Found]) -> None:
-    """Refuse two entries of one Keystone: one user of it is who Atoll acts as. Raises ClickException."""
-    first: dict[str, str] = {}
-    for one in found:
-        other = first.setdefault(one.entry.cloud.auth_url, one.name)
-        if other != one.name:
-            raise click.ClickException(
-                f"{other} and {one.name} are entries of one Keystone, {one.entry.cloud.auth_url}: name one "
-                "of them; with several `regions`, or none, in the entry each region is a site"
+def _keep(made: Arranged, failed: Sequence[Failed], earlier: Earlier, names: Sequence[str]) -> None:
+    """Add the clouds that are away now and were there before; say of the others why they are not."""
+    served = {name for cloud in made.clouds for name in (cloud.name, *cloud.projects)}
+    for one in failed:
+        cloud = earlier.cloud(one, names)
+        sites = {site.name for _, site in made.sites()}
+        if cloud is None or cloud.name in served or sites & {site.name for site in cloud.sites}:
+            made.left[one.name] = one.reason
+        else:
+            made.clouds.append(cloud)
+            made.notes.append(
+                f"{one.name} is away: {one.reason}; its sites are as last time, and used once it is back"
             )
-
-
-def _log_in(name: str) -> Found | str:
-    try:
-        entry = read_cloud(name)
-        who = login(entry.cloud, entry.options, private=True, catalog=True)
-    except LoginError as error:
-        return str(error)
-    regions = endpoints_by_region([dict(one) for one in who.catalog], entry.regions, who.project_id)
-    if not regions:
-        wanted = f" in {', '.join(entry.regions)}" if entry.regions else ""
-        return f"its catalogue has no public endpoint of a service that can be served{wanted}"
-    return Found(name, entry, who, regions)
-
-
-def _numbers(path: Path) -> dict[str, int]:
-    """The numbers of the sites of an earlier configuration: ids that users keep have them in."""
-    try:
-        sites: dict[str, dict[str, Any]] = tomllib.loads(path.read_text()).get("sites", {})
-    except (OSError, tomllib.TOMLDecodeError):
-        return {}
-    return {name: int(one["number"]) for name, one in sites.items()}
 
 
 def _state_home(environment: Mapping[str, str]) -> Path:
@@ -202,27 +160,29 @@ def _clouds_file() -> Path:
     return Path(found) if found else Path.home() / ".config" / "openstack" / "clouds.yaml"
 
 
-def _noted_down(path: Path, entry: str, url: str) -> str:
-    """The password that was noted down earlier. Raises ClickException where the entry is of another cloud."""
+def _noted_down(path: Path, entry: str, urls: Collection[str]) -> str:
+    """The password that was noted down earlier.
+
+    Raises ClickException where the entry is of another cloud: not of one of the `urls` that this has or had.
+    """
     try:
         auth = read_entry(path, entry).get("auth", {})
     except EntryError as error:
         raise click.ClickException(str(error)) from error
-    if auth and auth.get("auth_url") != url:
+    if auth and auth.get("auth_url") not in urls:
         raise click.ClickException(
-            f"{path} has an entry {entry} already, for {auth.get('auth_url')}: --entry names another, "
-            "or --listen says where it was"
+            f"{path} has an entry {entry} already, for {auth.get('auth_url')}: --entry names another"
         )
     return str(auth.get("password", ""))
 
 
-def _entry(account: Account, url: str) -> dict[str, Any]:
+def _entry(account: Account, url: str, project: str) -> dict[str, Any]:
     return {
         "auth": {
             "auth_url": url,
             "username": account.user.name,
             "password": account.password,
-            "project_name": account.project.name,
+            "project_name": project,
             "user_domain_id": "default",
             "project_domain_id": "default",
         },
@@ -231,15 +191,24 @@ def _entry(account: Account, url: str) -> dict[str, Any]:
     }
 
 
-async def _account(store_url: str, known: str) -> Account:
+async def _account(store_url: str, known: str, entries: Sequence[str]) -> tuple[Account, dict[str, str]]:
+    """The user, and the ids of its projects: its own ("") and those that stand for entries."""
     store = await open_store(store_url)
-    passwords = Passwords(now=time.monotonic)
+    # One of 32 random characters, as is made here, is guessed no sooner for being hashed fast.
+    cost = QUICK if len(known) in {0, 32} else COST
+    passwords = Passwords(now=time.monotonic, cost=cost)
     try:
         registry = Registry(store.intent)
         await registry.load()
-        return await ensure_account(
-            Directory(registry, passwords), getpass.getuser(), PROJECT, role="admin", known=known
-        )
+        directory = Directory(registry, passwords)
+        account = await ensure_account(directory, getpass.getuser(), PROJECT, role="admin", known=known)
+        ids = {"": account.project.id}
+        for one in entries:
+            name = _project(one)
+            project = directory.project_named(name) or await directory.create_project(name)
+            await directory.assign(account.user.id, project.id, "admin")
+            ids[one] = project.id
+        return account, ids
     finally:
         passwords.close()
         await store.close()
@@ -247,24 +216,31 @@ async def _account(store_url: str, known: str) -> Account:
 
 def told(prepared: Prepared) -> list[str]:
     """What to say before the first request: what could not be used, and how to use the rest."""
-    lines = [f"{name} is left out: {reason}" for name, reason in prepared.failed.items()]
-    sites = ", ".join(prepared.config.sites)
-    lines.append(
-        f"One cloud of {len(prepared.config.sites)}: {sites}, at http://{prepared.config.gateway.listen[0]}"
-    )
-    lines.append(f"  export OS_CLOUD={prepared.entry}        # in {prepared.clouds_file}")
-    lines.append(f"  export ATOLL_CONFIG={prepared.path}    # for atoll site, zone, same, where, explain")
+    sites = prepared.config.sites
+    lines = [
+        *prepared.said,
+        f"One cloud of {len(sites)}: {', '.join(sites)}, at http://{prepared.config.gateway.listen[0]}",
+    ]
     if given := os.environ.get("OS_CLIENT_CONFIG_FILE"):
-        lines.insert(-2, f"  export OS_CLIENT_CONFIG_FILE={given}")
+        lines.append(f"  export OS_CLIENT_CONFIG_FILE={given}")
+    lines.append(f"  export OS_CLOUD={prepared.entry}        # in {prepared.clouds_file}")
+    for name, entry in prepared.projects.items():
+        lines.append(f"  export OS_CLOUD={entry}        # for {name}, another project of the same cloud")
+    lines.append(f"  export ATOLL_CONFIG={prepared.path}    # for atoll site, zone, same, where, explain")
     return lines
 
 
-def serve_clouds(
-    names: Sequence[str], *, listen: str, entry: str, state: Path | None
-) -> tuple[Config, Callable[[], None]]:
-    """Prepare; give what is to be served, and what to call once it is. Raises ClickException."""
-    if not names:
-        raise click.ClickException("--clouds names no entry of clouds.yaml")
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What is to be served, what to call once it is, and logins that were made."""
+
+    config: Config
+    ready: Callable[[], None]
+    logins: Mapping[str, Login]
+
+
+def serve_clouds(names: Sequence[str], *, listen: str, entry: str, state: Path | None) -> Served:
+    """Prepare what is to be served. Raises ClickException."""
     prepared = prepare(names, listen=listen, entry=entry, state=state, environment=os.environ)
 
     def ready() -> None:
@@ -273,14 +249,14 @@ def serve_clouds(
         # The gateway has this thread: it is asked from another.
         threading.Thread(target=_first_look, args=(prepared,), daemon=True).start()
 
-    return prepared.config, ready
+    return Served(prepared.config, ready, prepared.logins)
 
 
 def _first_look(prepared: Prepared) -> None:
     account = prepared.account
     url = f"http://{prepared.config.gateway.listen[0]}"
     try:
-        gateway = logged_in(url, account.user.name, account.password, account.project.name)
+        gateway = logged_in_at(url, account.user.name, account.password, account.project.name)
     except OSError as error:
         click.echo(f"its own user cannot log in: {error}", err=True)
         return

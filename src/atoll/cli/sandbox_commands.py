@@ -69,6 +69,9 @@ def sandbox() -> None:
     "--older", is_flag=True, help="With --real: a further site of release 2024.1, its own Keystone."
 )
 @click.option(
+    "--federated", is_flag=True, help="With --older: its Keystone believes the others' (Apache, mod_shib)."
+)
+@click.option(
     "--computes", type=click.IntRange(1, 4), default=1, show_default=True, help="nova-computes a site."
 )
 @click.option("--fresh-schema", is_flag=True, help="With --real: forget the cached database schemas.")
@@ -76,10 +79,12 @@ def sandbox() -> None:
     "--apart", is_flag=True, help="Three clouds that share nothing (paris, tokyo, oslo), without Atoll."
 )
 @port_option
-def up(
+def up(  # noqa: PLR0913 - one for each option
+    *,
     sites: int | None,
     real: bool,
     older: bool,
+    federated: bool,
     computes: int,
     fresh_schema: bool,
     apart: bool,
@@ -91,7 +96,9 @@ def up(
             raise click.UsageError("--apart is three simulated clouds: leave out --real and --sites")
         up_apart(port_base)
         return
-    wanted = Wanted(sites=sites or 2, computes=computes, older=older, fresh_schema=fresh_schema)
+    wanted = Wanted(
+        sites=sites or 2, computes=computes, older=older, federated=federated, fresh_schema=fresh_schema
+    )
     layout = start(real=real, sites=sites or 3, wanted=wanted, port_base=port_base)
     click.echo(f"source {layout.run / 'atollrc'}    # then: openstack server list")
 
@@ -154,10 +161,11 @@ def status(form: str) -> None:
 @sandbox.command()
 @click.option("--sites", type=click.IntRange(2, 9), default=2, show_default=True)
 @click.option("--older", is_flag=True, help="With tests/e2e/apart: a newest site and the older one as one.")
+@click.option("--federated", is_flag=True, help="With --older: tests/e2e/federated too.")
 @click.argument("pytest_arguments", nargs=-1)
-def e2e(sites: int, older: bool, pytest_arguments: tuple[str, ...]) -> None:
+def e2e(sites: int, older: bool, federated: bool, pytest_arguments: tuple[str, ...]) -> None:
     """Run the contract tests on a real site, then tests/e2e: the stock clients through Atoll, and outages."""
-    wanted = Wanted(sites=sites, older=older)
+    wanted = Wanted(sites=sites, older=older, federated=federated)
     layout = start(real=True, sites=sites, wanted=wanted, port_base=None, fresh=True)
     pytest = [sys.executable, "-m", "pytest", "-q"]
     region = fronted.described_sites(layout)[0]["region"]

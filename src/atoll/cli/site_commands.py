@@ -60,6 +60,8 @@ def show_site(url: str | None, os_cloud: str | None, form: str, name: str) -> No
 @click.option("--region", required=True, help="The name of the region in the site's own catalogue.")
 @click.option("--cloud", help="The cloud whose Keystone the site believes (`atoll cloud list`).")
 @click.option("--auth-url", help="The Keystone of a cloud that Atoll does not know yet; it is added as NAME.")
+@click.option("--insecure", is_flag=True, help="With --auth-url: do not check the cloud's certificates.")
+@click.option("--cacert", default="", help="With --auth-url: path, at the gateways, of its authorities.")
 @endpoint_option
 @click.option("--number", type=click.IntRange(0, 8191), help="What its integer ids hold; default: the next.")
 @click.option("--draining", is_flag=True, help="Place nothing there yet: `atoll site resume` begins it.")
@@ -73,6 +75,8 @@ def add_site(  # noqa: PLR0913 - one for each option
     region: str,
     cloud: str | None,
     auth_url: str | None,
+    insecure: bool,
+    cacert: str,
     endpoints: tuple[str, ...],
     number: int | None,
     draining: bool,
@@ -86,6 +90,7 @@ def add_site(  # noqa: PLR0913 - one for each option
     \b
     atoll site add tokyo --region RegionTwo
     atoll site add lab --region RegionOne --cloud lab --endpoint compute=http://10.1.1.1:8774/v2.1
+    atoll site add lab --region RegionOne --auth-url http://10.1.1.1:5000/v3 --endpoint compute=…
     """  # noqa: D301 - click wants the character, not the two letters
     api = Api(url, os_cloud)
     if cloud and auth_url:
@@ -93,13 +98,12 @@ def add_site(  # noqa: PLR0913 - one for each option
             "--cloud names a cloud that Atoll knows, --auth-url a new one: give one of them."
         )
     given = _pairs(endpoints)
-    if auth_url:
-        api.call("POST", "/clouds", {"name": name, "auth_url": auth_url})
-        click.echo(
-            f"The cloud {name} at {auth_url} was added; `atoll credential add` says how to log in there.",
-            err=True,
+    if auth_url and not given:
+        raise click.UsageError(
+            "nobody can be logged in at a new cloud yet, so its catalogue cannot be read: give --endpoint "
+            f"too; or first `atoll cloud add {name} --auth-url {auth_url}` and "
+            f"`atoll credential add --cloud {name} …`, then --cloud {name}"
         )
-        cloud = name
     found = given if auth_url else _found(api, region, cloud, given)
     if not found:
         raise click.ClickException(
@@ -113,10 +117,30 @@ def add_site(  # noqa: PLR0913 - one for each option
         show(rows, "table")
         click.confirm(f"Pin these as the endpoints of the site {name}?", abort=True, err=True)
     body = {
-        "name": name, "region": region, "cloud": cloud, "endpoints": found, "number": number,
-        "state": "draining" if draining else "enabled",
+        "name": name, "region": region, "cloud": name if auth_url else cloud, "endpoints": found,
+        "number": number, "state": "draining" if draining else "enabled",
     }  # fmt: skip
-    _shown(api.call("POST", "/sites", body)["site"], form)
+    if auth_url:
+        new = {"name": name, "auth_url": auth_url, "verify": not insecure, "cacert": cacert}
+        _shown(_added_with_cloud(api, new, body), form)
+    else:
+        _shown(api.call("POST", "/sites", body)["site"], form)
+
+
+def _added_with_cloud(api: Api, cloud: Mapping[str, Any], site: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Add a cloud and its first site, or neither. Raises ClickException."""
+    api.call("POST", "/clouds", cloud)
+    try:
+        made: Mapping[str, Any] = api.call("POST", "/sites", site)["site"]
+    except click.ClickException:
+        api.call("DELETE", f"/clouds/{quote(cloud['name'])}")
+        raise
+    click.echo(
+        f"The cloud {cloud['name']} was added too. Nobody sees anything there until there is a credential: "
+        f"atoll credential add --cloud {cloud['name']} …",
+        err=True,
+    )
+    return made
 
 
 @site.command("set")

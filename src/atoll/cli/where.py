@@ -1,15 +1,23 @@
 """`atoll where`: what the location table says, read without a gateway."""
 
 import asyncio
+import re
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from atoll.cli.files import config_option, read_config
 from atoll.cli.output import format_option, show
 from atoll.core.settings import Config
+
+NO_ID: Final = "it is no id, and names are not looked up here (`openstack server show NAME -c id` gives it)"
+
+
+def is_id(text: str) -> bool:
+    """Whether this can be the id of what is at a site."""
+    return re.fullmatch(r"[0-9a-fA-F-]{32,36}|[0-9]+", text) is not None
 
 
 @click.command()
@@ -26,7 +34,8 @@ def where(config_path: str, form: str, ids: tuple[str, ...]) -> None:
     show(rows, form, empty="None of them is on record.")
     unknown = set(ids) - {row["id"] for row in rows}
     for ident in sorted(unknown):
-        click.echo(f"{ident}: not on record; ask for it through Atoll and it is looked for.", err=True)
+        why = "ask for it through Atoll and it is looked for" if is_id(ident) else NO_ID
+        click.echo(f"{ident}: not on record; {why}.", err=True)
     sys.exit(1 if unknown else 0)
 
 

@@ -101,12 +101,20 @@ def load(text: str | bytes, *, source: str, env: Mapping[str, str]) -> Config:
 def file_references(config: Config) -> list[FileReference]:
     """Give the files that the configuration names and that have to be there."""
     tls = config.gateway.tls
-    if tls is None:
-        return []
-    return [
-        FileReference("gateway.tls.cert_file", tls.cert_file, secret=False),
-        FileReference("gateway.tls.key_file", tls.key_file, secret=True),
-    ]
+    named = [("identity.cacert", config.identity.cacert, False)]
+    if tls is not None:
+        named += [
+            ("gateway.tls.cert_file", tls.cert_file, False),
+            ("gateway.tls.key_file", tls.key_file, True),
+        ]
+    for name, cloud in config.clouds.items():
+        # A certificate may have its key beside it.
+        named += [
+            (f"clouds.{name}.cacert", cloud.cacert, False),
+            (f"clouds.{name}.cert", cloud.cert, not cloud.key),
+            (f"clouds.{name}.key", cloud.key, True),
+        ]
+    return [FileReference(place, path, secret=secret) for place, path, secret in named if path]
 
 
 def _parse(text: str | bytes, source: str) -> dict[str, Any]:

@@ -329,8 +329,8 @@ def _check_equivalents(draft: Draft) -> list[Fault]:
 
 
 def _check_clouds(draft: Draft) -> list[Fault]:
+    """What is wrong with the clouds. Two may be at one Keystone: a project of it in each, and other sites."""
     faults = []
-    owners: dict[str, str] = {}
     for name, cloud in draft.clouds.items():
         if not _SITE_NAME.fullmatch(name):
             faults.append(
@@ -338,14 +338,30 @@ def _check_clouds(draft: Draft) -> list[Fault]:
             )
         place = f"clouds.{name}.auth_url"
         wrong = _auth_url_fault(cloud.auth_url)
-        key = cloud.auth_url.rstrip("/").lower()
-        if not wrong and key in owners:
-            wrong = f"is the Keystone of {owners[key]} too: a cloud has one name"
-        owners.setdefault(key, name)
         if wrong:
             faults.append(Fault(place, wrong))
+        faults += _federation_faults(draft, f"clouds.{name}", cloud)
+        if cloud.key and not cloud.cert:
+            faults.append(Fault(f"clouds.{name}.key", "is the key of no certificate: give cert too"))
     for name, site in draft.sites.items():
         faults += _unknown_cloud(draft, f"sites.{name}.cloud", site.cloud) if site.cloud else []
+    return faults
+
+
+def _federation_faults(draft: Draft, place: str, cloud: Cloud) -> list[Fault]:
+    if cloud.trust != "federated":
+        only = ("service_provider", "sp_url", "project_domain", "projects")
+        return [Fault(f"{place}.{one}", 'needs trust = "federated"') for one in only if getattr(cloud, one)]
+    faults = []
+    identity = draft.identity
+    if identity is not None and identity.mode != "keystone":
+        faults.append(Fault(f"{place}.trust", 'is federated, which needs identity.mode = "keystone"'))
+    elif identity is not None and identity.auth_url.rstrip("/").lower() == cloud.auth_url.rstrip("/").lower():
+        faults.append(Fault(f"{place}.auth_url", "is the clients' own Keystone: its sites need no cloud"))
+    if not cloud.service_provider:
+        faults.append(Fault(f"{place}.service_provider", "is missing: its id in the clients' Keystone"))
+    if cloud.sp_url and (wrong := _url_fault(cloud.sp_url)):
+        faults.append(Fault(f"{place}.sp_url", wrong))
     return faults
 
 
@@ -367,6 +383,8 @@ def _check_credentials(draft: Draft) -> list[Fault]:
     for place, one in enumerate(draft.credentials):
         path = f"credentials[{place}]"
         faults += _unknown_cloud(draft, f"{path}.cloud", one.cloud)
+        if one.cloud in draft.clouds and draft.clouds[one.cloud].trust == "federated":
+            faults.append(Fault(f"{path}.cloud", f"{one.cloud} is federated: it needs no credentials"))
         key = (one.cloud, one.project_id, one.admin)
         if key in known:
             faults.append(Fault(path, f"is a second one of the project {one.project_id} at {one.cloud}"))

@@ -84,6 +84,6 @@ def _default(field: Any) -> str:
     if field.required:
         return "required"
     value = field.default
-    if value in ("", None, -1):
+    if value in ("", None, -1) or value is msgspec.NODEFAULT:  # the last one: an empty table
         return ""
     return msgspec.json.encode(value).decode()

@@ -12,20 +12,21 @@ import msgspec
 from atoll.core.spans import find, splice
 
 _PLACES = (("keypair", "name"), ("server", "key_name"), ("rebuild", "key_name"))
-# Whoever made a server, it has the key's own name.
 _SHOWN = re.compile(rb'("key_name":\s*")[0-9a-f]{32,64}-(?=[^"])')
-_NAMED = (b'"key_name": "', b'"key_name":"')  # not null, as it mostly is
-_LIST = re.compile(rb'\s*\{\s*"keypairs":')
+_NAMED = b'"key_name":'
+# A list, of which only some items are the user's, or one keypair.
+_KEYPAIRS = re.compile(rb'\s*\{\s*"keypair(s)?":')
 _COLLECTION = b"/os-keypairs"
 
 
 class KeyNames:
     """The names of one user's keypairs at a site."""
 
-    __slots__ = ("_prefix", "_quoted")
+    __slots__ = ("_begun", "_prefix", "_quoted")
 
     def __init__(self, user_id: str) -> None:
         self._prefix = f"{user_id}-".encode()
+        self._begun = b'"' + self._prefix
         self._quoted = quote_plus(f"{user_id}-").encode()
 
     def target(self, target: bytes) -> bytes:
@@ -56,11 +57,20 @@ class KeyNames:
 
     def outward(self, text: bytes) -> bytes:
         """An answer, with the names that the user gave; of a list only what is the user's."""
-        if _LIST.match(text):
-            text = self._own(text)
-        if any(one in text for one in _NAMED):
-            text = _SHOWN.sub(rb"\1", text)
-        return text.replace(b'"' + self._prefix, b'"') if self._prefix in text else text
+        if (found := _KEYPAIRS.match(text)) is not None:
+            return (self._own(text) if found.group(1) else text).replace(self._begun, b'"')
+        # Whoever made a server, it has the key's own name.
+        at = text.find(_NAMED)
+        if at < 0:
+            return text
+        if text.find(_NAMED, at + 1) >= 0:
+            return _SHOWN.sub(rb"\1", text)
+        found = _SHOWN.match(text, at)
+        return text if found is None else text[: found.end(1)] + text[found.end() :]
+
+    def said(self, text: bytes) -> bytes:
+        """A message, with the names that the user gave."""
+        return text.replace(self._prefix, b"")
 
     def _own(self, text: bytes) -> bytes:
         content = msgspec.json.decode(text, type=dict[str, msgspec.Raw])

@@ -8,6 +8,8 @@ where no service puts user data; zone names are checked by position when the key
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, pairwise
+from typing import Final
 
 from atoll.core.key_names import KeyNames
 from atoll.core.spans import find, splice
@@ -31,6 +33,7 @@ _LOOK_BACK = 200
 _FEW = 4
 # Values of names kept: zones are few.
 _REMEMBERED = 1000
+_AN_IMAGE = re.compile(rb"/images/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\Z")
 _URL_GOES_ON = frozenset({b"/", b'"', b"?"})
 
 
@@ -40,6 +43,7 @@ class Links:
 
     bases: tuple[tuple[bytes, bytes], ...]
     objects: bool = False  # links stand in an object, as Keystone's do
+    images: bytes = b""  # where Atoll has images, for a service that makes some
 
     def rewrite(self, text: bytes) -> bytes:
         """The text with the site's links pointing at Atoll."""
@@ -86,6 +90,9 @@ class Links:
                 return ours + value[len(base) :]
         if within:
             return None
+        # Nova tells an image that it made by a URL of Glance, in which nothing but the id counts.
+        if self.images and (image := _AN_IMAGE.search(value)) is not None:
+            return self.images + image.group(1)
         # By another name of the site's, or another site: only the path is used.
         path = re.sub(rb"\A[a-z]+://[^/]*", b"", value)
         if not path.startswith(root + b"/") or path.startswith(b"//"):
@@ -115,24 +122,23 @@ class _Scope:
         self.probe = probe  # not in a text without it
 
 
-class _Put:
-    """An id of the site's and what is put for it, in each of the ways it stands in an answer."""
+# What stands around an id that is one by itself: a string's quotes, a URL's separators.
+_BEGINS = (b'"', b"/", b"=")
+_ENDS = (b'"', b"/", b"?", b"&")
 
-    __slots__ = ("by", "elsewhere", "id", "quoted", "segment")
 
-    def __init__(self, theirs: bytes, ours: bytes) -> None:
-        self.id, self.by = theirs, ours
-        self.quoted = b'"%b"' % theirs, b'"%b"' % ours
-        self.segment = b"/%b/" % theirs, b"/%b/" % ours
-        self.elsewhere = re.compile(rb'(?<=["/=])' + theirs + rb'(?=["/?&])')
-
-    def put(self, text: bytes) -> bytes:
-        """The text with the one for the other."""
-        for way in (self.quoted, self.segment):
-            if self.id not in text:
-                return text
-            text = text.replace(*way)
-        return self.elsewhere.sub(self.by, text) if self.id in text else text
+def _put(text: bytes, theirs: bytes, ours: bytes) -> bytes:
+    """The text with one id for the other, wherever it stands by itself."""
+    pieces = text.split(theirs)
+    if len(pieces) == 1:
+        return text
+    joints = [
+        ours if before.endswith(_BEGINS) and after.startswith(_ENDS) else theirs
+        for before, after in pairwise(pieces)
+    ]
+    if theirs not in joints:
+        return ours.join(pieces)
+    return b"".join([*chain.from_iterable(zip(pieces, joints, strict=False)), pieces[-1]])
 
 
 def _translated(here: Mapping[str, str]) -> dict[bytes, bytes]:
@@ -150,14 +156,39 @@ class Others:
     Looked for only where one may stand, for there may be very many.
     """
 
+    SERVICES: Final = frozenset({"image", "network"})
+    """Whose answers may name one."""
+
     __slots__ = ("here", "there")
-    IN_PATH = (b"?", b"/members/")
-    IN_BODY = (b'"member"', b'"target_tenant"')
-    IN_ANSWER = (b'"member_id"', b'"target_tenant"', b'"owner"')
+    _IN_BODY = (b'"member"', b'"target_tenant"')
+    # A key, and the same where its value can be an id: a user's metadata have an `owner` too.
+    _IN_ANSWER = tuple(
+        (key, re.compile(key + rb':\s*"' + _ID + b'"'))
+        for key in (b'"member_id"', b'"target_tenant"', b'"owner"')
+    )
 
     def __init__(self, here: Mapping[str, str]) -> None:
         self.here = _translated(here)
         self.there = {theirs: ours for ours, theirs in reversed(self.here.items())}
+
+    def in_path(self, target: bytes) -> bool:
+        """Whether a path may name one."""
+        return bool(self.here) and (b"?" in target or b"/members/" in target)
+
+    def in_body(self, text: bytes) -> bool:
+        """Whether a body may name one."""
+        return bool(self.here) and any(key in text for key in self._IN_BODY)
+
+    def in_answer(self, text: bytes) -> bool:
+        """Whether an answer may name one."""
+        if self.here:
+            for key, pattern in self._IN_ANSWER:
+                at = text.find(key)
+                while at >= 0:
+                    if pattern.match(text, at) is not None:
+                        return True
+                    at = text.find(key, at + 1)
+        return False
 
 
 NO_OTHERS = Others({})
@@ -171,10 +202,13 @@ class Ids:
     has one of its own there, while further on the same path may name any project.
     """
 
-    __slots__ = ("_here", "_keys", "_others", "_puts", "_scope_here", "_scope_there", "_there")
+    __slots__ = ("_few", "_here", "_keys", "_others", "_scope_here", "_scope_there", "_there")
     _IN_PATH = re.compile(rb"(?<![^/=])" + _ID + rb"(?![^/?&])")
     _IN_BODY = re.compile(_KEYED.pattern + b"(" + _ID + b')"')
     _ANYWHERE = re.compile(rb"(?<=[\"/=])" + _ID + rb"(?=[\"/?&])")
+    _SAID = re.compile(
+        rb"(?<![0-9A-Za-z])(?:[0-9a-f]{64}|[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?![0-9A-Za-z])"
+    )
 
     def __init__(
         self,
@@ -194,8 +228,14 @@ class Ids:
         self._here = pairs = _translated(here)
         # Several that are one there are called by the first.
         self._there = {theirs: ours for ours, theirs in reversed(pairs.items())}
-        few = self._there.items() if len(self._there) <= _FEW else ()
-        self._puts = tuple(_Put(theirs, ours) for theirs, ours in few)
+        self._few = tuple(self._there.items()) if len(self._there) <= _FEW else ()
+
+    _NAMES_NONE = re.compile(rb"(?!.*(?:[?]|[0-9a-f-]{32}|/members/|/os-keypairs))")
+
+    @classmethod
+    def names_none(cls, path: bytes) -> bool:
+        """Whether a path, whatever the ids are, is the same at every site."""
+        return cls._NAMES_NONE.match(path) is not None
 
     def target(self, target: bytes) -> bytes:
         """A path with its query, or a part of it, as the site knows it."""
@@ -204,41 +244,61 @@ class Ids:
         start = b""
         if self._scope_here is not None and (found := self._scope_here.pattern.match(target)) is not None:
             start, target = found.group(1) + self._scope_here.instead, target[found.end() :]
-        others = self._others.here
-        if others and any(place in target for place in Others.IN_PATH):
-            target = self._IN_PATH.sub(lambda found: others.get(found.group(), found.group()), target)
-        if any(ours in target for ours in self._here):
-            target = self._IN_PATH.sub(lambda found: self._here.get(found.group(), found.group()), target)
-        return start + target
+        if self._others.in_path(target):
+            target = self._sent(target, self._others.here)
+        for ours in self._here:
+            if ours in target:
+                target = self._sent(target, self._here)
+                break
+        return start + target if start else target
+
+    def _sent(self, target: bytes, here: Mapping[bytes, bytes]) -> bytes:
+        return self._IN_PATH.sub(lambda found: here.get(found.group(), found.group()), target)
 
     def inward(self, text: bytes) -> bytes:
         """A body in JSON as the site knows it: what names a project, a user or a key, nothing else."""
         if self._keys is not None:
             text = self._keys.inward(text)
         here: Mapping[bytes, bytes] = self._here
-        if self._others.here and any(key in text for key in Others.IN_BODY):
+        if self._others.in_body(text):
             here = {**self._others.here, **here}
         elif not any(ours in text for ours in here):
             return text
         found = self._IN_BODY.finditer(text)
         return splice(text, [(one.span(1), here[one.group(1)]) for one in found if one.group(1) in here])
 
-    def outward(self, text: bytes) -> bytes:
-        """An answer as clients know it, links included. Only the site could have said its own ids."""
+    def outward(self, text: bytes, *, others: bool = True) -> bytes:
+        """An answer as clients know it, links included. Only the site could have said its own ids.
+
+        `others` is False where the service names nobody else's.
+        """
         if self._keys is not None:
             text = self._keys.outward(text)
         if self._scope_there is not None and self._scope_there.probe in text:
             text = self._scope_there.pattern.sub(rb"\g<1>" + self._scope_there.instead, text)
         there = self._there
-        if self._others.there and any(key in text for key in Others.IN_ANSWER):
+        if others and self._others.in_answer(text):
             there = {**self._others.there, **there}
-        elif self._puts:
-            for one in self._puts:
-                text = one.put(text)
+        elif self._few:
+            for one, ours in self._few:
+                text = _put(text, one, ours)
             return text
         elif not any(theirs in text for theirs in there):
             return text
         return self._ANYWHERE.sub(lambda found: there.get(found.group(), found.group()), text)
+
+    def said(self, text: bytes) -> bytes:
+        """A message or a header of the site's as clients know it: an id may stand between any two words."""
+        if self._keys is not None:
+            text = self._keys.said(text)
+
+        def ours(found: re.Match[bytes]) -> bytes:
+            ident = found.group()
+            if self._scope_there is not None and ident == self._scope_there.probe[1:]:
+                return self._there.get(ident, self._scope_there.instead)
+            return self._there.get(ident) or self._others.there.get(ident, ident)
+
+        return self._SAID.sub(ours, text)
 
 
 class Names:

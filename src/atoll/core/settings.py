@@ -89,6 +89,10 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     one person or a small team whose clouds share none."""
     auth_url: str = ""
     """`keystone` only, and required there: where tokens are validated, `http://keystone:5000/v3`."""
+    verify: bool = True
+    """Whether the certificates of that Keystone, and of the sites without a cloud, are checked."""
+    cacert: str = ""
+    """Path of the authorities (PEM) that they are checked against, where the machine's do not do."""
     token_cache_seconds: Annotated[float, Meta(ge=0, le=3600)] = 60.0
     """Seconds a validated token is believed: so long one that a Keystone revoked may still work. The built-in
     identity forgets at once."""
@@ -128,21 +132,39 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     header_bytes: Annotated[int, Meta(ge=8192, le=1_048_576)] = 65_536
     """Size of all the headers of a request; more are 431."""
     private_addresses: bool = False
-    """Whether a cloud or site added through the API may be at a loopback, link-local or private address;
-    one of the configuration may."""
+    """Whether what others name may be at a loopback, link-local or private address: a cloud or site added
+    through the API, the webhook of the audit. A cloud or site of the configuration may be."""
 
 
 class Cloud(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A Keystone that does not know the clients: its sites are used with credentials that Atoll is given."""
+    """A Keystone that does not know the clients: Atoll has credentials there, or it believes theirs."""
 
     name: str = ""
     """The name in `[clouds.NAME]`: letters, digits, `.`, `_` and `-`."""
     auth_url: str
     """Its Keystone, with the version: `https://tokyo.example:5000/v3`."""
+    trust: Literal["credentials", "federated"] = "credentials"
+    """`credentials`: each project gives Atoll one. `federated`: this Keystone is a service provider of the
+    clients' (Keystone to Keystone), and a caller's own token becomes one of its own."""
+    service_provider: Annotated[str, Meta(max_length=255)] = ""
+    """`federated` only, and required there: the id of this Keystone in the clients' Keystone
+    (`openstack service provider list`). What that says of its URLs must be what is said here."""
+    sp_url: str = ""
+    """`federated` only: where assertions are handed in, `https://tokyo.example:5000/Shibboleth.sso/SAML2/ECP`.
+    Default: where the clients' Keystone says, if that is at the host and port of `auth_url`."""
+    project_domain: Annotated[str, Meta(max_length=255)] = ""
+    """`federated` only: name or id of the domain there, in which a project has the name that it has for the
+    clients. Default: the one project of that name that the caller may use there."""
+    projects: Mapping[str, str] = {}
+    """`federated` only: the ids there of projects that have another name there, by the clients' ids."""
     verify: bool = True
-    """Whether its certificate is checked when Atoll logs in."""
+    """Whether the certificates of its Keystone and of all its sites' endpoints are checked."""
     cacert: str = ""
-    """Path of the certificates (PEM) that it is checked against, where the machine's do not do."""
+    """Path of the authorities (PEM) that they are checked against, where the machine's do not do."""
+    cert: str = ""
+    """Path of the certificate (PEM) that Atoll shows to its Keystone and endpoints, where they want one."""
+    key: str = ""
+    """Path of the key of that certificate, without a password; default: it is in the same file."""
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -164,6 +186,9 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """An entry of the `clouds.yaml` that Atoll finds, with `secure.yaml` beside it."""
     admin: bool = False
     """Whether it is an administrator's there; used only for what administrators of Atoll ask."""
+    admin_for_members: bool = False
+    """Whether one that is an administrator's there by its roles, and not marked so, is used for callers
+    without an admin role too: they then see, and may change, what is of all projects of that cloud."""
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -175,8 +200,6 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """An http or https URL that is sent events in JSON arrays of up to 100, soon after the fact."""
     webhook_secret: Secret = Secret()
     """`env:NAME` of a variable with a secret: each batch then has an `X-Atoll-Signature: sha256=…` (HMAC)."""
-    private_addresses: bool = False
-    """Whether the webhook may be at a loopback, link-local or private address."""
     reads: bool = False
     """Whether reads count too. Reads of one resource on the shortest way are in the access log only."""
 

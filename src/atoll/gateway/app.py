@@ -66,7 +66,7 @@ class App:
         placed = Placed(parts)
         shared = Shared(parts, placed)
         lists = Lists(parts)
-        per_site = PerSite(parts)
+        per_site = PerSite(parts, lists)
         summed = Summed(parts)
         zones = Zones(parts)
         identity, with_catalog = _identity(parts, self._catalog)
@@ -159,7 +159,9 @@ class App:
         call.caller = caller
         if caller.system:
             raise Forbidden("A system-scoped token is for Atoll's own API only.")
-        if not call.permits(service, request.method.decode("latin-1"), call.path.decode("latin-1")):
+        permitted = call.permits(service, request.method.decode("latin-1"), call.path.decode("latin-1"))
+        # A rule for a path is none for another one that a site may take it for.
+        if not permitted or (caller.rules is not None and policy.odd(call)):
             raise Unauthorized("The access rules of this application credential do not allow that.")
 
     async def _dispatch(self, call: Call, service: Service, project: str | None, tail: list[bytes]) -> None:
@@ -179,10 +181,14 @@ class App:
         self._somewhere(call, self._parts.reach.sites(call))
         await self._handlers[route.kind, route.shape](call)
 
-    @staticmethod
-    def _somewhere(call: Call, sites: Sequence[Site]) -> None:
+    def _somewhere(self, call: Call, sites: Sequence[Site]) -> None:
         """Refuse a caller who is nobody at all sites. Raises Forbidden."""
         if not sites and call.service_type != IDENTITY:
+            for site in self._parts.sites.with_service(call.service_type):
+                if why := self._parts.reach.why_not(call, site):
+                    raise Forbidden(
+                        f"The site {site.name} has nothing for this caller: {why}", site=site.name
+                    )
             raise Forbidden(
                 f"This project has no credential at any site with the service {call.service_type}. "
                 "`atoll credential add` gives it one."

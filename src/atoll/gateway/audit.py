@@ -37,7 +37,10 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 
 
 class Audit:
-    """Writes events. `missed` is called with how many events a webhook will never get."""
+    """Writes events. `missed` is called with how many events a webhook will never get.
+
+    `private` says whether the webhook may be at an address that is not of the public net.
+    """
 
     def __init__(
         self,
@@ -45,11 +48,13 @@ class Audit:
         *,
         observer: str,
         secret: str = "",
+        private: bool = False,
         missed: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._observer = observer
         self._secret = secret.encode()
+        self._private = private
         self._missed = missed
         self._encode = msgspec.json.Encoder().encode
         self._file = -1
@@ -124,7 +129,7 @@ class Audit:
 
         url = self._settings.webhook
         scheme, host, port = checked_url(url)
-        address = resolved(host, port, private=self._settings.private_addresses)
+        address = resolved(host, port, private=self._private)
         parts = urlsplit(url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         headers = {"Content-Type": "application/json", "Host": parts.netloc, "User-Agent": "atoll"}

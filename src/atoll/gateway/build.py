@@ -28,6 +28,7 @@ from atoll.sites.health import Health
 from atoll.sites.pool import Watch
 from atoll.sites.site import Sites
 from atoll.store import Locations, Registry, Store
+from atoll.trust.records import certificates_of
 from atoll.trust.sealing import Sealer, read_key
 from atoll.trust.trust import Trust
 
@@ -38,13 +39,24 @@ def build(
     """A gateway for a configuration and what is set up in the store; needs a running event loop."""
     watch = Watch()
     locations = Locations(store)
-    builder = SiteBuilder(config, watch, partial(endpoint_url, config.gateway.public_url))
+    builder = SiteBuilder(
+        config,
+        watch,
+        partial(endpoint_url, config.gateway.public_url),
+        partial(certificates_of, config, registry),
+    )
     sites = builder.build(inventory_of(config, registry))
     # Before all that follows from the sites: it is told of changes in this order.
     registry.on_change(KINDS, lambda: builder.refresh(sites, inventory_of(config, registry)))
     health = Health(sites)
     registry.on_change(KINDS, health.look)
-    trust = Trust(config, registry, told=lambda cloud, reason: _trouble(sites, cloud, reason))
+    tokens = _tokens(config, registry, builder, sites)
+    trust = Trust(
+        config,
+        registry,
+        told=lambda cloud, reason: _trouble(sites, cloud, reason),
+        disowned=tokens.forget,
+    )
     telemetry = Telemetry(config.gateway.access_log, sites=sites, tallies=tallies)
     forward = Forward(telemetry, body_limit=config.limits.body_bytes)
     limiter = Limiter(
@@ -52,7 +64,7 @@ def build(
         config.limits.fan_out_burst,
         "This project asks all sites too often.",
     )
-    reach = Reach(sites, trust.grants)
+    reach = Reach(sites, trust.grants, trust.federation.settle, trust.federation.why_not)
     equivalents = Equivalents(registry, sites, reach, forward, locations, _configured(config))
     locator = Locator(sites, reach, forward, locations, limiter, equivalents)
     parts = Parts(
@@ -71,11 +83,12 @@ def build(
             config.audit,
             observer=config.gateway.region,
             secret=config.audit.webhook_secret,
+            private=config.limits.private_addresses,
             missed=lambda events: telemetry.count("audit_missed", events=events),
         ),
         trust=trust,
         registry=registry,
-        tokens=_tokens(config, registry, builder, sites),
+        tokens=tokens,
         health=health,
         builder=builder,
         config=config,
@@ -101,7 +114,7 @@ def _tokens(config: Config, registry: Registry, builder: SiteBuilder, sites: Sit
     cache_seconds = config.identity.token_cache_seconds
     admin_roles = frozenset(config.gateway.admin_roles)
     if config.identity.mode == "keystone":
-        endpoint = builder.endpoint("identity", "identity", config.identity.auth_url)
+        endpoint = builder.endpoint("identity", "identity", config.identity.auth_url, declared=True)
         return Tokens(endpoint, cache_seconds=cache_seconds, admin_roles=admin_roles)
     keys = [read_key(one, os.environ) for one in config.secrets.key]
     identity = Identity(

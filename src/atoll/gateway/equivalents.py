@@ -7,7 +7,7 @@ in `atoll.same`.
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
@@ -27,7 +27,7 @@ from atoll.same.compare import Seen, Thing, compared
 from atoll.same.places import Translate
 from atoll.same.records import SameRecord
 from atoll.same.table import NOWHERE, Table, Who, ids_of
-from atoll.services.catalog import HOMES
+from atoll.services.catalog import HOMES, SERVICES, resource_named
 from atoll.services.table import Ref
 from atoll.sites.site import Endpoint, Site, Sites
 from atoll.store import Ledger, Locations, Registry, StoreError
@@ -49,7 +49,7 @@ PAGES: Final = 20
 SPECS: Final = 200
 """Flavors whose extra specs are asked for one by one, at a site too old to list them (before 2.61)."""
 
-FOUND: Final = frozenset({"flavor", "image"})
+FOUND: Final = frozenset({"flavor", "image"}) | compare.BY_NAME
 """Types that are looked at; keypairs are compared as they pass by."""
 
 _SPECS_LISTED: Final = (2, 61)
@@ -105,6 +105,12 @@ class Equivalents:
         sites = self._reach.sites(call, HOMES[resource])
         return {site.name: found[site.name] for site in sites if site.name in found}
 
+    async def having(self, call: Call, resource: str, ident: str) -> frozenset[str]:
+        """The sites that have, or may have, what goes by its name, by that or an id; empty: none."""
+        await self.current(call, resource)
+        known = self.ids(call, resource, ident) or self.ids(call, resource, self.table.named(resource, ident))
+        return frozenset(known).union(self.not_looked(call, resource)) if known else frozenset()
+
     def at(self, call: Call, resource: str, ident: str, site: str) -> str:
         """The id that a site has for what a caller names; one that nothing has where it lacks the thing."""
         here = self.table.at(resource, ident, site, who(call))
@@ -156,7 +162,7 @@ class Equivalents:
     async def current(self, call: Call, resource: str, *, anew: bool = False) -> None:
         """Look at what sites have, where the last look is old; waits where there was none, or for `anew`."""
         sites = self._reach.sites(call, HOMES[resource])
-        if resource not in FOUND or len(sites) < 2 or call.caller.rules is not None:
+        if not self._looks_at(call, resource) or len(sites) < 2 or call.caller.rules is not None:
             return
         now = self._forward.now()
         if anew:
@@ -175,6 +181,8 @@ class Equivalents:
 
     def not_looked(self, call: Call, resource: str) -> list[str]:
         """The sites that could not be looked at the last time."""
+        if not self._looks_at(call, resource):
+            return []
         late = self._forward.now() - FRESH_SECONDS + AGAIN_SECONDS
         return [
             one.name
@@ -182,19 +190,32 @@ class Equivalents:
             if self._looked.get((resource, one.name), -1e9) <= late
         ]
 
+    @staticmethod
+    def _looks_at(call: Call, resource: str) -> bool:
+        """Whether what sites have of a type is shown to a caller at all."""
+        return resource in FOUND and (resource != "qos_spec" or call.caller.is_admin)
+
     async def _look(self, call: Call, resource: str, sites: Sequence[Site]) -> None:
         """Compare all that is public at some sites."""
         aside = call.aside(self._forward.now() + LOOK_SECONDS, versioned=False)
-        aside.as_admin = False
-        ask = self._flavors if resource == "flavor" else self._images
+        aside.as_admin = resource == "qos_spec"  # which nobody else is shown
+        ways = {"flavor": self._flavors, "image": self._images}
+        ask: Callable[[Call, Site], Awaitable[list[Thing]]] = partial(self._named, resource)
+        ask = ways.get(resource, ask)
         gathered = await scatter({one.name: ask(aside, one) for one in sites})
         now = self._forward.now()
         for one in sites:
             wait = 0.0 if one.name in gathered.answered else FRESH_SECONDS - AGAIN_SECONDS
             self._looked[resource, one.name] = now - wait
-        scope = "" if resource == "flavor" else "public"
         things = [thing for found in gathered.answered.values() for thing in found]
-        await self.observe(resource, things, {(name, scope) for name in gathered.answered})
+        scope = "public" if resource == "image" else ""
+        # Of types that some projects only are shown a member does not see all.
+        whole = [one.name for one in sites if resource not in compare.BY_NAME or self._sees_all(call, one)]
+        await self.observe(resource, things, {(name, scope) for name in whole if name in gathered.answered})
+
+    @staticmethod
+    def _sees_all(call: Call, site: Site) -> bool:
+        return site.cloud is None and call.caller.is_admin
 
     async def _flavors(self, call: Call, site: Site) -> list[Thing]:
         endpoint = self._reach.endpoint(site, call, "compute")
@@ -219,7 +240,26 @@ class Equivalents:
         for hidden in (b"false", b"true"):
             target = b"/v2/images?visibility=public&os_hidden=%b&limit=1000" % hidden
             items += await self._pages(call, endpoint, target, "images")
-        return [one for item in items if (one := compare.image(site.name, item)) is not None]
+        return [one for item in items if (one := self._image(site.name, item)) is not None]
+
+    async def _named(self, resource: str, call: Call, site: Site) -> list[Thing]:
+        one = resource_named(resource)
+        service = SERVICES[HOMES[resource]]
+        asked = call.aside(call.deadline)
+        # Before that version Cinder has no group types.
+        asked.request.index = {b"openstack-api-version": b"volume 3.11"}
+        query = "" if resource == "qos_spec" else "?is_public=None"
+        target = f"/{service.versions[0]}/{call.caller.project_id}/{one.path}{query}".encode()
+        endpoint = self._reach.endpoint(site, call, service.service_type)
+        answer = await self._forward.ask(asked, endpoint, b"GET", target, why="same")
+        items = _read(endpoint, answer.status, answer.text).get(one.plural)
+        if not isinstance(items, list):
+            raise BadSiteAnswer(f"The site {site.name} answered what are no {one.plural}.", site=site.name)
+        found = (compare.by_name(site.name, item) for item in items if isinstance(item, dict))
+        return [thing for thing in found if thing is not None]
+
+    def _image(self, site: str, item: dict[str, Any]) -> Thing | None:
+        return compare.image(site, item, ours=self._sites.by_name[site].cloud is None)
 
     async def _pages(
         self, call: Call, endpoint: Endpoint, target: bytes, plural: str
@@ -268,6 +308,13 @@ class Equivalents:
         for one in puts:
             log.info("same_found", resource=resource, id=one.id, ids=dict(one.ids), hidden=dict(one.hidden))
 
+    async def made(self, resource: str, texts: Mapping[str, bytes]) -> None:
+        """Take in what a create made at each site, where each gives it an id of its own."""
+        if resource in compare.BY_NAME:
+            shown = {site: next(iter(msgspec.json.decode(text).values())) for site, text in texts.items()}
+            things = [compare.by_name(site, item) for site, item in shown.items() if isinstance(item, dict)]
+            await self.observe(resource, [one for one in things if one is not None])
+
     async def _seen(self, resource: str, things: Sequence[Thing], whole: Collection[tuple[str, str]]) -> Seen:
         """What was seen, with the sites that are on record for ids that several claim."""
         claims: dict[str, Thing] = {}
@@ -289,13 +336,15 @@ class Equivalents:
         self, call: Call, resource: str, shown: Iterable[tuple[str, bytes]], *, sites: Collection[str] = ()
     ) -> None:
         """Take in items of a list that passed by, each with its site; of `sites` it is all they have."""
+        if resource == "keypair" and b"user_id" in call.request.query:
+            return  # somebody else's: of those of the same names nothing follows for the caller's own
         things = []
         for site, raw in shown:
             item = msgspec.json.decode(raw)
             one = (
                 compare.keypair(site, item, call.caller.user_id)
                 if resource == "keypair"
-                else compare.image(site, item)
+                else self._image(site, item)
             )
             if one is not None:
                 things.append(one)

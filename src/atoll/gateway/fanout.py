@@ -47,10 +47,11 @@ async def scatter(questions: Mapping[str, Awaitable[Answer]]) -> Gathered[Answer
         raise
     answered: dict[str, Answer] = {}
     failed: dict[str, AtollError] = {}
-    for site, task in tasks.items():
-        went_wrong = task.exception()
+    # All are looked at before one is raised: asyncio tells of those that nobody looked at.
+    errors = {site: task.exception() for site, task in tasks.items()}
+    for site, went_wrong in errors.items():
         if went_wrong is None:
-            answered[site] = task.result()
+            answered[site] = tasks[site].result()
         elif isinstance(went_wrong, AtollError) and not _of_the_caller(went_wrong):
             failed[site] = went_wrong
         else:

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from atoll.core.access_rules import allowed
 from atoll.core.errors import (
     AtollError,
     BadSiteAnswer,
@@ -55,8 +56,12 @@ IDENTITY_HEADERS = frozenset(
 CREDENTIALS = (b"x-auth-token", b"x-subject-token", b"x-storage-token", b"authorization", b"cookie")
 # What a cloud's answer says to Atoll, not to the client.
 OF_THE_CLOUD = frozenset({b"x-auth-token", b"x-subject-token", b"set-cookie", b"www-authenticate"})
+# What may name a project or a user in words of the site's.
+SPEAKING = frozenset({b"link", b"warning", b"content-location"})
 # Never followed, and nobody is sent to follow them.
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# Codings of an answer that are undone to read it.
+_DECODED = frozenset({b"identity", b"gzip", b"deflate"})
 _VERSIONS = (b"openstack-api-version", b"x-openstack-nova-api-version")
 # A word of its own and in this case: `LATEST` and `2.latest` are malformed, and the site's to refuse.
 LATEST = re.compile(rb"(?<![^\s,])latest(?![^\s,])")
@@ -94,6 +99,7 @@ class Forward:
         request, grant = call.request, endpoint.grant
         if grant is not None:
             await self._token(endpoint, grant)
+            _may_be_used(endpoint, grant, request.method, call.path)
         if body is None and request.has_body:
             if grant is not None and not raw and b"json" in request.index.get(b"content-type", b"json"):
                 body = await call.read_body(self._body_limit)
@@ -250,6 +256,7 @@ class Forward:
         grant = endpoint.grant
         if grant is not None:
             await self._token(endpoint, grant)
+            _may_be_used(endpoint, grant, method, target)
             target = grant.ids.target(target)
             body = None if body is None else grant.ids.inward(body)
 
@@ -268,6 +275,9 @@ class Forward:
             return self.exchange(call, endpoint, method, b"".join(lines), why=why)
 
         response = await self._trusted(endpoint, attempt)
+        if response.status == 401 and call.caller.rules is not None and grant is None:
+            response.close()
+            raise _by_no_rule(endpoint, method, target, " as the site reads them")
         return SiteAnswer(response.status, response, await read_json(endpoint, response))
 
     @staticmethod
@@ -275,12 +285,9 @@ class Forward:
         """Ask nothing for a caller that the caller's own token could not be used for. Raises Forbidden."""
         if call.caller.rules is None:
             return
-        verb, path = method.decode(), target.partition(b"?")[0].decode("latin-1")
-        if not call.permits(SERVICES[endpoint.service_type], verb, path):
-            raise Forbidden(
-                f"The access rules of this application credential do not allow {verb} {path} of the service "
-                f"{endpoint.service_type}, which is needed for this where there are several sites."
-            )
+        path = target.partition(b"?")[0].decode("latin-1")
+        if not call.permits(SERVICES[endpoint.service_type], method.decode(), path):
+            raise _by_no_rule(endpoint, method, target)
 
     def answer(self, call: Call, endpoint: Endpoint, answer: SiteAnswer, text: bytes | None = None) -> None:
         """Give the client an answer that was read, rewritten unless `text` says what it is to be."""
@@ -297,6 +304,12 @@ class Forward:
         lines, status = passed_on(endpoint, response), response.status
         if call.request.method == b"HEAD" or status in {204, 304}:
             reply.send_head(status, lines, response.content_length if status == 200 else None)
+        elif _is_message(endpoint, response):
+            lines = without(lines, b"etag", b"content-encoding")
+            text = await read_json(endpoint, response)
+            if b"json" in response.index.get(b"content-type", b""):
+                text = rewrite(endpoint, text, call)
+            reply.send(status, lines, text)
         elif not raw and b"json" in response.index.get(b"content-type", b""):
             text = await read_json(endpoint, response)
             if b"etag" in response.index or b"content-encoding" in response.index:
@@ -326,6 +339,36 @@ class Forward:
         reply.finish()
 
 
+def _may_be_used(endpoint: Endpoint, grant: Grant, method: bytes, target: bytes) -> None:
+    """Send a site nothing that Atoll's credential for it may not be used for: the token would seem a bad one.
+
+    Raises Forbidden.
+    """
+    if grant.rules is None:
+        return
+    service = SERVICES[endpoint.service_type]
+    types = (service.service_type, *service.aliases)
+    verb, path = method.decode("latin-1"), grant.ids.target(target.partition(b"?")[0])
+    # What stands before the version is in the path that some sites compare, and not in that of others.
+    spelled = (path.decode("latin-1"), (endpoint.root + path).decode("latin-1"))
+    if not any(allowed(grant.rules, types, verb, one) for one in spelled):
+        raise Forbidden(
+            f"The access rules of Atoll's credential for the site {endpoint.site} do not allow {verb} "
+            f"{spelled[0]} of the service {endpoint.service_type}: another one is given with "
+            "`atoll credential add --replace`.",
+            site=endpoint.site,
+        )
+
+
+def _by_no_rule(endpoint: Endpoint, method: bytes, target: bytes, how: str = "") -> Forbidden:
+    """What to raise where a token may not be used for a part of what was asked: the client's own is good."""
+    path = target.partition(b"?")[0].decode("latin-1")
+    return Forbidden(
+        f"The access rules of this application credential{how} do not allow {method.decode()} {path} of the "
+        f"service {endpoint.service_type}, which is needed for this where there are several sites."
+    )
+
+
 def _path_below(endpoint: Endpoint, method: bytes, head: bytes) -> bytes:
     """The path of a request below the endpoint's root, without its query."""
     target = head[len(method) + 1 + len(endpoint.root) : head.index(b" HTTP/1.1")]
@@ -341,7 +384,7 @@ async def read_json(endpoint: Endpoint, response: Response) -> bytes:
     try:
         text = await response.body.read_all(ANSWER_LIMIT)
         coding = response.index.get(b"content-encoding", b"identity")
-        if coding in {b"gzip", b"deflate"}:
+        if coding in _DECODED and coding != b"identity":
             text = zlib.decompress(text, wbits=47)
     except BodyTooLarge as error:
         response.close()
@@ -352,7 +395,16 @@ async def read_json(endpoint: Endpoint, response: Response) -> bytes:
         raise BadSiteAnswer(f"The answer of the site {site} is not {coding.decode()}.", site=site) from error
     except Broken as error:
         raise BadSiteAnswer(f"The answer of the site {site} broke off: {error}.", site=site) from error
-    return text if endpoint.grant is None else endpoint.grant.ids.outward(text)
+    if endpoint.grant is None:
+        return text
+    text = endpoint.grant.ids.outward(text)
+    return text if response.status < 400 else endpoint.grant.ids.said(text)
+
+
+def _is_message(endpoint: Endpoint, response: Response) -> bool:
+    """Whether a site of another cloud says what is wrong, in words that may have its own ids in them."""
+    coding = response.index.get(b"content-encoding", b"identity")
+    return endpoint.grant is not None and response.status >= 400 and coding in _DECODED
 
 
 def rewrite(endpoint: Endpoint, text: bytes, call: Call, *, item: bool = False) -> bytes:
@@ -380,8 +432,11 @@ def rewritten(endpoint: Endpoint, text: bytes, envelope: tuple[str, ...], projec
 def passed_on(endpoint: Endpoint, response: Response) -> list[bytes]:
     """The header lines of an answer for the client: none that leads away from Atoll, no cloud's token."""
     lines = response.lines
-    if endpoint.grant is not None and not OF_THE_CLOUD.isdisjoint(response.index):
-        lines = without(lines, *OF_THE_CLOUD)
+    if endpoint.grant is not None:
+        if not OF_THE_CLOUD.isdisjoint(response.index):
+            lines = without(lines, *OF_THE_CLOUD)
+        if response.status >= 400 or not SPEAKING.isdisjoint(response.index):
+            lines = said_lines(endpoint.grant, lines)
     location = response.index.get(b"location")
     if location is not None:
         # Of a redirect only one within the site: it is for the client to follow, through Atoll.
@@ -391,6 +446,11 @@ def passed_on(endpoint: Endpoint, response: Response) -> list[bytes]:
             ours = ours if endpoint.grant is None else endpoint.grant.ids.outward(ours)
             lines = [*lines, b"Location: %b\r\n" % ours]
     return lines
+
+
+def said_lines(grant: Grant, lines: Iterable[bytes]) -> list[bytes]:
+    """Header lines in the clients' ids."""
+    return grant.ids.said(b"".join(lines)).splitlines(keepends=True)
 
 
 def without(lines: Iterable[bytes], *names: bytes) -> list[bytes]:

@@ -68,7 +68,7 @@ class Reader:
         identity: Callable[[str, str], Hashable] | None,
     ) -> None:
         self._plural = resource.plural
-        self._form = _form(resource.plural, resource.identity, tuple(keys))
+        self._form = _form(resource.plural, resource.identity, resource.marker, tuple(keys))
         self._identity = identity
 
     def read(self, site: str, text: bytes) -> Read:
@@ -97,9 +97,9 @@ class _Link(msgspec.Struct):
 
 
 @lru_cache(FORMS)
-def _form(plural: str, identity: str, keys: tuple[str, ...]) -> _Form:
+def _form(plural: str, identity: str, marker: str, keys: tuple[str, ...]) -> _Form:
     nest, _, id_field = identity.rpartition("/")
-    marker = id_field if nest else "id"
+    marker = id_field if nest else marker
     sorts = [key.rpartition("/")[2] for key in keys]
     # What made it and when is for the location table, where an item says so.
     names = list(dict.fromkeys([marker, id_field, *sorts, *MADE_BY]))

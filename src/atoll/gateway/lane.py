@@ -8,9 +8,18 @@ What follows from a path alone, or from a header section alone, is found out onc
 
 from dataclasses import dataclass
 
+from atoll.core.rewrite import Ids, Others
 from atoll.gateway.app import App, given_id
 from atoll.gateway.call import Call, Caller, RequestIds
-from atoll.gateway.forward import CREDENTIALS, OF_THE_CLOUD, Forward, rewritten, without
+from atoll.gateway.forward import (
+    CREDENTIALS,
+    OF_THE_CLOUD,
+    SPEAKING,
+    Forward,
+    rewritten,
+    said_lines,
+    without,
+)
 from atoll.gateway.parts import Parts
 from atoll.gateway.telemetry import Sent, Way
 from atoll.services.table import RANKS, Kind, Match, Service, Shape
@@ -23,7 +32,7 @@ from atoll.wire.server import Reply, ServerConnection
 # Larger answers, and those of unknown length, are streamed by the ordinary way (bytes).
 LARGEST = 128 * 1024
 BODILESS = frozenset({204, 304})
-NOT_PLAIN = frozenset({b"location", b"content-encoding"}) | OF_THE_CLOUD
+NOT_PLAIN = frozenset({b"location", b"content-encoding"}) | OF_THE_CLOUD | SPEAKING
 # Paths whose meaning is kept, each a few hundred bytes.
 PATHS = 20_000
 
@@ -39,6 +48,7 @@ class _Path:
     id: str
     project: str | None
     below: bytes  # the service: /v2.1/servers/…
+    same: bool  # whether it reads so at every site, whatever projects and users are called there
     envelope: tuple[str, ...]
     rank: int  # the least that may ask for it
     way: Way
@@ -91,10 +101,12 @@ class Lane:
             # An administrator may mean what is another project's: that takes a look at whose it is.
             usual = path.rank <= caller.rank < RANKS["admin"]
             token = grant.token(started) if grant is not None and usual else None
-            if grant is None or token is None:
+            if grant is None or token is None or grant.rules is not None:
                 return False
             endpoint = endpoint.granted(grant)
-            below, lines = grant.ids.target(below), b"X-Auth-Token: %b\r\n%b" % (token, section.bare)
+            if not path.same:
+                below = grant.ids.target(below)
+            lines = b"X-Auth-Token: %b\r\n%b" % (token, section.bare)
         request_id = section.request_id or self._ids.new()
         exchange = _LaneExchange(self, connection, endpoint, started)
         exchange.head, exchange.target, exchange.path = head, target, path
@@ -130,6 +142,7 @@ class Lane:
             id=match.id.decode(),
             project=project,
             below=below,
+            same=project is None and Ids.names_none(below.replace(match.id, b"")),
             envelope=service.envelope(route),
             rank=RANKS[route.role],
             way=Way(service.service_type, route.template, target, below),
@@ -184,9 +197,12 @@ class Lane:
         if status == 404:
             self._locations.deleted(path.resource, path.id, endpoint.site)
         lines = response.lines
+        if endpoint.grant is not None and status >= 400:
+            lines, text = said_lines(endpoint.grant, lines), endpoint.grant.ids.said(text)
         if b"json" in response.index.get(b"content-type", b""):
             if endpoint.grant is not None:
-                text = endpoint.grant.ids.outward(text)
+                others = path.service_type in Others.SERVICES
+                text = endpoint.grant.ids.outward(text, others=others)
             text = rewritten(endpoint, text, path.envelope, exchange.caller.project_id)
             if b"etag" in response.index:
                 lines = without(lines, b"etag")

@@ -24,7 +24,7 @@ from atoll.core.errors import (
     TooManyRequests,
 )
 from atoll.core.merge import Described, Need, Page, Walk, merge_whole
-from atoll.gateway import queries, versions
+from atoll.gateway import next_pages, of_site, queries, versions
 from atoll.gateway.call import Call
 from atoll.gateway.equivalents import who
 from atoll.gateway.fanout import none_answered, scatter
@@ -34,10 +34,10 @@ from atoll.gateway.partial import add_missing, allows_partial
 from atoll.gateway.parts import Parts
 from atoll.gateway.queries import ListQuery
 from atoll.gateway.shared import IN_ONE_SITE
-from atoll.gateway.times import Times
+from atoll.gateway.times import Times, lacks_only
 from atoll.gateway.unknown import unknown_servers
 from atoll.services.table import Kind, Resource, Route
-from atoll.sites.site import Site
+from atoll.sites.site import Endpoint, Site
 from atoll.store import Cursor, Sighting, StoreError
 
 log = structlog.get_logger()
@@ -65,6 +65,12 @@ class _Listing:
     failed: dict[str, AtollError] = field(default_factory=dict)
     count: int = 0
     deleted_marker: str | None = None  # the site that no longer knows the client's
+
+    @property
+    def kind(self) -> Kind:
+        """What the list is of."""
+        route = self.call.match.route
+        return route.kind if route is not None else Kind.PLACED
 
 
 class Lists:
@@ -96,11 +102,27 @@ class Lists:
             await parts.equivalents.current(call, kind)
         if route.kind is Kind.PLACED:
             sites = await self._of_ids(resource, queries.ids(call.request.query)) or sites
-        listing = self._listing(call, resource, query, sites, detail=route.detail)
-        if route.kind is Kind.SHARED:
-            page = await self._whole(listing)
-        else:
-            page = await self._walk(listing)
+        await self._one_page(self._listing(call, resource, query, sites, detail=route.detail))
+
+    async def of_sites(self, call: Call, look_ups: frozenset[str]) -> None:
+        """Answer one page of what belongs to a site each, by ids that say which; `look_ups` need every site.
+
+        A site's order is its own, so without sort keys one site's come after the other's.
+        """
+        route, service, parts = call.match.route, call.service, self._parts
+        assert route is not None and service is not None  # noqa: S101, PT018 - matched before
+        sites, resource = parts.reach.sites(call), service.by_name[route.resource]
+        query = queries.parse_plain(resource, call.request.query, look_ups)
+        if query is None or query.limit == 0 or (len(sites) == 1 and not sites[0].number):
+            await self._alone(call, sites[0])
+            return
+        parts.limiter.take(call.caller.project_id, parts.forward.now())
+        await self._one_page(self._listing(call, resource, query, sites, detail=False))
+
+    async def _one_page(self, listing: _Listing) -> None:
+        """Read what the page takes of the sites, and answer it."""
+        query, kind = listing.query, listing.kind
+        page = await (self._whole(listing) if kind is Kind.SHARED else self._walk(listing))
         if page is None:
             await self._refusal(listing)
             return
@@ -108,7 +130,9 @@ class Lists:
             await self._unknown_marker(listing)
             return
         self._report_missing(listing, page)
-        await self._answer(listing, page, kept=route.kind is Kind.PLACED)
+        await self._answer(listing, page)
+        if kind is Kind.PLACED:
+            self._learn(listing, page)
 
     async def _of_ids(self, resource: Resource, ids: Sequence[str]) -> list[Site]:
         """The sites of the ids that a list is to be of, where all are on record: no other is needed then.
@@ -163,7 +187,7 @@ class Lists:
             sites=sites,
             path=path,
             brief=brief,
-            times_at=_lacks_only([key for key, _ in shown], resource.brief) if brief else None,
+            times_at=lacks_only([key for key, _ in shown], resource.brief) if brief else None,
             limit=limit,
             reader=Reader(resource, [key for key, _ in shown], self._identity(call)),
         )
@@ -219,18 +243,20 @@ class Lists:
             marker_found=page.marker_found and listing.deleted_marker is None,
         )
 
-    @staticmethod
-    def _has_lost_marker(listing: _Listing, need: Need) -> bool:
+    def _has_lost_marker(self, listing: _Listing, need: Need) -> bool:
         """Whether a site refused because the item it was to go on after is gone.
 
         If that is the client's own marker, the service is to say so, as it does for one site.
         """
         answer = listing.refused.get(need.site)
+        named = need.marker or ""
+        if listing.kind is Kind.PER_SITE:
+            named = f"[{of_site.local(named, self._parts.sites.by_name[need.site])}]"  # it may be one digit
         lost = (
             answer is not None
             and need.marker is not None
             and answer.status in {400, 404}
-            and need.marker.encode() in answer.text
+            and named.encode() in answer.text
         )
         if lost and need.marker == listing.query.marker:
             listing.deleted_marker = need.site
@@ -364,6 +390,8 @@ class Lists:
         except BadSiteAnswer as error:
             log.warning("items_not_read", site=site.name, reason=str(error)[:256])
             raise
+        if listing.kind is Kind.PER_SITE:
+            page = page._replace(described=of_site.described(page.described, site))
         if site.name not in listing.first:
             listing.first[site.name] = answer
             listing.count += page.total or 0
@@ -377,7 +405,10 @@ class Lists:
             query = dataclasses.replace(query, rest=queries.with_zone(query, here))
         # Neutron gives everything when no limit is named, and sorts only when told to.
         limit = None if listing.limit is None else need.limit
-        text = query.at_site(limit=limit, marker=need.marker, count=query.with_count and first)
+        marker = need.marker
+        if marker is not None and listing.kind is Kind.PER_SITE:
+            marker = of_site.local(marker, site)
+        text = query.at_site(limit=limit, marker=marker, count=query.with_count and first)
         return self._parts.equivalents.query_at(listing.call, listing.resource.name, text, site.name)
 
     # -- answering --------------------------------------------------------------------------------
@@ -405,10 +436,11 @@ class Lists:
         away = {name: _error(listing, name) for name in (*listing.refused, *listing.failed)}
         if away:
             raise none_answered("the marker", away)
-        call, query = listing.call, call_query(listing.call)
+        call = listing.call
+        target = call.path + b"?" + call.request.query
         for site in listing.sites:
             # One that still has it, deleted, would answer with a list of its own: that is not the answer.
-            answer = await self._parts.forward.ask(call, self._parts.endpoint(site, call), b"GET", query)
+            answer = await self._parts.forward.ask(call, self._parts.endpoint(site, call), b"GET", target)
             if answer.status != 200:
                 self._say(listing, site.name, answer)
                 return
@@ -431,22 +463,17 @@ class Lists:
             raise none_answered(f"its {listing.resource.plural.replace('_', ' ')}", failed)
         add_missing(listing.call, page.missing)
 
-    async def _answer(self, listing: _Listing, page: Page[Item], *, kept: bool) -> None:
+    async def _answer(self, listing: _Listing, page: Page[Item]) -> None:
         call, parts = listing.call, self._parts
         endpoints = {site.name: parts.endpoint(site, call) for site in listing.sites}
         first_name, first = next(
             (site.name, listing.first[site.name]) for site in listing.sites if site.name in listing.first
         )
         saved = None
-        if kept and page.ids and (page.more or listing.query.limit is not None):
+        if listing.kind is not Kind.SHARED and page.ids and (page.more or listing.query.limit is not None):
             saved = asyncio.ensure_future(self._save_cursor(listing, page))
             await asyncio.sleep(0)  # it is written while the items are
-        cut = Cut(listing.resource.brief)
-        cuts = dict.fromkeys(listing.cut, cut)
-        texts = outward(
-            [item.raw for item in page.items], page.origins, endpoints, cuts,
-            call.caller.project_id, listing.resource.envelope,
-        )  # fmt: skip
+        texts = self._outward(listing, page, endpoints)
         if listing.resource.name == "server" and page.missing:
             texts = await self._unknown(listing, page, first) + texts
         if saved is not None:
@@ -455,14 +482,26 @@ class Lists:
         if listing.query.with_count:
             tail.append(b', "count": %d' % listing.count)
         if page.more and page.ids and listing.limit is not None:
-            tail.append(self._next(listing, self._last(listing, page)))
+            last = self._last(listing, page)
+            tail.append(next_pages.link(call, listing.resource, last, parts.public_url))
         if call.service_type == "image":
-            tail.append(self._image_extras(listing, first))
+            tail.append(next_pages.image_extras(call, first))
         tail.append(b"}")
         body = joined(b'{"%b": [' % listing.resource.plural.encode(), texts, b"".join(tail))
         parts.forward.answer(call, endpoints[first_name], first, body)
-        if kept:
-            self._learn(listing, page)
+
+    def _outward(self, listing: _Listing, page: Page[Item], endpoints: Mapping[str, Endpoint]) -> list[bytes]:
+        """The items as clients see them."""
+        call, by_name = listing.call, self._parts.sites.by_name
+        if listing.kind is Kind.PER_SITE:
+            return [
+                of_site.outward(call, endpoints[site], by_name[site], bytes(item.raw), ())
+                for item, site in zip(page.items, page.origins, strict=True)
+            ]
+        cuts = dict.fromkeys(listing.cut, Cut(listing.resource.brief))
+        raw = [item.raw for item in page.items]
+        project_id, envelope = call.caller.project_id, listing.resource.envelope
+        return outward(raw, page.origins, endpoints, cuts, project_id, envelope)
 
     async def _unknown(self, listing: _Listing, page: Page[Item], said: SiteAnswer) -> list[bytes]:
         """The known servers of missing sites, as far as there is room for them on the page."""
@@ -472,16 +511,6 @@ class Lists:
             listing.call, self._parts, said, page.missing, room=room, but=set(page.ids), detail=detail
         )
 
-    def _next(self, listing: _Listing, last: str) -> bytes:
-        call = listing.call
-        query = queries.next_query(call.service_type, call.request.query, last)
-        path = call.path.decode("latin-1")
-        if call.service_type == "image":
-            return b', "next": %b' % msgspec.json.encode(f"{path}?{query}")
-        url = f"{self._parts.public_url}{call.request.path.decode('latin-1')}?{query}"
-        links = [{"rel": "next", "href": url}]
-        return b', "%b_links": %b' % (listing.resource.plural.encode(), msgspec.json.encode(links))
-
     def _last(self, listing: _Listing, page: Page[Item]) -> str:
         """The last id of a page as the client sees it: the next page is asked for by that."""
         route = listing.call.match.route
@@ -489,16 +518,6 @@ class Lists:
             return page.ids[-1]
         site, ident = page.origins[-1], page.ids[-1]
         return self._parts.equivalents.shown(listing.call, listing.resource.name, site, ident)
-
-    @staticmethod
-    def _image_extras(listing: _Listing, first: SiteAnswer) -> bytes:
-        content = msgspec.json.decode(first.text, type=dict[str, msgspec.Raw])
-        path = listing.call.path.decode("latin-1")
-        kept = queries.first_query(listing.call.request.query)
-        extras = b', "first": %b' % msgspec.json.encode(f"{path}?{kept}" if kept else path)
-        if "schema" in content:
-            extras += b', "schema": %b' % bytes(content["schema"])
-        return extras
 
     def _learn(self, listing: _Listing, page: Page[Item]) -> None:
         """Remember where the things passing by are: the next request for one of them needs no search."""
@@ -550,12 +569,6 @@ def _reason(listing: _Listing, name: str) -> str:
     return f"it answered {answer.status}" if answer is not None else "it did not answer"
 
 
-def _lacks_only(keys: Sequence[str], brief: Sequence[str]) -> int | None:
-    """The place of the creation time among sort keys, where a brief list shows all but that."""
-    lacking = [at for at, key in enumerate(keys) if key not in brief]
-    return lacking[0] if [keys[at] for at in lacking] in (["created"], ["created_at"]) else None
-
-
 def _error(listing: _Listing, name: str, reason: str = "") -> AtollError:
     """What keeps a site from being part of the list."""
     failed = listing.failed.get(name)
@@ -584,8 +597,3 @@ def _joined(pages: Sequence[Read]) -> tuple[list[Item], Described]:
         if first.identities is None
         else [one for page in pages for one in page.described.identities or ()],
     )
-
-
-def call_query(call: Call) -> bytes:
-    """The path and query of a call as a site gets them."""
-    return call.path + (b"?" + call.request.query if call.request.query else b"")

@@ -58,7 +58,7 @@ class Locator:
         self._limiter = limiter
         self._equivalents = equivalents
         self._nowhere: dict[NegativeKey, float] = {}
-        self._presence: dict[tuple[str, str, str], _Presence] = {}
+        self._presence: dict[NegativeKey, _Presence] = {}
 
     def cached(self, resource: str, ident: str) -> Site | None:
         """The site of a resource, when this process knows it."""
@@ -166,13 +166,12 @@ class Locator:
             except NotFound:
                 return frozenset()
         now = asyncio.get_running_loop().time()
-        whose = call.caller.user_id if resource == "keypair" else call.caller.project_id
-        key = (whose, resource, ident)
+        key = (call.caller.key, resource, ident)
         known = self._presence.get(key)
         if known is None or known.until < now:
             found, away = await self._ask_all(call, resource, ident)
-            if resource == "image" and len(found) > 1:
-                # Two images with one id need not be one.
+            if resource in {"image", "keypair"} and len(found) > 1:
+                # Two images with one id, two keys of one name, need not be one.
                 shown = [(name, answer.text) for name, answer in found.items()]
                 await self._equivalents.passed(call, resource, shown)
                 if (ids := self._equivalents.ids(call, resource, ident)) is not None:
@@ -191,6 +190,7 @@ class Locator:
         service = SERVICES[HOMES[resource]]
         one = service.by_name[resource]
         target = f"/{service.versions[0]}/{one.path}?name={quote(name)}&fields=id".encode()
+        self._limiter.take(call.caller.project_id, asyncio.get_running_loop().time())
         gathered = await scatter(
             {
                 site.name: self._forward.ask(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
 
-from atoll.core.errors import Conflict
+from atoll.core.errors import Conflict, TooManyRequests
 from atoll.core.outcomes import listed
 from atoll.gateway import bodies
 from atoll.gateway.call import Call
@@ -17,7 +17,8 @@ _SAID: Final = 6
 
 
 async def networks_named(parts: Parts, call: Call, name: str) -> dict[str, str]:
-    """The one network of a name at each site that has just one."""
+    """The one network of a name at each site that has just one. Raises TooManyRequests."""
+    parts.limiter.take(call.caller.project_id, parts.forward.now())
     target = f"/v2.0/networks?name={quote(name, safe='')}&fields=id".encode()
     gathered = await scatter(
         {
@@ -37,7 +38,6 @@ async def networks_named(parts: Parts, call: Call, name: str) -> dict[str, str]:
 
 async def refuse_ambiguous(parts: Parts, call: Call, name: str) -> None:
     """Raise Conflict for the name of several networks that are not one: a client asks for them by name."""
-    parts.limiter.take(call.caller.project_id, parts.forward.now())
     found = await networks_named(parts, call, name)
     ids = {parts.equivalents.shown(call, "network", site, ident) for site, ident in found.items()}
     if len(ids) > 1:
@@ -56,7 +56,10 @@ async def explained(parts: Parts, call: Call, error: Conflict, idents: Sequence[
         )
         shown = (bodies.decoded(answer.text) or {}).get("network") if answer.status == 200 else None
         name = shown.get("name") if isinstance(shown, dict) else None
-        found = await networks_named(parts, call, name) if isinstance(name, str) and name else {}
+        try:
+            found = await networks_named(parts, call, name) if isinstance(name, str) and name else {}
+        except TooManyRequests:
+            return error
         if len(found) > 1:
             return Conflict(
                 f"{error} {declare(name or '', found)}", resource="network", id=ident, site=", ".join(found)

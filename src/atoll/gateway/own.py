@@ -14,7 +14,8 @@ from importlib import metadata
 
 import msgspec
 
-from atoll.core.errors import MethodNotAllowed, NotFound
+from atoll.core import access_rules
+from atoll.core.errors import MethodNotAllowed, NotFound, Unauthorized
 from atoll.gateway.call import Call
 from atoll.gateway.catalog import endpoint_url
 from atoll.gateway.own_openapi import PREFIX, document
@@ -71,7 +72,7 @@ class Own:
     async def _ready(self, call: Call) -> None:
         reasons = []
         try:
-            await self._parts.store.count_by_site("server")
+            await self._parts.store.is_empty()
         except StoreError as error:
             reasons.append(f"the store does not answer ({error})")
         if not any(site.healthy(name) for site in self._parts.sites for name in site.endpoints):
@@ -88,6 +89,10 @@ class Own:
             return
         call.caller = await self._parts.tokens.caller(call.request.index.get(b"x-auth-token"))
         method = call.request.method.decode("latin-1")
+        rules = call.caller.rules
+        below = f"/v1{path.decode('latin-1')}"
+        if rules is not None and not access_rules.allowed(rules, ("atoll",), method, below):
+            raise Unauthorized("The access rules of this application credential do not allow that.")
         there = {}
         for route in ROUTES:
             if (names := route.names(path)) is not None:

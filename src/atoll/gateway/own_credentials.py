@@ -24,6 +24,9 @@ class CredentialAdd(In, frozen=True, kw_only=True):
     """The clients' project; default: the caller's."""
     admin: bool = False
     """Whether it is an administrator's at the cloud, for what administrators of Atoll ask."""
+    admin_for_members: bool = False
+    """Whether one that is an administrator's by its roles, and not marked so, is used for callers without an
+    admin role too."""
     auth_type: Annotated[str, Meta(min_length=1, max_length=63)] = "v3applicationcredential"
     auth: Annotated[dict[Annotated[str, Meta(max_length=63)], AuthValue], Meta(max_length=64)]
     replace: bool = False
@@ -31,8 +34,9 @@ class CredentialAdd(In, frozen=True, kw_only=True):
 
 
 class CredentialView(Out, frozen=True, kw_only=True):
-    """A credential, without what is secret. `fault` says why nobody can be logged in with it.
+    """A credential, without what is secret.
 
+    `fault` says why nobody can be logged in with it, `warning` what whoever gave it should know.
     `site_project_id` and `site_user_id` are who one is with it at the cloud, `roles` those seen there: what a
     caller may do is decided by the caller's own roles. `checked_at` is in seconds since 1970.
     """
@@ -41,6 +45,7 @@ class CredentialView(Out, frozen=True, kw_only=True):
     cloud: str
     project_id: str
     admin: bool
+    admin_for_members: bool
     auth_type: str
     declared: bool
     owner: str
@@ -49,6 +54,7 @@ class CredentialView(Out, frozen=True, kw_only=True):
     roles: list[str]
     checked_at: float | None
     fault: str
+    warning: str
 
 
 class CredentialPage(Out, frozen=True, kw_only=True):
@@ -102,6 +108,8 @@ async def add_credential(asked: Asked[NoQuery, CredentialAdd]) -> CredentialAnsw
             raise Forbidden("Only administrators give credentials to other projects.")
         if body.admin:
             raise Forbidden("Only administrators give an administrator's credential.")
+        if body.admin_for_members:
+            raise Forbidden("Only administrators let members use an administrator's credential.")
         if body.auth_type not in API_TYPES:
             raise Forbidden(
                 f"Only administrators give credentials of the type {body.auth_type}; others of the types "
@@ -111,6 +119,7 @@ async def add_credential(asked: Asked[NoQuery, CredentialAdd]) -> CredentialAnsw
         cloud=body.cloud,
         project_id=project_id,
         admin=body.admin,
+        admin_for_members=body.admin_for_members,
         options=Options(auth_type=body.auth_type, auth=body.auth),
         owner=caller.user_id if project_id == caller.project_id else "",
     )

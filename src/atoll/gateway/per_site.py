@@ -1,6 +1,7 @@
 """What belongs to a site: hypervisors, services, aggregates, migrations.
 
-GET   /…/{collection}             every site's, integer ids qualified by the site's number
+GET   /…/{collection}             every site's, integer ids qualified by the site's number; in pages, by
+                                  `lists`, from the microversion on that has them
 GET   /…/{collection}/{x}/search  every site's that match; 404 only where none has any
 any   /…/{collection}/{id}…       the site in the upper bits of an integer id, or after host@; else by search
 any   /…/servers/{id}/migrations… the site of the server
@@ -9,33 +10,27 @@ POST  /…/{collection}             the zone's site where the body names one, el
 
 import re
 from collections.abc import Mapping
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote_plus
 
 import msgspec
 
 from atoll.core.errors import AtollError, BadSiteAnswer, Conflict, NotFound, SiteUnavailable
-from atoll.core.ids import SITE_SHIFT, qualify, unqualify, unqualify_host
+from atoll.core.ids import unqualify, unqualify_host
 from atoll.core.spans import Path, find, splice
-from atoll.gateway import bodies
+from atoll.gateway import bodies, versions
 from atoll.gateway.call import Call
 from atoll.gateway.fanout import none_answered, scatter
 from atoll.gateway.forward import SiteAnswer, rewrite
+from atoll.gateway.lists import Lists
+from atoll.gateway.of_site import INTERNAL, in_zone, integer, internal, local, outward
 from atoll.gateway.partial import add_missing, allows_partial
 from atoll.gateway.parts import Parts
-from atoll.services.table import Route, Shape
-from atoll.sites.site import Endpoint, Site
+from atoll.services.table import Resource, Route, Shape
+from atoll.sites.site import Site
 
-IDS = 1 << 53  # what is not below is no integer id of any site's; a UUID may be all digits, too
-NOWHERE = str(IDS - 1)  # below IDS and above what any site has
 # Filters that make a list a look-up: a missing site may be the one that has the thing.
 PATTERN = "hypervisor_hostname_pattern"
 LOOK_UPS = frozenset({PATTERN, "host", "source_compute", "instance_uuid"})
-# Where a thing shows integer ids of its site, and its zone beside the key that all services have for it.
-IDS_AT: Mapping[str, tuple[Path, ...]] = {"hypervisor": (("id",), ("service", "id"))}
-ID_AT: tuple[Path, ...] = (("id",),)
-ZONE_AT: Mapping[str, Path] = {"aggregate": ("metadata", "availability_zone")}
-_ZONE = b'"availability_zone": '
-_MIGRATION = re.compile(rb'(?<=/migrations/)\d+(?="\Z)')
 # How Nova's messages name what an integer id stands for.
 _NAMED = rb"(?i)(\b(?:aggregate|migration|service|with id) '?)%b(?![\w-])"
 
@@ -43,8 +38,9 @@ _NAMED = rb"(?i)(\b(?:aggregate|migration|service|with id) '?)%b(?![\w-])"
 class PerSite:
     """Lists of all sites, and single ones by qualified id."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, lists: Lists) -> None:
         self._parts = parts
+        self._lists = lists
 
     async def handle(self, call: Call) -> None:
         """Answer from the site meant, or from all for a list."""
@@ -52,6 +48,8 @@ class PerSite:
         assert route is not None  # noqa: S101 - matched before
         if route.below:
             await self._below(call, route)
+        elif route.shape is Shape.LIST and not call.match.id and _in_pages(call):
+            await self._lists.of_sites(call, LOOK_UPS)
         elif route.shape is Shape.LIST:
             await self._list(call)
         elif route.shape is Shape.BY_ID:
@@ -64,9 +62,16 @@ class PerSite:
     async def _list(self, call: Call) -> None:
         parts = self._parts
         parts.limiter.take(call.caller.project_id, parts.forward.now())
-        target, sites = _target(call), parts.reach.sites(call)
+        sites, zone = parts.reach.sites(call), _zone_wanted(call)
+        if zone:
+            sites = [site for site in sites if zone in {*site.zones, internal(site.name)}] or sites
         gathered = await scatter(
-            {site.name: parts.forward.ask(call, parts.endpoint(site, call), b"GET", target) for site in sites}
+            {
+                site.name: parts.forward.ask(
+                    call, parts.endpoint(site, call), b"GET", self._list_target(call, site, zone)
+                )
+                for site in sites
+            }
         )
         filters = {name for name, value in parse_qsl(call.request.query.decode("latin-1")) if value}
         matching = bool(call.match.id) or PATTERN in filters
@@ -89,10 +94,23 @@ class PerSite:
             if not allows_partial(call, default=not parts.strict and not look_up):
                 raise none_answered("its list", missing)
             add_missing(call, {name: str(error) for name, error in missing.items()})
-        self._joined(call, good)
+        self._joined(call, good, zone)
 
-    def _joined(self, call: Call, answers: Mapping[str, SiteAnswer]) -> None:
-        """Answer with the items of all sites, site by site."""
+    def _list_target(self, call: Call, site: Site, zone: str) -> bytes:
+        """Path and query of a list at a site, with the zone it is to be of in the site's words.
+
+        A zone that is all of a site has none there: what is not in it is left out of the answer.
+        """
+        if not zone:
+            return _target(call)
+        here = self._parts.endpoint(site, call).zones.get(zone)
+        here = INTERNAL if zone == internal(site.name) else here
+        rest = [part for part in call.request.query.split(b"&") if not part.startswith(b"zone=")]
+        rest += [b"zone=" + quote_plus(here).encode()] if here is not None else []
+        return call.path + (b"?" + b"&".join(rest) if rest else b"")
+
+    def _joined(self, call: Call, answers: Mapping[str, SiteAnswer], zone: str) -> None:
+        """Answer with the items of all sites, site by site; of a zone, if one was asked for."""
         parts = self._parts
         envelope = ""
         items: list[bytes] = []
@@ -100,7 +118,9 @@ class PerSite:
             site = parts.sites.by_name[name]
             envelope, found = _items(site, one.text)
             endpoint = parts.endpoint(site, call)
-            items += [_outward(call, endpoint, site, item, ()) for item in found]
+            items += [outward(call, endpoint, site, item, ()) for item in found]
+        if zone:
+            items = in_zone(items, zone)
         name, first = next(iter(answers.items()))
         text = b'{"%b": [%b]}' % (envelope.encode(), b", ".join(items))
         parts.forward.answer(call, parts.endpoint(parts.sites.by_name[name], call), first, text)
@@ -109,15 +129,15 @@ class PerSite:
 
     async def _by_id(self, call: Call, route: Route) -> None:
         ident = call.match.id.decode("latin-1")
-        site, local = self._site_of(ident)
+        site, here = self._site_of(ident)
         if site is None:
             await self._search(call)
             return
         body = await self._body(call)
         if body is not None and route.zones:
             body = self._zones_inward(call, route, site, body)
-        call.path = _renamed(call.path, ident, local)
-        self._answer(call, site, await self._ask(call, site, body), (ident, local))
+        call.path = _renamed(call.path, ident, here)
+        self._answer(call, site, await self._ask(call, site, body), (ident, here))
 
     def _site_of(self, ident: str) -> tuple[Site | None, str]:
         """(the site that an id names, the id there); None where it names none.
@@ -125,10 +145,10 @@ class PerSite:
         A number that no site has is left for one of them to miss: it is beyond the ids of all.
         """
         sites = self._parts.sites
-        if (whole := _integer(ident)) is not None:
+        if (whole := integer(ident)) is not None:
             number, _ = unqualify(whole)
             site = next((site for site in sites if site.number == number), sites.default)
-            return site, _local(ident, site)
+            return site, local(ident, site)
         host, name = unqualify_host(ident, list(sites.by_name))
         return (sites.by_name[name], host) if name is not None else (None, ident)
 
@@ -161,10 +181,10 @@ class PerSite:
         if call.request.method != b"GET":
             parts.locator.refuse_conflict(route.below, ident)
         part = _part_below(call.path, call.match.id)
-        local = _local(part, site)
-        call.path = _renamed(call.path, part, local)
+        here = local(part, site)
+        call.path = _renamed(call.path, part, here)
         answer = await self._ask(call, site, await self._body(call))
-        self._answer(call, site, answer, (part, local))
+        self._answer(call, site, answer, (part, here))
 
     # -- create -----------------------------------------------------------------------------------
 
@@ -222,31 +242,34 @@ class PerSite:
         if b"json" not in answer.response.index.get(b"content-type", b""):
             pass
         elif answer.status < 400:
-            text = _outward(call, endpoint, site, text, _envelope(call, text))
+            text = outward(call, endpoint, site, text, _envelope(call, text))
         else:
             text = _named_as_sent(rewrite(endpoint, text, call), *named)
         self._parts.forward.answer(call, endpoint, answer, text)
 
 
+def _resource(call: Call) -> Resource | None:
+    route, service = call.match.route, call.service
+    return service.by_name.get(route.resource) if service is not None and route is not None else None
+
+
+def _in_pages(call: Call) -> bool:
+    """Whether a list is one that comes in pages, in the version asked for; what has a pattern never does."""
+    resource = _resource(call)
+    if resource is None or resource.paged_since == (0, 0) or versions.before(call, resource.paged_since):
+        return False
+    return not any(part.startswith(PATTERN.encode() + b"=") for part in call.request.query.split(b"&"))
+
+
+def _zone_wanted(call: Call) -> str:
+    """The zone that a list of hosts is to be of; "" for any."""
+    if call.match.route is None or call.match.route.resource != "host":
+        return ""
+    return dict(parse_qsl(call.request.query.decode("latin-1"))).get("zone", "")
+
+
 def _target(call: Call) -> bytes:
     return call.path + (b"?" + call.request.query if call.request.query else b"")
-
-
-def _integer(ident: str) -> int | None:
-    """The integer id that a part of a path is, None where it can be none of any site's."""
-    if len(ident) <= len(NOWHERE) and ident.isascii() and ident.isdecimal() and int(ident) < IDS:
-        return int(ident)
-    return None
-
-
-def _local(ident: str, site: Site) -> str:
-    """What an id is at a site: an integer without the site's number, or one that nothing there has."""
-    if (whole := _integer(ident)) is None:
-        return ident
-    number, local = unqualify(whole)
-    if number == site.number:
-        return str(local) if number else ident
-    return ident if whole >> SITE_SHIFT else NOWHERE
 
 
 def _part_below(path: bytes, ident: bytes) -> str:
@@ -277,36 +300,10 @@ def _items(site: Site, text: bytes) -> tuple[str, list[bytes]]:
 
 def _envelope(call: Call, text: bytes) -> Path:
     """Where in an answer the thing stands: in its envelope, or each in the array of a list."""
-    route, service = call.match.route, call.service
-    resource = service.by_name.get(route.resource) if service is not None and route is not None else None
+    resource = _resource(call)
     if resource is None:
         return ()
     return (resource.plural, "*") if next(find(text, (resource.plural,)), None) else (resource.envelope,)
-
-
-def _outward(call: Call, endpoint: Endpoint, site: Site, text: bytes, envelope: Path) -> bytes:
-    """A thing as clients see it: links, zones, and integer ids with the site's number."""
-    text = rewrite(endpoint, text, call, item=not envelope)
-    resource = call.match.route.resource if call.match.route is not None else ""
-    changes = []
-    if (place := ZONE_AT.get(resource)) is not None:
-        for start, end in find(text, (*envelope, *place)):
-            value = _ZONE + text[start:end]
-            for names in endpoint.names:
-                value = names.rewrite(value)
-            changes.append(((start, end), value.removeprefix(_ZONE)))
-    if site.number:
-        for place in IDS_AT.get(resource, ID_AT):
-            for start, end in find(text, (*envelope, *place)):
-                if text[start:end].isdigit():
-                    changes.append(((start, end), b"%d" % qualify(site.number, int(text[start:end]))))
-        if resource == "migration":
-            for start, end in find(text, (*envelope, "links", "*", "href")):
-                href = _MIGRATION.sub(
-                    lambda found: b"%d" % qualify(site.number, int(found.group())), text[start:end]
-                )
-                changes.append(((start, end), href))
-    return splice(text, changes)
 
 
 def _named_as_sent(text: bytes, sent: str, local: str) -> bytes:

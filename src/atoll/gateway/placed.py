@@ -24,6 +24,7 @@ from atoll.gateway.forward import SiteAnswer, read_json
 from atoll.gateway.outcomes import Lost
 from atoll.gateway.parts import Parts
 from atoll.gateway.placements import Facts
+from atoll.same.compare import BY_NAME
 from atoll.services.table import Ref, Resource, Route
 from atoll.sites.site import Site
 from atoll.store import Sighting
@@ -37,8 +38,6 @@ UNCERTAIN = frozenset({500, 502, 504})
 NO_ROOM = re.compile(rb"No valid host|No more IP addresses|IpAddressGenerationFailure|No valid backend")
 # Security groups of this name are in every site and project.
 EVERYWHERE = frozenset({("security_group", "default")})
-# Types that bodies name by what is in every site under the same name, as far as nobody knows better.
-BY_NAME = frozenset({"keypair", "volume_type"})
 
 
 class Placed:
@@ -208,6 +207,7 @@ class Placed:
         parts = self._parts
         zone = bodies.zone_named(body, resource.zone) if resource.zone else None
         sites = parts.reach.sites(call)
+        self._reaches_zone(call, zone, sites)
         if len(sites) == 1 and sites[0].accepts_creates:
             call.reasons.append(Reason(site=sites[0].name, rule=CHOSEN, text="no other has this service"))
             return sites[0], zone
@@ -254,6 +254,12 @@ class Placed:
         parts.placements.chosen(facts, resource.name, choice.site)
         return parts.sites.by_name[choice.site], zone
 
+    def _reaches_zone(self, call: Call, zone: str | None, sites: Sequence[Site]) -> None:
+        """Refuse a zone of a site where the caller is nobody; no other site's is meant. Raises Forbidden."""
+        asked = self._parts.sites.of_zone(zone) if zone is not None else None
+        if asked is not None and asked not in sites and call.service_type in asked.endpoints:
+            self._parts.endpoint(asked, call)
+
     def _candidates(self, call: Call, sites: Sequence[Site], facts: Facts) -> list[Candidate]:
         return [
             Candidate(
@@ -275,12 +281,10 @@ class Placed:
     async def _sites_of(self, call: Call, resource: str, ident: str) -> frozenset[str]:
         """The sites that have what a body names; empty where no site has it and one of them will say so."""
         locator = self._parts.locator
-        if (resource, ident) in EVERYWHERE or resource in BY_NAME:
-            known = self._parts.equivalents.ids(call, resource, ident)
-            # A site that has joined may lack it; a volume type cannot be asked for by its name.
-            if known is None and resource == "keypair":
-                return await locator.having(call, resource, ident, perhaps=True)
-            return frozenset(known or ())
+        if (resource, ident) in EVERYWHERE:
+            return frozenset()
+        if resource in BY_NAME:
+            return await self._parts.equivalents.having(call, resource, ident)
         if resource == "security_group" and not bodies.is_id(ident):
             return await locator.named(call, resource, ident)
         return await locator.having(call, resource, ident, perhaps=True)

@@ -27,6 +27,9 @@ PLACED_TYPES: Final = (
 )
 """What a project has somewhere for its next things to join: not the images it may use anywhere."""
 
+BEGINNING_TYPES: Final = tuple(one for one in PLACED_TYPES if one != "security_group")
+"""What shows on record where a project began: every site makes a security group for whoever looks at them."""
+
 LOAD_TYPES: Final = ("server", "volume", "network")
 """What a site's load is counted by: what projects begin with, and what weighs."""
 
@@ -77,11 +80,11 @@ class Placements:
         home = beginning = None
         try:
             await self._count()
-            home = await self._store.newest_of(project, PLACED_TYPES)
+            home = await self._store.newest_of(project, BEGINNING_TYPES)
             if home is None and project not in self._homes:
                 of_project = await self._store.count_by_site_of_project(project, PLACED_TYPES)
                 since = self._now() - FOLLOW_SECONDS
-                beginning = await self._store.newest_beginning(PLACED_TYPES, since=since)
+                beginning = await self._store.newest_beginning(BEGINNING_TYPES, since=since)
         except StoreError as error:
             _log.warning("counts_not_read", reason=str(error)[:256])
         # Memory is looked at after every wait: another request may have been placed meanwhile.

@@ -41,6 +41,11 @@ _PLAIN = re.compile(rb"[0-9a-z_/-]+\Z")
 # What Cinder takes for a format, with the same thing before it.
 _FORMATS = (b".json", b".xml")
 _SEPARATOR = re.compile(rb"[&;]")
+# Roles that no service gives more than members' rights in a project; the last ones are of other services.
+_MEMBERS = frozenset(
+    {"reader", "member", "_member_", "load-balancer_member", "load-balancer_observer", "creator", "observer",
+     "heat_stack_owner", "swiftoperator"}
+)  # fmt: skip
 
 
 async def check(parts: Parts, call: Call, route: Route | None) -> None:
@@ -50,9 +55,11 @@ async def check(parts: Parts, call: Call, route: Route | None) -> None:
     """
     if not any(site.cloud is not None for site in parts.sites.with_service(call.service_type)):
         return
+    if route is None or route.shape is not Shape.BY_ID:
+        await parts.reach.settle(call)
     rank = call.caller.rank
     if route is None:
-        needed, what = _unknown(call)
+        needed, what = await _unknown(parts, call)
         _refuse(rank, needed, what)
         call.as_admin = needed >= OF_THE_CLOUD
         _somewhere(parts, call)
@@ -84,15 +91,33 @@ def _rank(asked: tuple[int, str]) -> int:
     return asked[0]
 
 
-def _unknown(call: Call) -> tuple[int, str]:
+async def _unknown(parts: Parts, call: Call) -> tuple[int, str]:
     """The rank that a path in no table needs, and why.
 
-    Neutron has a collection for each of its extensions. Of the other services all is known that members may.
+    A site of its own cloud refuses what the credential may not do. So whoever has a role may ask it, where
+    the credential has none that could be more than members have: what Atoll does not know it cannot allow to
+    them with an administrator's. Neutron has a collection for each of its extensions, with members' things.
+    Raises what fetching a token raises.
     """
-    plain = _PLAIN.match(call.path.removeprefix(b"/v2.0")) and not odd(call)
-    if call.service_type == "network" and plain:
-        return RANKS["reader" if call.request.method in {b"GET", b"HEAD"} else "member"], ""
-    return ADMIN, "by a method and path that Atoll does not know"
+    if odd(call):
+        return ADMIN, "by a path that can be read in two ways"
+    least = RANKS["reader" if call.request.method in {b"GET", b"HEAD"} else "member"]
+    if call.service_type == "network" and _PLAIN.match(call.path.removeprefix(b"/v2.0")):
+        return least, ""
+    if call.caller.rank >= ADMIN and _administers_all(parts, call):
+        return ADMIN, ""
+    for cloud in dict.fromkeys(site.cloud for site in parts.reach.sites(call)):
+        grant = parts.trust.grants(call.caller, cloud, False) if cloud is not None else None
+        if grant is None:
+            continue
+        await grant.fetch()
+        more = [role for role in grant.roles if role.lower() not in _MEMBERS]
+        if more:
+            return ADMIN, (
+                "by a method and path that Atoll does not know, with a credential that has the role "
+                f"{', '.join(more)} at the cloud {cloud} (one with the role member only would do)"
+            )
+    return least, ""
 
 
 def odd(call: Call) -> bool:

@@ -6,7 +6,7 @@ a site says so in its own words.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import parse_qsl, quote_plus, unquote_plus, urlencode
 
@@ -83,6 +83,22 @@ def parse(resource: Resource, query: bytes, *, paged: bool = True) -> ListQuery 
         look_up=any(name in LOOK_UPS and not value.startswith("in:") for name, value in given.items()),
         zone=given.get("availability_zone"),
     )
+
+
+def parse_plain(resource: Resource, query: bytes, look_ups: frozenset[str]) -> ListQuery | None:
+    """Read the query of a list that has one order and no zones; None where its limit is no number.
+
+    What such a list knows nothing of is passed on: from some version on it is refused. `look_ups` are the
+    filters that make this one a look-up.
+    """
+    parts = query.split(b"&") if query else []
+    sorting = tuple(part for part in parts if part.startswith(b"sort"))
+    found = parse(resource, b"&".join(part for part in parts if part not in sorting))
+    if found is None:
+        return None
+    filters = {name for name, value in parse_qsl(query.decode("latin-1")) if value}
+    look_up = not look_ups.isdisjoint(filters)
+    return replace(found, rest=found.rest + sorting, look_up=look_up, zone=None)
 
 
 def ids(query: bytes) -> list[str]:

@@ -6,10 +6,11 @@
     DELETE  the same, but for classes: every site goes back to its defaults
 
 Written at all sites or at none: the values of before are read first, and put back where one refuses. So what
-is read afterwards, summed, is what was written. Reading is in `summed`. Does not check what is in use: each
-site does, for its own share.
+is read afterwards, summed, is what was written; of two at once one waits for the other, see `turns`. Reading
+is in `summed`. Does not check what is in use: each site does, for its own share.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from atoll.gateway.everywhere import Change, Everywhere, Step, said
 from atoll.gateway.fanout import none_answered, scatter
 from atoll.gateway.forward import SiteAnswer
 from atoll.gateway.parts import Parts
+from atoll.gateway.turns import Turns
 from atoll.sites.site import Site
 
 
@@ -32,6 +34,7 @@ class Quotas:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._everywhere = Everywhere(parts)
+        self._turns = Turns(parts.store.leases)
 
     async def write(self, call: Call, sites: Sequence[Site]) -> None:
         """Set or reset a quota at all sites."""
@@ -39,10 +42,12 @@ class Quotas:
         parts.limiter.take(call.caller.project_id, parts.forward.now())
         text = await call.read_body(parts.body_limit) if call.request.has_body else None
         body = bodies.decoded(text) if text is not None else None
-        before = await self._before(call, sites)
-        changes = self._changes(call, sites, text, body, before)
-        what = f"The change of the quota {call.match.id.decode('latin-1')}"
-        answers = await self._everywhere.carry_out(call, what, changes)
+        ident = call.match.id.decode("latin-1")
+        if len(parts.sites.by_name) == 1:
+            answers = await self._written(call, sites, text, body)
+        else:
+            async with self._turns.turn(_lease(call), f"The quota {ident}", until=self._patience(call)):
+                answers = await self._written(call, sites, text, body)
         name, first = next(iter(answers.items()))
         endpoint = parts.endpoint(parts.sites.by_name[name], call)
         if first.status >= 300 or not first.text.strip():
@@ -50,6 +55,20 @@ class Quotas:
             return
         summed = combine([_without_id(one) for one in answers.values()])
         parts.forward.answer(call, endpoint, first, msgspec.json.encode(summed))
+
+    async def _written(
+        self, call: Call, sites: Sequence[Site], text: bytes | None, body: Mapping[str, Any] | None
+    ) -> Mapping[str, SiteAnswer]:
+        """Read what is there, and write; the answers by site."""
+        before = await self._before(call, sites)
+        changes = self._changes(call, sites, text, body, before)
+        what = f"The change of the quota {call.match.id.decode('latin-1')}"
+        return await self._everywhere.carry_out(call, what, changes)
+
+    def _patience(self, call: Call) -> float:
+        """Until when to wait for the changes of others: the change itself needs half of the time."""
+        now = self._parts.forward.now()
+        return now + (call.deadline - now) / 2
 
     async def _before(self, call: Call, sites: Sequence[Site]) -> dict[str, Mapping[str, Any] | None]:
         """What each site has now; None where that may not be seen. Raises SiteUnavailable if one is away."""
@@ -115,6 +134,12 @@ class Quotas:
                 )
             )
         return changes
+
+
+def _lease(call: Call) -> str:
+    """What changes of one quota have in common: those of a project's users count against the project's."""
+    kind = call.match.route.resource if call.match.route is not None else ""
+    return f"quota {call.service_type} {kind} {hashlib.sha256(call.match.id).hexdigest()}"
 
 
 def _target(call: Call) -> bytes:

@@ -1,6 +1,6 @@
 """Which sites a caller reaches, and as whom: the one place where a site becomes an endpoint to send to."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from atoll.core.errors import Forbidden, NotFound
 from atoll.core.rewrite import Ids
@@ -17,10 +17,20 @@ def nobody(caller: Caller, cloud: str, as_admin: bool) -> Grant | None:
     return None
 
 
+# (the caller, clouds): find out where the caller is anybody, as far as that takes asking.
+Settling = Callable[[Caller, Iterable[str | None]], Awaitable[None]]
+
+
+async def _settled(caller: Caller, clouds: Iterable[str | None]) -> None:
+    """Nothing is to be found out."""
+    del caller, clouds
+
+
 class _Anybody:
     """What somebody without a token is at any cloud: `Grant` of `atoll.sites.site`."""
 
     ids = Ids({})
+    rules = None
 
     def __init__(self) -> None:
         self.views: dict[Endpoint, Endpoint] = {}
@@ -40,12 +50,25 @@ class _Anybody:
 
 
 class Reach:
-    """The sites as the callers see them."""
+    """The sites as the callers see them. `why_not` says why a caller is nobody at a cloud, if known."""
 
-    def __init__(self, sites: Sites, granting: Granting = nobody) -> None:
+    def __init__(
+        self,
+        sites: Sites,
+        granting: Granting = nobody,
+        settling: Settling = _settled,
+        why_not: Callable[[Caller, str], str] = lambda _, __: "",
+    ) -> None:
         self._sites = sites
         self._granting = granting
+        self._settling = settling
+        self._why_not = why_not
         self._anybody = _Anybody()
+
+    async def settle(self, call: Call) -> None:
+        """Find out at which clouds the caller is anybody, before `sites` are asked for all together."""
+        clouds = (site.cloud for site in self._sites.with_service(call.service_type))
+        await self._settling(call.caller, clouds)
 
     def sites(self, call: Call, service_type: str = "") -> list[Site]:
         """The sites that have a service and where the caller is somebody, in order.
@@ -88,6 +111,8 @@ class Reach:
             return endpoint
         grant = self._granting(call.caller, site.cloud, call.as_admin)
         if grant is None:
+            if why := self.why_not(call, site):
+                raise Forbidden(f"The site {site.name} has nothing for this caller: {why}", site=site.name)
             who = "an administrator's" if call.as_admin else "a"
             raise Forbidden(
                 f"Atoll has not got {who} credential for this project at the site {site.name}. "
@@ -95,6 +120,10 @@ class Reach:
                 site=site.name,
             )
         return endpoint.granted(grant)
+
+    def why_not(self, call: Call, site: Site) -> str:
+        """Why the caller is nobody at a site; "" where that is for want of a credential."""
+        return self._why_not(call.caller, site.cloud) if site.cloud is not None else ""
 
     def administers(self, call: Call, site: Site) -> bool:
         """Whether a call could be made as an administrator of a site's cloud."""

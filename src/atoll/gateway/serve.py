@@ -9,7 +9,9 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
 
 import structlog
 import uvloop
@@ -25,12 +27,14 @@ from atoll.gateway.tallies import Board, Tallies
 from atoll.gateway.telemetry import GAUGES, Telemetry
 from atoll.sites.pool import Watch
 from atoll.store import Registry, Store, StoreError, open_store
+from atoll.trust.login import Login
 from atoll.trust.sealing import SecretsError
 from atoll.wire.message import Request
 from atoll.wire.server import ServerConnection, ServerSettings, plain_refusal
 
 log = structlog.get_logger()
 
+NO_LOGINS: Final[Mapping[str, Login]] = MappingProxyType({})
 # How often idle connections are looked at (seconds).
 SWEEP = 1.0
 BACKLOG = 1024
@@ -77,14 +81,18 @@ async def serve(
     ready: Callable[[], None] = lambda: None,
     stop: asyncio.Event | None = None,
     tallies: Tallies | None = None,
+    logins: Mapping[str, Login] = NO_LOGINS,
 ) -> None:
-    """Serve on bound sockets until SIGTERM, SIGINT or `stop`; then finish what is under way and end."""
+    """Serve on bound sockets until SIGTERM, SIGINT or `stop`; then finish what is under way and end.
+
+    `logins` were made just now, by the entries of clouds.yaml that credentials name.
+    """
     loop = asyncio.get_running_loop()
     stop = stop or asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(ValueError, RuntimeError):  # not in the main thread: tests
             loop.add_signal_handler(name, stop.set)
-    app, parts, watch = await _built(config, tallies)
+    app, parts, watch = await _built(config, tallies, logins)
     settings = _settings(config, app, parts)
     tls = tls_context(config)
     servers = [
@@ -105,7 +113,6 @@ async def serve(
         )
     ]
     listen = [f"{one.getsockname()[0]}:{one.getsockname()[1]}" for one in bound]
-    _settle_memory()
     log.info("serving", public_url=parts.public_url, listen=listen, sites=list(parts.sites.by_name))
     ready()
     try:
@@ -124,7 +131,9 @@ async def serve(
     log.info("stopped")
 
 
-async def _built(config: Config, tallies: Tallies | None) -> tuple[App, Parts, Watch]:
+async def _built(
+    config: Config, tallies: Tallies | None, logins: Mapping[str, Login]
+) -> tuple[App, Parts, Watch]:
     """The gateway's parts with what is set up in the store. Raises StoreError, SecretsError."""
     store = await open_store(config.store.url)
     try:
@@ -135,7 +144,7 @@ async def _built(config: Config, tallies: Tallies | None) -> tuple[App, Parts, W
         await store.close()
         raise
     try:
-        parts.trust.start()
+        parts.trust.start(logins)
         await parts.tokens.start()
     except BaseException:
         watch.close()
@@ -220,16 +229,38 @@ async def _drain(settings: ServerSettings, seconds: float) -> None:
         log.warning("drain_cut", requests=len(settings.connections))
 
 
-def run(config: Config, *, ready: Callable[[], None] = lambda: None) -> None:
+def run(
+    config: Config,
+    *,
+    ready: Callable[[], None] = lambda: None,
+    logins: Mapping[str, Login] = NO_LOGINS,
+) -> None:
     """Serve in this process, or in as many as the configuration says, until stopped. Raises OSError."""
     workers = config.gateway.workers
     if workers == 1:
-        uvloop.run(serve(config, sockets(config.gateway.listen, shared=False), ready=ready))
+        _process(config, sockets(config.gateway.listen, shared=False), ready=ready, logins=logins)
         return
     # Bound once here, so that a port that is taken is told before any worker starts.
     for one in sockets(config.gateway.listen, shared=True):
         one.close()
     _supervise(config, workers)
+
+
+def _process(
+    config: Config,
+    bound: Sequence[socket.socket],
+    *,
+    ready: Callable[[], None] = lambda: None,
+    tallies: Tallies | None = None,
+    logins: Mapping[str, Login] = NO_LOGINS,
+) -> None:
+    """Serve in a process that does nothing else, and whose memory is therefore the gateway's to settle."""
+
+    def begun() -> None:
+        _settle_memory()
+        ready()
+
+    uvloop.run(serve(config, bound, ready=begun, tallies=tallies, logins=logins))
 
 
 def _supervise(config: Config, workers: int) -> None:
@@ -277,7 +308,7 @@ def _start(config: Config, board: Board, number: int) -> int:
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         listening = sockets(config.gateway.listen, shared=True)
-        uvloop.run(serve(config, listening, tallies=board.tallies(number)))
+        _process(config, listening, tallies=board.tallies(number))
     except SecretsError as error:
         log.error("not_started", reason=str(error))  # noqa: TRY400 - it says what to do
         code = REFUSED

@@ -60,6 +60,8 @@ class Shared:
         path, order = call.path, await self._order(call, resource, ident)
         ids = parts.equivalents.ids(call, resource, ident) or {}
         for position, site in enumerate(order):
+            if position == 1:  # from here on it is a search
+                parts.limiter.take(call.caller.project_id, parts.forward.now())
             endpoint = parts.endpoint(site, call)
             call.path = path
             if site.name in ids:
@@ -137,7 +139,9 @@ class Shared:
             response = await parts.forward.send(call, endpoint)
             parts.locator.gone(resource, ident)
             await parts.forward.pass_on(call, endpoint, response)
-        elif call.request.method == b"DELETE" and not tail(call):
+            return
+        parts.limiter.take(call.caller.project_id, parts.forward.now())
+        if call.request.method == b"DELETE" and not tail(call):
             await self._changes.delete(call, sites)
         else:
             await self._changes.change(call, sites)
@@ -177,6 +181,8 @@ class Shared:
         if route.resource in IN_ONE_SITE and len(sites) > 1:
             await self._create_in_one(call, text, body)
             return
+        if len(sites) > 1:
+            self._parts.limiter.take(call.caller.project_id, self._parts.forward.now())
         # Of what is no body one site says what is wrong with it.
         await self._creates.create(call, text, sites if body is not None else sites[:1])
 

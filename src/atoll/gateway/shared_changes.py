@@ -17,19 +17,16 @@ import structlog
 
 from atoll.core import inverses
 from atoll.core.errors import AtollError, Conflict, SiteTimeout, SiteUnavailable
-from atoll.core.outcomes import listed
 from atoll.gateway import bodies
 from atoll.gateway.call import Call
 from atoll.gateway.everywhere import UNDO_SECONDS, Change, Everywhere, Step, said
 from atoll.gateway.fanout import none_answered, scatter
 from atoll.gateway.forward import SiteAnswer
 from atoll.gateway.parts import Parts
+from atoll.same.compare import BY_NAME
 from atoll.sites.site import Site
 
 log = structlog.get_logger()
-
-# Types that Cinder lists only where both public and private ones are asked for.
-BOTH = {"volume_type": "?is_public=None", "group_type": "?is_public=None"}
 
 Paths = Mapping[str, bytes]  # by site name: where the thing itself is, below the endpoint's root
 
@@ -48,7 +45,7 @@ class SharedChanges:
         parts = self._parts
         text = await call.read_body(parts.body_limit) if call.request.has_body else None
         body = bodies.decoded(text) if text is not None else None
-        paths = await self._paths(call, sites)
+        paths = self._paths(call, sites)
         part = tail(call)
         way = inverses.way(call.request.method, part, body)
         before = await self._before(call, sites, paths, way.read or "")
@@ -93,7 +90,7 @@ class SharedChanges:
         """Delete it at every site. Where it is gone already, it is deleted."""
         parts = self._parts
         text = await call.read_body(parts.body_limit) if call.request.has_body else None
-        paths = await self._paths(call, sites)
+        paths = self._paths(call, sites)
         gathered = await scatter(
             {
                 site.name: parts.forward.ask(
@@ -156,43 +153,16 @@ class SharedChanges:
 
     # -- both -------------------------------------------------------------------------------------
 
-    async def _paths(self, call: Call, sites: Sequence[Site]) -> dict[str, bytes]:
-        """Where each site has the thing: under its id, or an id of its own that goes by the same name."""
+    def _paths(self, call: Call, sites: Sequence[Site]) -> dict[str, bytes]:
+        """Where each site has the thing. Raises SiteUnavailable where one has not said."""
         ident = unquote(call.match.id.decode("latin-1"))
         ids = self._parts.equivalents.ids(call, _resource(call), ident) or {}
         paths = {site.name: _with_id(call, ids.get(site.name, ident)) for site in sites}
-        resource = call.service.by_name.get(_resource(call)) if call.service is not None else None
-        if resource is None or resource.identity != "name" or len(sites) < 2 or not bodies.is_id(ident):
-            return paths
-        lists = await self._lists(call, sites)
-        named = {
-            str(item.get("name")) for items in lists.values() for item in items if item.get("id") == ident
-        }
-        for name, items in lists.items():
-            for item in items:
-                if str(item.get("name")) in named and "id" in item:
-                    paths[name] = _with_id(call, str(item["id"]))
+        late = self._parts.equivalents.not_looked(call, _resource(call))
+        if late and _resource(call) in BY_NAME:
+            away = {name: SiteUnavailable(f"The site {name} did not answer.", site=name) for name in late}
+            raise none_answered(f"{_named(call)}, and nothing was changed", away)
         return paths
-
-    async def _lists(self, call: Call, sites: Sequence[Site]) -> dict[str, Sequence[Mapping[str, Any]]]:
-        """All things of the type at each site. Raises SiteUnavailable for one that does not say."""
-        parts = self._parts
-        service = call.service
-        assert service is not None  # noqa: S101 - matched before
-        resource = service.by_name[_resource(call)]
-        target = _own(call).rpartition(b"/")[0] + BOTH.get(resource.name, "").encode()
-        gathered = await scatter(
-            {
-                site.name: parts.forward.ask(call, parts.endpoint(site, call), b"GET", target, why="search")
-                for site in sites
-            }
-        )
-        if gathered.failed:
-            raise none_answered(f"{_named(call)}, and nothing was changed", gathered.failed)
-        return {
-            name: listed(one.text, resource.plural) or () if one.status == 200 else ()
-            for name, one in gathered.answered.items()
-        }
 
     def _answer(self, call: Call, answers: Mapping[str, SiteAnswer]) -> None:
         name, answer = next(iter(answers.items()))

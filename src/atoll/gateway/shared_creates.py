@@ -68,6 +68,8 @@ class SharedCreates:
             await self._take_back(work)
             self._refuse(work)
             return
+        made = {name: answer.text for name, answer in work.made.items()}
+        await self._parts.equivalents.made(resource, made)
         self._answer(call, *next(iter(work.made.items())))
 
     def _require_all(self, work: _Work, sites: Sequence[Site]) -> None:

@@ -5,6 +5,7 @@ request sees half of a change.
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -14,6 +15,7 @@ from atoll.core.rewrite import Links, Names
 from atoll.core.settings import Config
 from atoll.inventory.inventory import Inventory, SiteEntry, ZoneEntry
 from atoll.services.catalog import SERVICES
+from atoll.sites.certificates import Certificates, CertificatesError, context_of, nobody
 from atoll.sites.pool import Bounds, Origin, Watch
 from atoll.sites.site import ByName, Endpoint, Learnt, Site, Sites, root_of
 
@@ -26,8 +28,16 @@ GONE_SECONDS: Final = 600.0
 class SiteBuilder:
     """Makes sites and endpoints; needs a running event loop. `ours` gives Atoll's own URL of a service."""
 
-    def __init__(self, config: Config, watch: Watch, ours: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        watch: Watch,
+        ours: Callable[[str], str],
+        certificates: Callable[[str], Certificates] = lambda _: Certificates(),
+    ) -> None:
         self._ours = ours
+        self._certificates = certificates
+        self._contexts: dict[Certificates, ssl.SSLContext] = {}
         self._config = config
         self._watch = watch
         self._told: Mapping[str, str] = {}
@@ -75,7 +85,9 @@ class SiteBuilder:
             if service_type in SERVICES and service_type != "identity":
                 here = {name: one.settings.at(service_type) for name, one in zones.items()}
                 known = before.get(service_type)
-                endpoint = self._endpoint(sites, site.name, service_type, url.rstrip("/"), here, known)
+                endpoint = self._endpoint(
+                    sites, site, service_type, url.rstrip("/"), here, known, declared=entry.declared
+                )
                 endpoint.origin.notice = site.notice
                 site.endpoints[service_type] = endpoint
         kept = {one.origin for one in site.endpoints.values()}
@@ -86,14 +98,17 @@ class SiteBuilder:
     def _endpoint(
         self,
         sites: Sites,
-        site: str,
+        site: Site,
         service_type: str,
         url: str,
         zones: Mapping[str, str | None],
         known: Endpoint | None,
+        *,
+        declared: bool,
     ) -> Endpoint:
-        if known is None or known.url != url:
-            made = self.endpoint(site, service_type, url, zones)
+        cloud = site.cloud or ""
+        if known is None or known.url != url or known.origin.tls is not self._tls(url, cloud):
+            made = self.endpoint(site.name, service_type, url, zones, cloud=cloud, declared=declared)
             others = (one.endpoints.get(service_type) for one in sites)
             # Until it has said its versions it is taken to have those that all others have.
             made.learnt.latest = next((one.latest for one in others if one is not None), None)
@@ -102,7 +117,7 @@ class SiteBuilder:
             return known
         # Requests under way go on with the names they began with.
         return Endpoint(
-            site=site,
+            site=site.name,
             service_type=service_type,
             origin=known.origin,
             root=known.root,
@@ -113,9 +128,19 @@ class SiteBuilder:
         )
 
     def endpoint(
-        self, site: str, service_type: str, url: str, zones: Mapping[str, str | None] | None = None
+        self,
+        site: str,
+        service_type: str,
+        url: str,
+        zones: Mapping[str, str | None] | None = None,
+        *,
+        cloud: str = "",
+        declared: bool,
     ) -> Endpoint:
-        """A new endpoint with connections of its own."""
+        """A new endpoint with connections of its own; one that is not `declared` by the file must be public.
+
+        Its certificate is checked as its cloud's are ("": the clients' own).
+        """
         limits = self._config.limits
         origin = Origin(
             url,
@@ -127,12 +152,15 @@ class SiteBuilder:
                 connect_seconds=limits.connect_seconds,
                 stall_seconds=limits.deadline_seconds,
             ),
+            tls=self._tls(url, cloud),
+            public=not (declared or limits.private_addresses),
         )
         origin.on_breaker = _tell(service_type)
         root = root_of(url)
         ours = root_of(self._ours(service_type))
         path = root.partition("://")[2].partition("/")[2]
-        links = Links(((root.encode(), ours.encode()),), objects=service_type == "identity")
+        images = f"{root_of(self._ours('image'))}/v2/images/".encode() if service_type == "compute" else b""
+        links = Links(((root.encode(), ours.encode()),), objects=service_type == "identity", images=images)
         return Endpoint(
             site=site,
             service_type=service_type,
@@ -143,6 +171,22 @@ class SiteBuilder:
             zones=zones or {},
             names=_zone_names(service_type, zones or {}),
         )
+
+    def _tls(self, url: str, cloud: str) -> ssl.SSLContext | None:
+        """How the certificate at a URL is checked: the same object as long as the cloud's settings are."""
+        if not url.lower().startswith("https:"):
+            return None
+        said = self._certificates(cloud)
+        context = self._contexts.get(said)
+        if context is None:
+            try:
+                context = context_of(said)
+            except CertificatesError as error:
+                # The site is away, with a reason that is plain; the others go on.
+                log.error("certificates_not_read", cloud=cloud, reason=str(error))  # noqa: TRY400 - it says all
+                context = nobody()
+            self._contexts[said] = context
+        return context
 
     @staticmethod
     def _leave(sites: Sites, site: Site) -> None:

@@ -123,7 +123,7 @@ class Catalogs:
             if isinstance(parts.tokens, Tokens):
                 return parts.tokens.endpoint, call.caller.token
             raise NotFound("There is no Keystone of the clients' own: name the cloud.", resource="cloud")
-        url = parts.trust.cloud(cloud).auth_url
+        record = parts.trust.cloud(cloud)
         grant = parts.trust.grants(call.caller, cloud, True) or parts.trust.grants(call.caller, cloud, False)
         if grant is None:
             raise NotFound(
@@ -131,7 +131,10 @@ class Catalogs:
                 "`atoll credential add` gives it one.",
                 resource="credential",
             )
-        return parts.builder.endpoint(cloud, "identity", url), await grant.fetch()
+        endpoint = parts.builder.endpoint(
+            cloud, "identity", record.auth_url, cloud=cloud, declared=record.declared
+        )
+        return endpoint, await grant.fetch()
 
 
 async def check(parts: Parts, call: Call, site: Site, before: SiteSeenRecord | None) -> SiteSeenRecord:

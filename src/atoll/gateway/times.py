@@ -52,3 +52,9 @@ def _bound(memory: dict[Any, Any], most: int) -> None:
     """Forget the oldest entries beyond a number."""
     for key in list(islice(memory, max(0, len(memory) - most))):
         del memory[key]
+
+
+def lacks_only(keys: Sequence[str], brief: Sequence[str]) -> int | None:
+    """The place of the creation time among sort keys, where a brief list shows all but that."""
+    lacking = [at for at, key in enumerate(keys) if key not in brief]
+    return lacking[0] if [keys[at] for at in lacking] in (["created"], ["created_at"]) else None

@@ -5,7 +5,7 @@ GET /block-storage/v3/os-availability-zone
 GET /network/v2.0/availability_zones
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from atoll.core.errors import BadSiteAnswer
 from atoll.gateway.call import Call
 from atoll.gateway.fanout import none_answered, scatter
 from atoll.gateway.forward import SiteAnswer
+from atoll.gateway.of_site import INTERNAL, internal
 from atoll.gateway.partial import add_missing
 from atoll.gateway.parts import Parts
 from atoll.sites.site import Endpoint
@@ -30,6 +31,8 @@ class Zones:
         parts = self._parts
         sites = parts.reach.sites(call)
         target = call.path + (b"?" + call.request.query if call.request.query else b"")
+        if len(sites) > 1:
+            parts.limiter.take(call.caller.project_id, parts.forward.now())
         gathered = await scatter(
             {site.name: parts.forward.ask(call, parts.endpoint(site, call), b"GET", target) for site in sites}
         )
@@ -74,16 +77,26 @@ def _compute(answers: list[tuple[Endpoint, Mapping[str, Any]]]) -> dict[str, Any
     for endpoint, content in answers:
         theirs = {one["zoneName"]: one for one in content.get("availabilityZoneInfo", [])}
         for ours, here in endpoint.zones.items():
-            behind = [one for name, one in theirs.items() if here in {None, name}]
+            behind = [one for name, one in theirs.items() if name != INTERNAL and here in {None, name}]
             if behind:
-                zones.append({**behind[0], "zoneName": ours})
+                zones.append({**_together(behind), "zoneName": ours})
             else:
                 zones.append({"zoneName": ours, "zoneState": {"available": False}})
         for name, one in theirs.items():
             # Nova lists the zone of its own services; it is not one to boot in, and not one of ours.
-            if name == "internal":
-                zones.append({**one, "zoneName": f"internal@{endpoint.site}"})
+            if name == INTERNAL:
+                zones.append({**one, "zoneName": internal(endpoint.site)})
     return {"availabilityZoneInfo": zones}
+
+
+def _together(zones: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Zones of a site that are one to clients: with the hosts of all, available where one is."""
+    available = any(one.get("zoneState", {}).get("available") for one in zones)
+    first = next((one for one in zones if one.get("zoneState", {}).get("available") == available), zones[0])
+    hosts = [one["hosts"] for one in zones if one.get("hosts")]
+    return (
+        {**first, "hosts": {name: host for some in hosts for name, host in some.items()}} if hosts else first
+    )
 
 
 def _network(answers: list[tuple[Endpoint, Mapping[str, Any]]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from osc_lib.exceptions import CommandError
 from atoll.osc.client import Client
 
 Rows = tuple[Sequence[str], Iterable[Sequence[Any]]]
+SHORTEST_ID = 32
 
 
 def _atoll(one: command.Command) -> Client:
@@ -97,7 +98,9 @@ class Where(command.Lister):
         for ident in parsed_args.ids:
             locations = api.get(f"/locations/{ident}")["locations"]
             if not locations:
-                self.app.stderr.write(f"{ident}: not on record; ask for it and it is looked for\n")
+                is_id = len(ident) >= SHORTEST_ID
+                why = "ask for it and it is looked for" if is_id else "give an id, not a name"
+                self.app.stderr.write(f"{ident}: not on record; {why}\n")
             found += locations
         return _rows(found, {"ID": "id", "Type": "resource_type", "Site": "site", "Deleted": "deleted"})
 

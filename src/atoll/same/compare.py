@@ -1,8 +1,12 @@
 """What makes things of several sites one thing, and what is written down of it. Pure.
 
-Flavors are one by name and specs, images by name, owner (public and community ones: visibility) and hash,
-keypairs of a user by name and fingerprint. The same id with other content is never the same thing: the site
-that was recorded first has the id; an image elsewhere is hidden, a flavor gets the id `ID@SITE`.
+Flavors are one by name and specs, keypairs of a user by name and fingerprint, images by name, hash and owner:
+- one that is private or shared for its own project only;
+- a public one by its owner where the sites share the clients' Keystone. At a cloud of its own ids of projects
+  mean nothing here: there it counts that it is public, which is the right of that cloud's operator;
+- a community image, which anybody can make, only with itself: under the very same id.
+The same id with other content is never the same thing: the site that was recorded first has the id; an image
+elsewhere is hidden, a flavor gets the id `ID@SITE`.
 """
 
 import hashlib
@@ -21,6 +25,9 @@ MOST: Final = 5_000
 MOST_OF_USERS: Final = 500
 """Records of a scope that users fill: those of a project, those of community images."""
 
+BY_NAME: Final = frozenset({"volume_type", "group_type", "qos_spec"})
+"""Types of which a site has one of a name: those of one name are one, whatever is in them."""
+
 _OPERATORS: Final = frozenset({"", "public"})
 
 
@@ -33,6 +40,8 @@ class Thing(NamedTuple):
     scope: str
     content: str
     shown: Mapping[str, Any]
+    owner: str = ""
+    """Whose it is, where everybody sees it and owners can be compared."""
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -59,8 +68,11 @@ def flavor(site: str, item: Mapping[str, Any]) -> Thing | None:
     return Thing(site, str(item.get("id")), str(item.get("name")), "", _digest(shown), shown)
 
 
-def image(site: str, item: Mapping[str, Any]) -> Thing | None:
-    """An image; None for what is none. One without a hash yet is like no other."""
+def image(site: str, item: Mapping[str, Any], *, ours: bool) -> Thing | None:
+    """An image; None for what is none. One without a hash yet is like no other.
+
+    `ours` says that the site's projects are those of the clients' Keystone.
+    """
     ident, name = item.get("id"), item.get("name")
     if not isinstance(ident, str):
         return None
@@ -75,8 +87,16 @@ def image(site: str, item: Mapping[str, Any]) -> Thing | None:
         "visibility": visibility,
         "owner": item.get("owner"),
     }
+    parts = {key: item[key] for key in ("kernel_id", "ramdisk_id") if item.get(key)}
     content = f"{algorithm}:{value}" if value else f"none:{site}:{ident}"
-    return Thing(site, ident, str(name or ""), scope, content, shown)
+    owner = ""
+    if scope == "community":
+        content += f":{item.get('owner')}:{ident}"
+    elif scope in PUBLIC:
+        owner = str(item.get("owner")) if ours else ""
+        # What is booted is not in the hash of an image that names others for it.
+        content += "".join(f":{one}" for one in parts.values())
+    return Thing(site, ident, str(name or ""), scope, content, {**shown, **parts}, owner)
 
 
 def keypair(site: str, item: Mapping[str, Any], user_id: str) -> Thing | None:
@@ -86,6 +106,14 @@ def keypair(site: str, item: Mapping[str, Any], user_id: str) -> Thing | None:
     if not isinstance(name, str) or not isinstance(fingerprint, str):
         return None
     return Thing(site, name, name, f"user:{user_id}", fingerprint, {"fingerprint": fingerprint})
+
+
+def by_name(site: str, item: Mapping[str, Any]) -> Thing | None:
+    """What goes by its name, under an id of each site's own; None for what is none."""
+    ident, name = item.get("id"), item.get("name")
+    if not isinstance(ident, str) or not isinstance(name, str):
+        return None
+    return Thing(site, ident, name, "", "", {})
 
 
 def _digest(shown: Mapping[str, Any]) -> str:
@@ -116,8 +144,13 @@ class _Work:
     record: SameRecord
     ids: dict[str, str]
     hidden: dict[str, str]
+    owner: str = ""
     new: bool = False
     old_key: str = ""  # of a record whose id is another now
+
+    def made(self) -> SameRecord:
+        """The record as it is to be."""
+        return replace_in(self.record, ids=self.ids, hidden=self.hidden, owner=self.owner)
 
 
 def compared(known: Iterable[SameRecord], seen: Seen) -> tuple[list[SameRecord], list[str]]:
@@ -127,8 +160,10 @@ def compared(known: Iterable[SameRecord], seen: Seen) -> tuple[list[SameRecord],
     """
     records = [one for one in known if one.resource == seen.resource]
     taken = {(site, ident) for one in records if one.origin != "found" for site, ident in one.ids.items()}
-    things = [one for one in seen.things if (one.site, one.id) not in taken]
+    things = _by_owner([one for one in seen.things if (one.site, one.id) not in taken], records, seen)
     there = {(one.site, one.id): one for one in things}
+    if seen.resource in BY_NAME:
+        return _named([one for one in records if one.origin == "found"], there, seen)
     works = {one.identity: _kept(one, there, seen) for one in records if one.origin == "found"}
     renamed = {
         member: work.record.id
@@ -147,12 +182,61 @@ def compared(known: Iterable[SameRecord], seen: Seen) -> tuple[list[SameRecord],
             works[identity] = work
         for one in group:
             work.ids.setdefault(one.site, one.id)
+            work.owner = work.owner or one.owner
         held.add(work)
     used = {(site, ident) for work in works.values() for site, ident in work.ids.items()}
     for work in works.values():
         work.hidden = {site: ident for site, ident in work.hidden.items() if (site, ident) not in used}
     _plain(works.values())
     return _changes(works.values(), seen.resource)
+
+
+def _by_owner(things: Sequence[Thing], records: Iterable[SameRecord], seen: Seen) -> list[Thing]:
+    """The things, those of another owner than the one who was first told apart from that one's."""
+    whose = {one.identity: one.owner for one in records if one.owner}
+    for one in _in_order(things, seen):
+        if one.owner:
+            whose.setdefault(one.identity, one.owner)
+    return [
+        one._replace(content=f"{one.content}:{one.owner}")
+        if one.owner and whose[one.identity] != one.owner
+        else one
+        for one in things
+    ]
+
+
+def _named(
+    records: Sequence[SameRecord], there: Mapping[tuple[str, str], Thing], seen: Seen
+) -> tuple[list[SameRecord], list[str]]:
+    """As `compared`, of what goes by its name. Who may see one is the sites' to say: it is in no scope."""
+    names: dict[str, dict[str, str]] = {}
+    for one in (one for group in _by_identity(there.values(), seen).values() for one in group):
+        names.setdefault(one.name, {})[one.site] = one.id
+    puts, drops, used = [], [], set()
+    for record in records:
+        shown = [there[member].name for member in record.ids.items() if member in there]
+        name = shown[0] if shown else record.name
+        now = names.pop(name, {})
+        # What is not shown may be there; not under another id than the one that has the name now.
+        ids = {
+            site: ident
+            for site, ident in record.ids.items()
+            if (site, ident) not in there and site not in now and (site, "") not in seen.whole
+        } | now
+        if not set(ids.items()) & set(record.ids.items()):
+            names[name] = now
+            drops.append(record.key)
+            continue
+        used.add(record.id)
+        if (name, ids) != (record.name, record.ids):
+            puts.append(replace_in(record, name=name, ids=ids))
+    for name, now in names.items():
+        ident = next((one for one in now.values() if one not in used), None)
+        if ident is not None and len(used) < MOST:
+            used.add(ident)
+            puts.append(SameRecord(resource=seen.resource, id=ident, ids=now, name=name, at=seen.now))
+    written = {one.key for one in puts}
+    return puts, [key for key in drops if key not in written]
 
 
 def _plain(works: Collection[_Work]) -> None:
@@ -190,6 +274,7 @@ def _kept(record: SameRecord, there: Mapping[tuple[str, str], Thing], seen: Seen
             if ((site, ident) in there and there[site, ident].identity != record.identity)
             or ((site, ident) not in there and not _all_seen(site, seen))
         },
+        record.owner,
     )
 
 
@@ -200,14 +285,18 @@ def _all_seen(site: str, seen: Seen) -> bool:
 
 def _by_identity(things: Iterable[Thing], seen: Seen) -> dict[tuple[str, str, str], list[Thing]]:
     """Equal things, those of the site that had their id first, then in the order of the sites."""
-    place = {site: at for at, site in enumerate(seen.order)}
     found: dict[tuple[str, str, str], list[Thing]] = {}
-    ordered = sorted(
-        things, key=lambda one: (seen.first(one.id) != one.site, place.get(one.site, len(place)), one.id)
-    )
-    for one in ordered:
+    for one in _in_order(things, seen):
         found.setdefault(one.identity, []).append(one)
     return found
+
+
+def _in_order(things: Iterable[Thing], seen: Seen) -> list[Thing]:
+    """Those of the site that is known to have had their id first, then in the order of the sites."""
+    place = {site: at for at, site in enumerate(seen.order)}
+    return sorted(
+        things, key=lambda one: (seen.first(one.id) != one.site, place.get(one.site, len(place)), one.id)
+    )
 
 
 class _Held:
@@ -280,9 +369,9 @@ def _changes(works: Collection[_Work], resource: str) -> tuple[list[SameRecord],
             place = _room(work)
             count[place] += 1
             if count[place] <= room[record.scope in _OPERATORS]:
-                puts.append(replace_in(record, ids=work.ids, hidden=work.hidden))
-        elif work.new or work.ids != record.ids or work.hidden != record.hidden:
-            puts.append(replace_in(record, ids=work.ids, hidden=work.hidden))
+                puts.append(work.made())
+        elif work.new or work.made() != record:
+            puts.append(work.made())
     written = {one.key for one in puts}
     return puts, [key for key in drops if key not in written]
 
@@ -376,6 +465,8 @@ def differences(one: SameRecord, other: SameRecord) -> str:
         for key, value in one.shown.items()
         if key not in _OPEN and value != other.shown.get(key)
     ]
+    if not said and one.shown.get("owner") != other.shown.get("owner"):
+        return f"that of {here} and that of {there} are of different projects"
     return "; ".join(said) or f"{here} and {there} have equal ones"
 
 
@@ -388,9 +479,10 @@ def reason(record: SameRecord) -> str:
     what = {
         "flavor": "same name and specs",
         "keypair": "same name and fingerprint",
+        **dict.fromkeys(BY_NAME, "same name"),
         "image": "same name, owner and hash"
         if record.scope not in PUBLIC
-        else f"same name and hash, {record.scope}",
+        else f"same name and hash, {record.scope}{', same owner' if record.owner else ''}",
     }[record.resource]
     return f"found: {what}" + (f"; put apart by the user {record.by}" if record.apart else "")
 

@@ -6,7 +6,7 @@ colon after it is a key, for a JSON string cannot hold a quote as it is.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from atoll.core.spans import find
@@ -15,25 +15,34 @@ Translate = Callable[[bytes], bytes]
 Names = Mapping[bytes, bytes]
 
 # The object under a key -> (its member that is an id, of which type).
-_OBJECTS: Final = {
+_OBJECTS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "compute": {"flavor": ("id", "flavor"), "image": ("id", "image")},
-    "block-storage": {"volume_image_metadata": ("image_id", "image"), "volume_type": ("id", "volume_type")},
+    "block-storage": {"volume_image_metadata": ("image_id", "image")},
 }
 # Collections that links name things in.
 _LINKS: Final = {"compute": {"flavors": "flavor", "images": "image"}}
-# Texts that begin so have ids of a type at these places.
-_WHOLE: Final = {
+# Texts that are an object which begins with such a key have ids of a type at these places below it.
+_WHOLE: Final[Mapping[str, Mapping[str, Sequence[tuple[tuple[str, ...], str]]]]] = {
     "compute": {
-        b'{"flavors"': (("flavors", "*", "id"), "flavor"),
-        b'{"images"': (("images", "*", "id"), "image"),
-        b'{"flavor_access"': (("flavor_access", "*", "flavor_id"), "flavor"),
-        b'{"interfaceAttachment"': (("interfaceAttachment", "net_id"), "network"),
-        b'{"interfaceAttachments"': (("interfaceAttachments", "*", "net_id"), "network"),
+        "flavors": ((("*", "id"), "flavor"),),
+        "images": ((("*", "id"), "image"),),
+        "flavor_access": ((("*", "flavor_id"), "flavor"),),
+        "interfaceAttachment": ((("net_id",), "network"),),
+        "interfaceAttachments": ((("*", "net_id"), "network"),),
     },
     "block-storage": {
-        b'{"volume_types"': (("volume_types", "*", "id"), "volume_type"),
-        b'{"volume"': (("volume", "volume_type_id"), "volume_type"),
-        b'{"volumes"': (("volumes", "*", "volume_type_id"), "volume_type"),
+        "volume_type": ((("id",), "volume_type"), (("qos_specs_id",), "qos_spec")),
+        "volume_types": ((("*", "id"), "volume_type"), (("*", "qos_specs_id"), "qos_spec")),
+        "volume_type_access": ((("*", "volume_type_id"), "volume_type"),),
+        "volume_type_id": (((), "volume_type"),),  # of its encryption
+        "volume": ((("volume_type_id",), "volume_type"),),
+        "volumes": ((("*", "volume_type_id"), "volume_type"),),
+        "qos_specs": ((("*", "id"), "qos_spec"), (("id",), "qos_spec")),
+        "qos_associations": ((("*", "id"), "volume_type"),),
+        "group_type": ((("id",), "group_type"),),
+        "group_types": ((("*", "id"), "group_type"),),
+        "group": ((("group_type",), "group_type"), (("volume_types", "*"), "volume_type")),
+        "groups": ((("*", "group_type"), "group_type"), (("*", "volume_types", "*"), "volume_type")),
     },
 }
 # Glance's own: an image is flat, and these keys are not for users to set.
@@ -68,11 +77,10 @@ def translate_of(service_type: str, names: Mapping[str, Names]) -> Translate | N
         if resource in names
     ]
     whole = {
-        start: (path, names[resource])
-        for start, (path, resource) in _WHOLE.get(service_type, {}).items()
-        if resource in names
+        key: [((key, *path), names[resource]) for path, resource in places if resource in names]
+        for key, places in _WHOLE.get(service_type, {}).items()
     }
-    if whole:
+    if any(whole.values()):
         steps.append(_Whole(whole))
     return _all(steps) if steps else None
 
@@ -176,16 +184,14 @@ class _Links:
 class _Whole:
     """Ids at places that are told from the start of the text."""
 
-    def __init__(self, places: Mapping[bytes, tuple[tuple[str, ...], Names]]) -> None:
-        self._places = {start + b":": place for start, place in places.items()}
+    def __init__(self, places: Mapping[str, Sequence[tuple[tuple[str, ...], Names]]]) -> None:
+        self._places = {b'{"%b":' % key.encode(): some for key, some in places.items() if some}
         self._starts = tuple(self._places)
 
     def __call__(self, text: bytes) -> bytes:
         if not text.startswith(self._starts):
             return text
-        for start, (path, names) in self._places.items():
-            if not text.startswith(start):
-                continue
+        for path, names in next(some for start, some in self._places.items() if text.startswith(start)):
             changes = [
                 (begin + 1, end - 1, ours)
                 for begin, end in find(text, path)

@@ -15,6 +15,7 @@ class SameRecord(Document, frozen=True, kw_only=True):
 
     `scope` says who sees it as one: "" for all, `public` and `community` for images, `project:ID`, `user:ID`.
     `content` tells equal things (found ones only) and `shown` is what of it is compared, for people.
+    `owner` is the project whose it is at sites that share the clients' Keystone, for what everybody sees.
     `hidden` are sites where `id` is something else. `by` is the user that declared it, or that put one that
     was found `apart`: then its parts are things of their own. `at` is in seconds since 1970.
     """
@@ -29,6 +30,7 @@ class SameRecord(Document, frozen=True, kw_only=True):
     content: str = ""
     shown: Mapping[str, Any] = {}
     hidden: Mapping[str, str] = {}
+    owner: str = ""
     origin: Literal["found", "declared", "configured"] = "found"
     by: str = ""
     at: float = 0.0

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
+from atoll.same.compare import BY_NAME
 from atoll.same.places import Translate, translate_of
 from atoll.same.records import PUBLIC, SameRecord
 
@@ -33,6 +34,7 @@ class Table:
         self._by_id: dict[tuple[str, str], list[SameRecord]] = {}
         self._by_own: dict[tuple[str, str, str], list[SameRecord]] = {}
         self._members: dict[tuple[str, str], list[SameRecord]] = {}
+        self._by_name: dict[tuple[str, str], str] = {}
         self._foreign: set[tuple[str, str, str]] = set()
         self._outward: dict[tuple[str, str, str], Translate | None] = {}
         self._types = {one.resource for one in self.records}
@@ -41,6 +43,8 @@ class Table:
             if one.apart:
                 continue
             self._by_id.setdefault((one.resource, one.id), []).append(one)
+            if one.resource in BY_NAME:
+                self._by_name.setdefault((one.resource, one.name), one.id)
             for site, ident in one.ids.items():
                 self._by_own.setdefault((one.resource, site, ident), []).append(one)
                 self._members.setdefault((one.resource, ident), []).append(one)
@@ -60,6 +64,10 @@ class Table:
         found = self._by_id.get((resource, ident)) or self._members.get((resource, ident))
         return next((one for one in found or () if who.sees(one.scope)), None)
 
+    def named(self, resource: str, name: str) -> str:
+        """The id of what goes by its name; "" where nothing does."""
+        return self._by_name.get((resource, name), "")
+
     def of_site(self, resource: str, site: str, ident: str, who: Who) -> SameRecord | None:
         """What a site's own id is to a caller."""
         return next(
@@ -71,7 +79,7 @@ class Table:
         group = self.group(resource, ident, who)
         if group is None:
             return ident
-        if ident != group.id:  # a site's own id means that site's
+        if ident != group.id and resource not in BY_NAME:  # a site's own id means that site's
             return ident if group.ids.get(site) == ident else None
         return group.ids.get(site)
 
@@ -106,7 +114,10 @@ class Table:
 
 
 def ids_of(record: SameRecord, ident: str) -> Mapping[str, str]:
-    """The sites that an id stands for with the id at each: all, or the one whose own it is."""
-    if ident == record.id:
+    """The sites that an id stands for with the id at each: all, or the one whose own it is.
+
+    Of what goes by its name any site's own id stands for all.
+    """
+    if ident == record.id or record.resource in BY_NAME:
         return record.ids
     return {site: own for site, own in record.ids.items() if own == ident}

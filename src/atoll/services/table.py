@@ -84,7 +84,8 @@ class Resource:
     field that makes two items of different sites one (shared kinds). `brief` are the fields of a brief list
     where the detailed one has to be read for its order. Lists that are not `paged` know no limit and no
     marker, and some sites break on them; `paged_since` is the microversion from which they do. Those that go
-    `by_offset` know no marker, and take a limit of 0 for none.
+    `by_offset` know no marker, and take a limit of 0 for none. `marker` is the field after whose last value
+    the next page is asked for.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Resource:
     singular: str = ""
     id_form: str = "uuid"
     identity: str = "id"
+    marker: str = "id"
     detail: str = ""
     brief: tuple[str, ...] = ()
     sort: tuple[tuple[str, str], ...] = ()

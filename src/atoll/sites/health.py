@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
 from atoll.core.errors import AtollError
 from atoll.core.jitter import JITTER
 from atoll.core.microversions import Range, Version, intersection
-from atoll.core.rewrite import Links
 from atoll.sites.site import Endpoint, Sites, root_of
 from atoll.wire.body import BodyTooLarge
 from atoll.wire.client import Broken
@@ -119,7 +119,7 @@ def learn(endpoint: Endpoint, text: bytes) -> None:
         ours = endpoint.links.bases[0][1]
         # A site behind a proxy of its own names itself by another URL than it is reached by.
         if base not in known and b"docs.openstack.org" not in base:
-            endpoint.learnt.links = Links((*endpoint.links.bases, (base, ours)), endpoint.links.objects)
+            endpoint.learnt.links = replace(endpoint.links, bases=(*endpoint.links.bases, (base, ours)))
 
 
 def contradicted(endpoint: Endpoint, asked: Version) -> None:

@@ -6,7 +6,6 @@ of an answer; anything else only ever goes out once, on a connection that is new
 
 import asyncio
 import contextlib
-import functools
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -15,7 +14,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from atoll.core.errors import AtollError, BadSiteAnswer, RequestTimeout, SiteTimeout, SiteUnavailable
+from atoll.sites.addresses import public_address
 from atoll.sites.breaker import Breaker
+from atoll.sites.certificates import machines
 from atoll.sites.steadiness import Steadiness
 from atoll.wire.body import Body
 from atoll.wire.client import AwaitedExchange, Broken, Connection, DeadlinePassed, Exchange
@@ -36,12 +37,6 @@ EXPECTS = b"\r\nExpect: 100-continue\r\n"
 REPEATABLE = frozenset({b"GET", b"HEAD"})
 # When to ask again what an operator's notice forbids (seconds): work on a site takes minutes.
 NOTICE_SECONDS = 60.0
-
-
-@functools.cache
-def _trust() -> ssl.SSLContext:
-    """The machine's certificates; loading them takes 30 ms, so all origins share them."""
-    return ssl.create_default_context()
 
 
 class Watch:
@@ -95,6 +90,7 @@ class Origin:
         watch: Watch,
         bounds: Bounds | None = None,
         tls: ssl.SSLContext | None = None,
+        public: bool = False,
     ) -> None:
         parts = urlsplit(url)
         self.site = site
@@ -106,7 +102,8 @@ class Origin:
         self.steadiness = Steadiness(since=watch.loop.time())
         self.notice = ""  # why the operator lets nothing be changed there: only reads go out
         self._retired = False
-        self._tls = (tls or _trust()) if self.secure else None
+        self.tls = (tls or machines()) if self.secure else None
+        self._public = public  # whether it may be at public addresses only
         self._bounds = bounds or Bounds()
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
@@ -300,14 +297,14 @@ class Origin:
         try:
             wait = min(self._bounds.connect_seconds, max(0.0, deadline - self._loop.time()))
             async with asyncio.timeout(wait):
+                at = await public_address(self.host, self.port) if self._public else self.host
                 _, connection = await self._loop.create_connection(
-                    lambda: Connection(self._back, self._gone, self._watch.outbox),
-                    self.host,
-                    self.port,
-                    ssl=self._tls,
+                    self._new, at, self.port, ssl=self.tls, server_hostname=self.host if self.tls else None
                 )
         except (OSError, TimeoutError, UnicodeError) as error:  # a host name that cannot be one is the last
             why = "timed out" if isinstance(error, TimeoutError) else _short(error)
+            if isinstance(error, ssl.SSLCertVerificationError):
+                why = f"its certificate is not trusted ({error.verify_message}); cacert names its authority"
             raise SiteUnavailable(
                 f"The site {self.site} cannot be reached (connect: {why}).", site=self.site, retry_after=5
             ) from error

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from atoll.core.access_rules import AccessRule
 from atoll.core.rewrite import Ids, Links, Names
 from atoll.sites.pool import Origin
 
@@ -25,6 +26,10 @@ class Grant(Protocol):
     @property
     def ids(self) -> Ids:
         """The caller's project and user as the cloud names them."""
+
+    @property
+    def rules(self) -> tuple[AccessRule, ...] | None:
+        """All that its token may be used for, None: anything; known once there was a token."""
 
     @property
     def views(self) -> dict["Endpoint", "Endpoint"]:

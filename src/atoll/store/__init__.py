@@ -6,6 +6,7 @@ set up, which is nowhere else.
 
 from atoll.store.database import StoreError
 from atoll.store.intent import Changes, Document, Intent, Ledger
+from atoll.store.leases import Held, Leases
 from atoll.store.locations import Locations, LocationStore
 from atoll.store.records import Conflict, Cursor, Location, Made, Pruned, Sighting, Source
 from atoll.store.registry import Registry
@@ -16,7 +17,9 @@ __all__ = [
     "Conflict",
     "Cursor",
     "Document",
+    "Held",
     "Intent",
+    "Leases",
     "Ledger",
     "Location",
     "LocationStore",

@@ -5,10 +5,10 @@ What changes tables that are there already is under `migrations`; a test holds t
 
 from typing import Final
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """The newest step of `migrations`."""
 
-NAMES: Final = ("locations", "conflicts", "cursors", "intent", "intent_revision")
+NAMES: Final = ("locations", "conflicts", "cursors", "intent", "intent_revision", "leases")
 """The tables whose content is ours; `alembic_version` beside them says how new they are."""
 
 VERSION: Final = "SELECT version_num FROM alembic_version"
@@ -16,7 +16,8 @@ VERSION: Final = "SELECT version_num FROM alembic_version"
 # Times are seconds since 1970 in UTC. `source` is create, list or search. `deleted_at` makes a tombstone:
 # the site said 404. `sites` is a JSON list, the recorded site first. `state` is JSON: the marker of each
 # site, and the sites that are missing. `intent` is what operators and users have set up, one JSON document a
-# row (NULL: dropped), `changed` the number of its last change, counted in `intent_revision`.
+# row (NULL: dropped), `changed` the number of its last change, counted in `intent_revision`. Who holds
+# a lease counts `beat` up.
 TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS locations (
         resource_type VARCHAR(64) NOT NULL,
@@ -60,6 +61,11 @@ TABLES: Final = (
         number BIGINT NOT NULL)""",
     """INSERT INTO intent_revision (id, number)
         SELECT 1, 0 WHERE NOT EXISTS (SELECT 1 FROM intent_revision)""",
+    """CREATE TABLE IF NOT EXISTS leases (
+        name VARCHAR(255) NOT NULL,
+        holder VARCHAR(64) NOT NULL,
+        beat BIGINT NOT NULL,
+        PRIMARY KEY (name))""",
     "CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)",
     f"""INSERT INTO alembic_version (version_num)
         SELECT '{HEAD}' WHERE NOT EXISTS (SELECT 1 FROM alembic_version)""",  # noqa: S608 - ours

@@ -16,6 +16,7 @@ import msgspec
 
 from atoll.store.database import Access, Clash, Connection, Database
 from atoll.store.intent import Intent
+from atoll.store.leases import Leases
 from atoll.store.opening import open_database
 from atoll.store.records import Conflict, Cursor, Location, Made, Pruned, Sighting, Source
 
@@ -87,12 +88,13 @@ async def open_store(url: str, *, clock: Callable[[], float] = time.time) -> "St
 
 
 class Store:
-    """Locations, conflicts and cursors, and beside them `intent`. `clock` gives seconds since 1970."""
+    """Locations, conflicts, cursors, and beside them `intent` and `leases`. `clock`: seconds since 1970."""
 
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
         self.intent = Intent(database, clock=clock)
+        self.leases = Leases(database)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -304,7 +306,8 @@ class Store:
             "SELECT site, created_at FROM locations l "
             f"WHERE created_at > :since AND {_PLAIN_TYPE} IN ({names}) AND project_id IS NOT NULL "
             "AND NOT EXISTS (SELECT 1 FROM locations o "
-            "WHERE o.project_id = l.project_id AND o.created_at < l.created_at) "
+            f"WHERE o.project_id = l.project_id AND o.resource_type IN ({names}) "
+            "AND o.created_at < l.created_at) "
             "ORDER BY created_at DESC LIMIT 1",
             {**values, "since": since},
         )

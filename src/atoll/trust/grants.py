@@ -7,10 +7,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from atoll.core.errors import SiteUnavailable
+from atoll.core.access_rules import AccessRule
+from atoll.core.errors import Forbidden, SiteUnavailable
 from atoll.core.key_names import KeyNames
 from atoll.core.rewrite import Ids, Others
 from atoll.sites.site import Endpoint
+from atoll.trust.federation import FederatedCloud, FederatedGrant
+from atoll.trust.records import is_administrators
 from atoll.trust.renewals import Account, Renewals
 
 KEPT: Final = 20_000
@@ -28,24 +31,42 @@ class Caller(Protocol):
     def project_id(self) -> str:
         """The project."""
 
+    @property
+    def is_admin(self) -> bool:
+        """Whether the caller is an administrator there."""
+
+    @property
+    def token(self) -> bytes:
+        """The token."""
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The roles in the project."""
+
 
 class Held:
-    """An account, and whose it is: the clients' project and the user who gave it."""
+    """An account, and whose it is: the clients' project and the user who gave it.
 
-    __slots__ = ("account", "admin", "owner", "project_id")
+    `for_members`: it is used for everybody in the project, were it an administrator's by its roles.
+    """
 
-    def __init__(self, account: Account, project_id: str, owner: str, *, admin: bool) -> None:
+    __slots__ = ("account", "admin", "for_members", "owner", "project_id")
+
+    def __init__(
+        self, account: Account, project_id: str, owner: str, *, admin: bool, for_members: bool = False
+    ) -> None:
         self.account = account
         self.project_id = project_id
         self.owner = owner
         self.admin = admin
+        self.for_members = for_members
 
 
 class CloudGrant:
     """What one caller is at one cloud: `Grant` of `atoll.sites.site`."""
 
     __slots__ = (
-        "_as_admin", "_grants", "_ids", "_of", "_project_id", "_renewals", "_user_id", "views",
+        "_as_admin", "_grants", "_ids", "_of", "_ordinary", "_project_id", "_renewals", "_user_id", "views",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +74,7 @@ class CloudGrant:
     ) -> None:
         self._of = of
         self._as_admin = as_admin
+        self._ordinary = not (as_admin or caller.is_admin or of.for_members)
         self._grants = grants
         self._project_id = caller.project_id
         self._user_id = caller.user_id
@@ -82,13 +104,37 @@ class CloudGrant:
             return Ids({**known, **{one: own[one] for one in own if one not in known}}, keys, scope=scope)
         return Ids(own, keys, others=self._grants.others(account.cloud))
 
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles that the cloud gives; known once a token was fetched."""
+        return self._of.account.roles
+
+    @property
+    def rules(self) -> tuple[AccessRule, ...] | None:
+        """All that the credential may be used for, None: anything; known once a token was fetched."""
+        return self._of.account.rules
+
     def token(self, now: float) -> bytes | None:
         """A token that can be used at once, if there is one."""
-        return self._renewals.token(self._of.account, now)
+        return None if self._too_much else self._renewals.token(self._of.account, now)
 
     async def fetch(self) -> bytes:
         """A token, waited for. Raises SiteUnavailable, Forbidden."""
-        return await self._renewals.fetch(self._of.account)
+        account = self._of.account
+        token = await self._renewals.fetch(account)
+        if self._too_much:
+            raise Forbidden(
+                f"This project's credential {account.id} for the cloud {account.cloud} is an administrator's "
+                "there, who sees and may change what is of all projects: it is not used for callers without "
+                "an admin role. An application credential made there with --role member would be; "
+                "`atoll credential add --replace` takes it."
+            )
+        return token
+
+    @property
+    def _too_much(self) -> bool:
+        """Whether the token would let the caller do there what only administrators may."""
+        return self._ordinary and is_administrators(self._of.account.roles)
 
     def refused(self, token: bytes) -> None:
         """A site said 401 to this token."""
@@ -98,17 +144,20 @@ class CloudGrant:
 class Grants:
     """The grants of all callers: `Granting` of `atoll.gateway.reach`."""
 
-    def __init__(self, renewals: Renewals) -> None:
+    def __init__(self, renewals: Renewals, federated: Mapping[str, FederatedCloud] | None = None) -> None:
         self._renewals = renewals
+        self._federated = federated or {}
         self._of_project: Mapping[tuple[str, str], Held] = {}
         self._admins: Mapping[str, Sequence[Held]] = {}
         self._of_cloud: Mapping[str, Sequence[Held]] = {}
-        self._grants: dict[tuple[str, str, str, bool], CloudGrant] = {}
+        self._grants: dict[tuple[str, str, str, bool, bool], CloudGrant] = {}
         self._others: dict[str, Others] = {}
 
-    def __call__(self, caller: Caller, cloud: str, as_admin: bool) -> CloudGrant | None:
+    def __call__(self, caller: Caller, cloud: str, as_admin: bool) -> CloudGrant | FederatedGrant | None:
         """How a caller is trusted at a cloud; None: not at all."""
-        key = (caller.project_id, caller.user_id, cloud, as_admin)
+        if (federated := self._federated.get(cloud)) is not None:
+            return federated.grant(caller, as_admin=as_admin)
+        key = (caller.project_id, caller.user_id, cloud, as_admin, caller.is_admin)
         grant = self._grants.get(key)
         if grant is None:
             grant = self._made(caller, cloud, as_admin=as_admin)

@@ -3,11 +3,18 @@
 keystoneauth takes a while to import and some memory: nothing here is imported before somebody logs in.
 """
 
+import functools
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, distribution
 from typing import Any, Final
 
+import msgspec
+
+from atoll.core.access_rules import AccessRule
+from atoll.sites.certificates import CertificatesError, context_of
 from atoll.trust.records import CloudRecord
 
 LOGIN_SECONDS: Final = 10.0
@@ -22,6 +29,10 @@ _GENERIC: Final = {"password": "v3password", "token": "v3token", "v2password": "
 """What stands for types that would ask first which versions there are: the URL says it. v2 is gone."""
 _NO_KEYSTONE: Final = frozenset({"none", "http_basic", "admin_token"})
 _PEOPLE: Final = frozenset({"v3oidcauthcode", "v3oidcdeviceauthz", "v3websso"})
+
+
+# The first look for a type takes a while, and that many times as long where threads look at once.
+_loading: Final = threading.Lock()
 
 
 class LoginError(Exception):
@@ -54,6 +65,7 @@ class Login:
     user_id: str
     domain_id: str
     roles: tuple[str, ...]
+    rules: tuple[AccessRule, ...] | None = None  # all that the token may be used for; None: anything
     catalog: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
 
 
@@ -65,17 +77,23 @@ def login(cloud: CloudRecord, options: Options, *, private: bool, catalog: bool 
 
     plugin = _plugin(cloud, options)
     plugin.include_catalog = catalog
+    if cloud.cacert or cloud.cert:
+        try:
+            context_of(cloud.certificates)
+        except CertificatesError as error:
+            raise LoginRefused(str(error)) from error
     http = bounded_session(private=private)
     sending = session.Session(
         session=http,
         verify=cloud.cacert or True if cloud.verify else False,
+        cert=(cloud.cert, cloud.secret_key) if cloud.secret_key else cloud.cert or None,
         redirect=False,
         timeout=LOGIN_SECONDS,
         user_agent="atoll",
     )
     try:
         access = plugin.get_auth_ref(sending)
-        return _read(access, catalog=catalog)
+        return read_login(access, catalog=catalog)
     except exceptions.SSLError as error:
         raise CloudAway("its certificate is not trusted (a private one is named with cacert)") from error
     except exceptions.ConnectTimeout as error:
@@ -94,7 +112,7 @@ def login(cloud: CloudRecord, options: Options, *, private: bool, catalog: bool 
 
 
 def _plugin(cloud: CloudRecord, options: Options) -> Any:
-    from keystoneauth1 import exceptions, loading  # noqa: PLC0415
+    from keystoneauth1 import exceptions  # noqa: PLC0415
 
     name = _GENERIC.get(options.auth_type, options.auth_type)
     if not name:
@@ -104,7 +122,7 @@ def _plugin(cloud: CloudRecord, options: Options) -> Any:
         raise LoginRefused(f"the type {options.auth_type} {why}")
     auth = {**options.auth, "auth_url": cloud.auth_url}
     try:
-        loader: Any = loading.get_plugin_loader(name)
+        loader = _loader(name)
         known = {one.dest for one in loader.get_options()} | {"auth_methods"}
         if name != "v3multifactor":
             auth = {key: value for key, value in _v3(auth, known).items() if key in known}
@@ -117,22 +135,41 @@ def _plugin(cloud: CloudRecord, options: Options) -> Any:
     except exceptions.OptionError as error:
         raise LoginRefused(f"it is not complete ({error})") from error
     except Exception as error:
-        raise LoginRefused(f"it is not complete ({type(error).__name__})") from error
+        named = ", ".join(sorted(options.auth)) or "nothing"
+        raise LoginRefused(f"it is not complete: of what {name} needs it names {named}") from error
+
+
+def _loader(name: str) -> Any:
+    """What makes a login of a type. Raises keystoneauth's NoMatchingPlugin."""
+    from keystoneauth1 import loading  # noqa: PLC0415
+
+    with _loading:
+        own = _own_types().get(name)
+        return loading.get_plugin_loader(name) if own is None else own.load()()
+
+
+@functools.cache
+def _own_types() -> Mapping[str, EntryPoint]:
+    """The types that come with keystoneauth; to find others it goes through all that is installed."""
+    found = distribution("keystoneauth1").entry_points
+    return {one.name: one for one in found if one.group == "keystoneauth1.plugin"}
 
 
 def _v3(auth: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
     """The options of a generic type as those of v3, which has no default domain of its own."""
     filled = dict(auth)
-    for kind in ("user", "project"):
+    for old, new in (("tenant_name", "project_name"), ("tenant_id", "project_id")):
+        if old in filled and not filled.get(new):
+            filled[new] = filled[old]
+    for kind, name in (("user", "username"), ("project", "project_name")):
         given = {f"{kind}_domain_id", f"{kind}_domain_name"} & {key for key in filled if filled[key]}
         if not given and f"{kind}_domain_id" in known:
             if filled.get("default_domain_name"):
                 filled[f"{kind}_domain_name"] = filled["default_domain_name"]
             elif filled.get("default_domain_id") or filled.get("default_domain"):
                 filled[f"{kind}_domain_id"] = filled.get("default_domain_id") or filled["default_domain"]
-    for old, new in (("tenant_name", "project_name"), ("tenant_id", "project_id")):
-        if old in filled and not filled.get(new):
-            filled[new] = filled[old]
+            elif filled.get(name):
+                filled[f"{kind}_domain_id"] = "default"  # as the openstack command has it
     return filled
 
 
@@ -144,7 +181,8 @@ def _said(status: int) -> LoginError:
     return CloudAway(f"its Keystone answers {status}")
 
 
-def _read(access: Any, *, catalog: bool) -> Login:
+def read_login(access: Any, *, catalog: bool = False) -> Login:
+    """What a Keystone said, checked: ids and the token go into headers and paths. Raises LoginError."""
     token = access.auth_token or ""
     if not _TOKEN.fullmatch(token):
         raise CloudAway("its Keystone gave a token that is none")
@@ -164,5 +202,17 @@ def _read(access: Any, *, catalog: bool) -> Login:
         user_id=ids[1],
         domain_id=ids[2],
         roles=tuple(sorted(str(one)[:255] for one in access.role_names))[:100],
+        rules=_rules(access),
         catalog=tuple(access.service_catalog.catalog) if catalog and access.has_service_catalog() else (),
     )
+
+
+def _rules(access: Any) -> tuple[AccessRule, ...] | None:
+    """The access rules of an application credential. Raises CloudAway for what are none."""
+    said = getattr(access, "application_credential_access_rules", None)
+    if said is None:
+        return None
+    try:
+        return msgspec.convert(said, tuple[AccessRule, ...])
+    except msgspec.ValidationError as error:
+        raise CloudAway("its Keystone gave access rules that are none") from error

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from atoll.core.access_rules import AccessRule
 from atoll.core.errors import AtollError, Forbidden, SiteUnavailable
 from atoll.core.jitter import JITTER
 from atoll.trust.login import CloudAway, Login, LoginError, LoginRefused
@@ -67,6 +68,7 @@ class Account:
         "project_id",
         "retry_at",
         "roles",
+        "rules",
         "running",
         "since",
         "token",
@@ -83,6 +85,7 @@ class Account:
         self.cloud = cloud
         self.project_id = self.user_id = self.domain_id = ""
         self.roles: tuple[str, ...] = ()
+        self.rules: tuple[AccessRule, ...] | None = None
         self.token: bytes | None = None
         self.since = self.life = self.until = self.due = 0.0
         self.used = float("-inf")
@@ -185,6 +188,10 @@ class Renewals:
                 return await asyncio.shield(account.waiting)
         except TimeoutError as error:
             raise CloudAway(f"that takes more than {WAIT_SECONDS:.0f} seconds") from error
+
+    def given(self, account: Account, login: Login) -> None:
+        """Take a login that was made just now, elsewhere."""
+        self._take(account, self._clouds.setdefault(account.cloud, _Cloud()), login)
 
     def refused(self, account: Account, token: bytes) -> None:
         """A site said 401 to a token: it is used no more."""
@@ -309,7 +316,7 @@ class Renewals:
         new = (login.project_id, login.user_id, login.domain_id)
         changed = new != (account.project_id, account.user_id, account.domain_id)
         account.project_id, account.user_id, account.domain_id = new
-        account.roles = login.roles
+        account.roles, account.rules = login.roles, login.rules
         account.token, account.since, account.life = login.token, now, login.life
         account.until = now + login.life * (1 - SPARE)
         account.due = now + login.life * self._chance(EARLIEST, LATEST)

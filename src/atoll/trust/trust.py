@@ -6,7 +6,7 @@ The configuration's and the store's, put together. What is in the configuration 
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -18,11 +18,21 @@ from atoll.core.addresses import checked_url
 from atoll.core.errors import BadRequest, Conflict, NotFound, SiteUnavailable
 from atoll.core.settings import Config
 from atoll.sites.addresses import require_public
+from atoll.sites.certificates import CertificatesError, context_of
 from atoll.store import Ledger, Registry
 from atoll.trust.clouds_yaml import read_entry, v3_url
+from atoll.trust.exchange import Terms, exchange, terms_of
+from atoll.trust.federation import AT_ONCE_CLOUD, Exchanging, FederatedCloud, Federation
 from atoll.trust.grants import Grants, Held
 from atoll.trust.login import Login, LoginError, LoginRefused, Options, login
-from atoll.trust.records import CloudRecord, CredentialRecord, credential_id
+from atoll.trust.records import (
+    CloudRecord,
+    CredentialRecord,
+    credential_id,
+    declared_clouds,
+    declared_credentials,
+    is_administrators,
+)
 from atoll.trust.renewals import AT_ONCE, Account, Renewals
 from atoll.trust.sealing import Sealer, SecretsError, read_key
 
@@ -44,34 +54,32 @@ class NewCredential:
     admin: bool
     options: Options
     owner: str
+    admin_for_members: bool = False
 
 
 class Trust:
     """What the gateway trusts clouds by. `grants` is asked on every request.
 
-    `told` hears of a cloud where nobody can be logged in, with the reason, and "" when that is over.
+    `told` hears of a cloud where nobody can be logged in, with the reason, and "" when that is over;
+    `disowned` of a caller's token that the clients' Keystone knows no more.
     """
 
     def __init__(
-        self, config: Config, registry: Registry, *, told: Callable[[str, str], None] = lambda _, __: None
+        self,
+        config: Config,
+        registry: Registry,
+        *,
+        told: Callable[[str, str], None] = lambda _, __: None,
+        disowned: Callable[[bytes], None] = lambda _: None,
     ) -> None:
         self._registry = registry
         self._told = told
         self._private = config.limits.private_addresses
         self._sealer = Sealer([read_key(one, os.environ) for one in config.secrets.key])
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="login")
-        self._declared_clouds = {
-            name: CloudRecord(
-                name=name, auth_url=one.auth_url, verify=one.verify, cacert=one.cacert, declared=True
-            )
-            for name, one in config.clouds.items()
-        }
-        self._declared = {
-            (ident := credential_id(one.cloud, one.project_id, admin=one.admin)): CredentialRecord(
-                id=ident, cloud=one.cloud, project_id=one.project_id, admin=one.admin, entry=one.clouds_yaml
-            )
-            for one in config.credentials
-        }
+        self._exchanges: list[ThreadPoolExecutor] = []
+        self._declared_clouds = declared_clouds(config)
+        self._declared = declared_credentials(config)
         self._options: dict[str, Options] = {}  # of entries of clouds.yaml, by their names
         self._accounts: dict[str, tuple[CloudRecord | None, CredentialRecord, Account]] = {}
         self.troubles: dict[str, str] = {}
@@ -82,14 +90,26 @@ class Trust:
             trouble=self._trouble,
             hopeless=self._hopeless,
         )
-        self.grants = Grants(self.renewals)
+        self.federation = Federation(
+            {
+                name: FederatedCloud(name, self._exchanging(terms), told=self._note, disowned=disowned)
+                for name, terms in terms_of(config).items()
+            }
+        )
+        self.grants = Grants(self.renewals, self.federation.clouds)
         registry.on_change((CloudRecord, CredentialRecord), self._derive)
 
-    def start(self) -> None:
-        """Take up what the registry has. Raises SecretsError where a key for it is not there."""
+    def start(self, logins: Mapping[str, Login]) -> None:
+        """Take up what the registry has. Raises SecretsError where a key for it is not there.
+
+        `logins` were made just now, by entries of clouds.yaml.
+        """
         stored = self._registry.all(CredentialRecord).values()
         self._sealer.check(one.sealed_under for one in stored if one.sealed)
         self._derive()
+        for _, record, account in self._accounts.values():
+            if record.entry in logins:
+                self.renewals.given(account, logins[record.entry])
 
     async def run(self) -> None:
         """See to it that it is known who each credential is, and which clouds can be logged in at."""
@@ -101,7 +121,10 @@ class Trust:
     def close(self) -> None:
         """Log nobody in any more."""
         self.renewals.close()
+        self.federation.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in self._exchanges:
+            threads.shutdown(wait=False, cancel_futures=True)
 
     # -- what there is ------------------------------------------------------------------------------
 
@@ -147,6 +170,10 @@ class Trust:
         """Add a cloud. Raises BadRequest for a URL that may not be, Conflict for a name that is taken."""
         record = msgspec.structs.replace(record, auth_url=v3_url(record.auth_url))
         await self._may_go_to(record.auth_url)
+        try:
+            await asyncio.to_thread(context_of, record.certificates)
+        except CertificatesError as error:
+            raise BadRequest(f"{error}, at this gateway.") from error
         if record.name in self._declared_clouds:
             raise Conflict(f"There is a cloud {record.name} already.", resource="cloud", id=record.name)
 
@@ -187,6 +214,8 @@ class Trust:
         replaced, SiteUnavailable where the cloud is away, SecretsError without a key.
         """
         cloud = self.cloud(new.cloud)
+        if cloud.trust == "federated":
+            raise BadRequest(f"The cloud {cloud.name} is federated: it needs no credential.")
         ident = credential_id(new.cloud, new.project_id, admin=new.admin)
         there = ident in self._declared or (
             not replace and self._registry.get(CredentialRecord, ident) is not None
@@ -208,7 +237,8 @@ class Trust:
             raise SiteUnavailable(f"Atoll cannot log in at the cloud {new.cloud}: {error}.") from error
         record = CredentialRecord(
             id=ident, cloud=new.cloud, project_id=new.project_id, admin=new.admin,
-            auth_type=new.options.auth_type, sealed=sealed, sealed_under=under, owner=new.owner,
+            admin_for_members=new.admin_for_members, auth_type=new.options.auth_type, sealed=sealed,
+            sealed_under=under, owner=new.owner,
             site_project_id=who.project_id, site_user_id=who.user_id, site_domain_id=who.domain_id,
             roles=who.roles, checked_at=time.time(),
         )  # fmt: skip
@@ -270,7 +300,14 @@ class Trust:
         cloud, record, current = self._accounts.get(account.id, (None, None, None))
         if cloud is None or record is None or current is not account:
             raise LoginRefused("it was removed")
-        return await self._in_thread(cloud, await self._options_of(cloud, record))
+        who = await self._in_thread(cloud, await self._options_of(cloud, record))
+        warning = msgspec.structs.replace(record, roles=who.roles).warning
+        if warning and not is_administrators(account.roles):
+            log.warning(
+                "credential_of_an_administrator",
+                cloud=cloud.name, credential=record.id, project=record.project_id, warning=warning,
+            )  # fmt: skip
+        return who
 
     async def _options_of(self, cloud: CloudRecord, record: CredentialRecord) -> Options:
         if not record.entry:
@@ -296,13 +333,29 @@ class Trust:
         private = self._private or cloud.declared
         return await loop.run_in_executor(self._threads, lambda: login(cloud, options, private=private))
 
+    def _exchanging(self, terms: Terms) -> Exchanging:
+        """Exchanges at one cloud, in threads of its own: one that does not answer holds up no other."""
+        threads = ThreadPoolExecutor(AT_ONCE_CLOUD, thread_name_prefix="exchange")
+        self._exchanges.append(threads)
+
+        async def exchanging(token: str) -> Login:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(threads, exchange, terms, token)
+
+        return exchanging
+
     def _trouble(self, cloud: str, reason: str) -> None:
         if reason:
-            self.troubles[cloud] = reason
             log.warning("cloud_away", cloud=cloud, reason=reason)
         else:
-            self.troubles.pop(cloud, None)
             log.info("cloud_back", cloud=cloud)
+        self._note(cloud, reason)
+
+    def _note(self, cloud: str, reason: str) -> None:
+        if reason:
+            self.troubles[cloud] = reason
+        else:
+            self.troubles.pop(cloud, None)
         self._told(cloud, reason)
 
     def _hopeless(self, cloud: str) -> bool:
@@ -331,7 +384,12 @@ class Trust:
                 account.project_id = record.site_project_id
                 account.user_id, account.domain_id = record.site_user_id, record.site_domain_id
             self._accounts[ident] = (cloud, record, account)
-            held.append(Held(account, record.project_id, record.owner, admin=record.admin))
+            held.append(
+                Held(
+                    account, record.project_id, record.owner,
+                    admin=record.admin, for_members=record.admin_for_members,
+                )
+            )  # fmt: skip
         self.grants.take(held)
 
     def _to_look_at(self) -> list[Account]:

@@ -28,8 +28,9 @@ async def store(clock: Clock) -> AsyncIterator[Store]:
     await opened.close()
 
 
-async def record(store: Store, project: str, site: str, name: str) -> None:
-    await store.learn([Sighting(resource_type="network", id=name, site=site, project_id=project)], "create")
+async def record(store: Store, project: str, site: str, name: str, resource_type: str = "network") -> None:
+    thing = Sighting(resource_type=resource_type, id=name, site=site, project_id=project)
+    await store.learn([thing], "create")
 
 
 async def test_the_home_is_where_the_last_thing_went_on_record_or_on_its_way(store, clock):
@@ -69,6 +70,21 @@ async def test_the_last_beginning_is_followed_for_a_minute(store, clock):
     assert (await placements.facts("q")).beginning == "tokyo", "r had begun before"
     clock.now += FOLLOW_SECONDS
     assert (await placements.facts("q")).beginning == ""
+
+
+async def test_nobody_begins_by_looking_at_security_groups(store, clock):
+    """Each site makes a default group for whoever looks: nobody chose a place for it."""
+    placements = Placements(store, clock)
+    await record(store, "p", "paris", "a")
+    clock.now += 1
+    for project in ("p", "q"):
+        await record(store, project, "tokyo", f"default of {project}", "security_group")
+    assert (await placements.facts("p")).home == "paris"
+    assert (await placements.facts("q")).home == ""
+    assert (await placements.facts("r")).beginning == "paris"
+    clock.now += 1
+    await record(store, "q", "rome", "b")
+    assert (await placements.facts("r")).beginning == "rome", "q begins after it has looked"
 
 
 async def test_without_times_on_record_the_counts_tell(store, clock):

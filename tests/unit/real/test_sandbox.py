@@ -28,6 +28,11 @@ def test_sizes_that_cannot_be_are_refused(tmp_path, wanted):
         up(wanted, state=tmp_path, say=quiet)
 
 
+def test_a_keystone_that_believes_another_is_the_older_sites(tmp_path):
+    with pytest.raises(SandboxError, match="--older"):
+        up(Wanted(federated=True, install=False), state=tmp_path, say=quiet)
+
+
 def test_two_at_once_are_refused(tmp_path):
     (tmp_path / "run").mkdir()
     with (tmp_path / "lock").open("w") as lock:

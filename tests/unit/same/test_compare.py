@@ -54,6 +54,57 @@ def test_every_flavor_has_one_id_and_the_way_back_leads_to_it(layout) -> None:
     assert len(shown) == len({(one.name, one.content) for one in things(layout)})
 
 
+# A site: its volume types by name, each an id that no other site has; what came before, and what came then.
+types = st.dictionaries(
+    st.sampled_from(SITES), st.dictionaries(st.sampled_from("abcd"), st.sampled_from("12345")), max_size=3
+)
+
+
+@given(types, types, st.booleans())
+def test_any_id_of_a_volume_type_leads_to_the_one_of_its_name(before, now, whole) -> None:
+    known: list[SameRecord] = []
+    for layout in (before, now):
+        shown = [
+            Thing(site, f"{site}-{number}-{name}", name, "", "", {})
+            for site, some in layout.items()
+            for name, number in some.items()
+        ]
+        seen = Seen(
+            resource="volume_type", things=shown, order=SITES, now=1.0,
+            whole={(site, "") for site in SITES} if whole else (),
+        )  # fmt: skip
+        puts, drops = compared(known, seen)
+        kept = {one.key: one for one in known if one.key not in drops}
+        known = list((kept | {one.key: one for one in puts}).values())
+    table = Table(known)
+    for one in shown:
+        for other in (other for other in shown if other.name == one.name):
+            assert table.at("volume_type", one.id, other.site, ANYBODY) == other.id
+        group = table.group("volume_type", one.id, ANYBODY)
+        assert group is not None
+        assert table.named("volume_type", one.name) == group.id
+    if whole:
+        assert {(site, ident) for one in known for site, ident in one.ids.items()} == {
+            (one.site, one.id) for one in shown
+        }
+
+
+def test_a_volume_type_that_is_renamed_keeps_its_id_and_one_made_anew_has_another() -> None:
+    def after_seeing(known: list[SameRecord], **names: str) -> list[SameRecord]:
+        shown = [Thing(ident[0], ident, name, "", "", {}) for ident, name in names.items()]
+        puts, drops = compared(
+            known, Seen(resource="volume_type", things=shown, whole=(), order="pt", now=1.0)
+        )
+        kept = {one.key: one for one in known if one.key not in drops}
+        return list((kept | {one.key: one for one in puts}).values())
+
+    known = after_seeing([], p1="fast", t1="fast")
+    known = after_seeing(known, p1="quick", t1="quick")
+    assert [(one.id, one.name, one.ids) for one in known] == [("p1", "quick", {"p": "p1", "t": "t1"})]
+    known = after_seeing(known, p2="quick", t2="quick")
+    assert [(one.id, one.ids) for one in known] == [("p2", {"p": "p2", "t": "t2"})]
+
+
 @given(layouts)
 def test_an_id_never_leads_to_what_is_not_the_same(layout) -> None:
     for resource in ("flavor", "image"):
@@ -121,7 +172,9 @@ def test_the_id_of_an_image_that_was_deleted_does_not_become_anothers() -> None:
 
 def test_a_private_image_is_one_for_its_project_only() -> None:
     shown = {"name": "i", "owner": "p", "visibility": "private", "os_hash_algo": "md5", "os_hash_value": "ff"}
-    made = [image(site, {"id": ident, **shown}) for site, ident in (("paris", "1"), ("tokyo", "2"))]
+    made = [
+        image(site, {"id": ident, **shown}, ours=True) for site, ident in (("paris", "1"), ("tokyo", "2"))
+    ]
     found = [one for one in made if one is not None]
     puts, _ = compared([], Seen(resource="image", things=found, whole=(), order=SITES, now=1.0))
     table = Table(puts)
@@ -146,3 +199,74 @@ def test_users_cannot_fill_the_records() -> None:
     public = [Thing(site, f"{site}-p", "p", "public", "x", {}) for site in SITES]
     more, _ = compared(puts, Seen(resource="image", things=public, whole=(), order=SITES, now=1.0))
     assert [one.name for one in more] == ["p"]
+
+
+def offered(site: str, ident: str, *, ours: bool = True, **fields: object) -> Thing:
+    """An image as a site shows it: the same name and bytes everywhere."""
+    shown = {"id": ident, "name": "cirros", "visibility": "public", "owner": "operator",
+             "os_hash_algo": "sha512", "os_hash_value": "ff", **fields}  # fmt: skip
+    made = image(site, shown, ours=ours)
+    assert made is not None
+    return made
+
+
+def groups(*things: Thing, known: tuple[SameRecord, ...] = ()) -> list[dict[str, str]]:
+    """The ids of each thing that has several."""
+    puts, drops = compared(known, Seen(resource="image", things=things, whole=(), order=SITES, now=1.0))
+    kept = {one.key: one for one in known if one.key not in drops} | {one.key: one for one in puts}
+    return [dict(one.ids) for one in kept.values() if len(one.ids) > 1]
+
+
+def test_public_images_of_one_owner_are_one() -> None:
+    assert groups(offered("paris", "1"), offered("tokyo", "2")) == [{"paris": "1", "tokyo": "2"}]
+
+
+def test_a_public_image_of_another_project_is_never_taken_for_it() -> None:
+    squatter = offered("tokyo", "0", owner="squatter")
+    assert groups(offered("paris", "1"), squatter) == []
+    found = groups(squatter, offered("paris", "1"), offered("tokyo", "2"), offered("oslo", "3"))
+    assert found == [{"paris": "1", "tokyo": "2", "oslo": "3"}]
+    puts, _ = compared(
+        [], Seen(resource="image", things=[offered("paris", "1")], whole=(), order=SITES, now=1.0)
+    )
+    assert groups(squatter, known=tuple(puts)) == []
+
+
+def test_the_same_two_in_another_order_are_told_apart_alike() -> None:
+    both = (offered("paris", "1"), offered("tokyo", "0", owner="squatter"))
+    puts, _ = compared([], Seen(resource="image", things=both, whole=(), order=SITES, now=1.0))
+    again = compared(puts, Seen(resource="image", things=both[::-1], whole=(), order=SITES, now=2.0))
+    assert again == ([], [])
+    (missed,) = near_misses(puts)
+    assert "different projects" in missed["reason"]
+
+
+def test_owners_of_clouds_of_their_own_say_nothing_here() -> None:
+    found = groups(offered("paris", "1"), offered("tokyo", "2", ours=False, owner="its operator"))
+    assert found == [{"paris": "1", "tokyo": "2"}]
+
+
+def test_an_image_that_boots_another_kernel_is_another() -> None:
+    assert groups(offered("paris", "1"), offered("tokyo", "2", ours=False, kernel_id="k")) == []
+    assert groups(offered("paris", "1"), offered("tokyo", "2", ours=False, ramdisk_id="r")) == []
+
+
+def test_a_community_image_is_one_with_its_own_copies_only() -> None:
+    for ours in (True, False):
+        one, same_name, copy = (
+            offered(site, ident, ours=ours, visibility="community", owner=owner)
+            for site, ident, owner in (("paris", "1", "p"), ("tokyo", "2", "p"), ("tokyo", "1", "p"))
+        )
+        assert groups(one, same_name) == []
+        assert groups(one, copy) == [{"paris": "1", "tokyo": "1"}]
+        squatter = offered("tokyo", "1", ours=ours, visibility="community", owner="squatter")
+        puts, _ = compared([], Seen(resource="image", things=[one, squatter], whole=(), order=SITES, now=1.0))
+        assert Table(puts).is_hidden("image", "tokyo", "1")
+
+
+def test_an_image_shared_with_somebody_is_its_owners_alone() -> None:
+    mine, shared = (
+        offered(site, ident, visibility="shared", owner=owner)
+        for site, ident, owner in (("paris", "1", "p"), ("tokyo", "2", "q"))
+    )
+    assert groups(mine, shared) == []

@@ -120,6 +120,20 @@ async def test_one_in_use_is_renewed_between_half_and_four_fifths_of_its_life(re
     assert keystones.asked == ["a", "a"]
 
 
+async def test_a_login_made_elsewhere_is_used_and_renewed_in_its_time(renewals, keystones, clock):
+    account = Account("a", "tokyo")
+    renewals.given(
+        account,
+        Login(token=b"given", life=LIFE, project_id="p", user_id="u", domain_id="d", roles=("admin",)),
+    )
+    assert await renewals.fetch(account) == b"given"
+    assert (account.project_id, account.roles, keystones.asked) == ("p", ("admin",), [])
+    await clock.to(clock.next - 1)
+    assert renewals.token(account, clock.now) == b"given"
+    await clock.to(clock.now + 2)
+    assert renewals.token(account, clock.now) == b"a-1"
+
+
 async def test_an_idle_one_is_not_renewed_until_it_is_wanted(renewals, keystones, clock):
     account = Account("a", "tokyo")
     await renewals.fetch(account)

@@ -44,7 +44,12 @@ def require_packages(*, install: bool, say: Callable[[str], None]) -> None:
 
     Raises `SandboxError` naming the packages when they are missing and cannot be installed.
     """
-    missing = missing_packages()
+    install_packages(missing_packages, install=install, say=say)
+
+
+def install_packages(look: Callable[[], list[str]], *, install: bool, say: Callable[[str], None]) -> None:
+    """Install the Debian packages that `look` finds missing, where we may. Raises `SandboxError`."""
+    missing = look()
     if not missing:
         return
     names = " ".join(missing)
@@ -61,8 +66,8 @@ def require_packages(*, install: bool, say: Callable[[str], None]) -> None:
             env={"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"},
             timeout=INSTALL_LIMIT,
         )
-    if missing_packages():
-        raise SandboxError(f"apt-get installed {names} and {missing_packages()} are still not found")
+    if look():
+        raise SandboxError(f"apt-get installed {names} and {look()} are still not found")
 
 
 def missing_packages() -> list[str]:

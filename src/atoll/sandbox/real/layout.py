@@ -80,6 +80,11 @@ class Layout:
         return self.run / "sites.json"
 
     @property
+    def federation(self) -> Path:
+        """How the Keystone of the older site believes the others', where it does."""
+        return self.run / "federation.json"
+
+    @property
     def messaging_port(self) -> int:
         """AMQP; Erlang's distribution and epmd are the two after it."""
         return self.port_base + 72

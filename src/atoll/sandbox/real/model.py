@@ -52,6 +52,7 @@ class Keystone:
     users: tuple[str, ...]
     domain_id: str
     user_domain: str
+    uwsgi_port: int | None = None  # the same by uWSGI's own protocol, for a web server before it
 
     @property
     def url(self) -> str:

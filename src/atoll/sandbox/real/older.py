@@ -36,6 +36,7 @@ def older_site(layout: Layout) -> Site:
         users=("silouser", "silouser2"),
         domain_id=_domain_id(layout),
         user_domain="silo",
+        uwsgi_port=layout.port(OLDER_INDEX) + 1,
     )
     return Site(OLDER_INDEX, 1, keystone, layout)
 

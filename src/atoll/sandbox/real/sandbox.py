@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from atoll.sandbox.real import federation
 from atoll.sandbox.real.catalog import fill_keystone
 from atoll.sandbox.real.clouds import describe, write_descriptions
 from atoll.sandbox.real.configuration import configure_site, write
@@ -38,6 +39,7 @@ class Wanted:
     sites: int = 2
     computes: int = 1
     older: bool = False
+    federated: bool = False  # the older site's Keystone believes the others'
     fresh_schema: bool = False
     install: bool = True
 
@@ -74,6 +76,8 @@ def up(
         require_disk(layout.state)
         require_packages(install=wanted.install, say=say)
         require_release(newest(layout), install=wanted.install, say=say)
+        if wanted.federated:
+            federation.require_packages(install=wanted.install, say=say)
         if wanted.older:
             require_release(older_release(layout), install=wanted.install, say=say)
         _start(_parts(layout, say), wanted)
@@ -106,6 +110,7 @@ def down(
             _forget_older(layout)
         if wipe and not older_only:
             shutil.rmtree(layout.run)
+            shutil.rmtree(federation.web_directory(layout), ignore_errors=True)
             say(f"removed {layout.run}")
     return stopped
 
@@ -148,6 +153,9 @@ def _start(parts: Parts, wanted: Wanted) -> None:
         list(pool.map(seed, sites))
         described = list(pool.map(describe, sites))
     write_descriptions(parts.layout, sites, described)
+    if wanted.federated:
+        federation.federate(parts.layout, groups[0][0].keystone, groups[1][0].keystone, parts.processes)
+        parts.say("the Keystone of the older site believes that of the others")
     parts.say(f"{len(sites)} sites are up; source {parts.layout.run}/openrc")
 
 
@@ -184,8 +192,11 @@ def _remember(layout: Layout, wanted: Wanted) -> Wanted:
             sites=max(wanted.sites, before["sites"]),
             computes=max(wanted.computes, before["computes"]),
             older=wanted.older or before["older"],
+            federated=wanted.federated or before.get("federated", False),
         )
-    size = {"sites": wanted.sites, "computes": wanted.computes, "older": wanted.older}
+    if wanted.federated and not wanted.older:
+        raise SandboxError("the Keystone that believes another is the older site's: add --older")
+    size = {key: getattr(wanted, key) for key in ("sites", "computes", "older", "federated")}
     write(kept, json.dumps({**size, "port_base": layout.port_base}))
     return wanted
 
@@ -194,7 +205,7 @@ def _forget_older(layout: Layout) -> None:
     """The next `up` starts the older site only when asked."""
     kept = layout.run / "size.json"
     if kept.exists():
-        write(kept, json.dumps({**json.loads(kept.read_text()), "older": False}))
+        write(kept, json.dumps({**json.loads(kept.read_text()), "older": False, "federated": False}))
 
 
 @contextlib.contextmanager

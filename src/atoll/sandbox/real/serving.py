@@ -51,6 +51,7 @@ class Application:
     port: int
     environment: dict[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
+    uwsgi_port: int | None = None
 
 
 def python_environment(release: Release) -> dict[str, str]:
@@ -76,6 +77,8 @@ def closing(application: Application, release: Release) -> Service:
     # without the header clients keep the connection and find it reset
     words += ["--http-chunked-input", "--listen", LISTEN_QUEUE, "--add-header", "Connection: close"]
     words += ["--socket-timeout", 60, "--disable-logging", "--log-date"]
+    if application.uwsgi_port:
+        words += ["--socket", f"127.0.0.1:{application.uwsgi_port}"]
     if application.arguments:
         words += ["--pyargv", " ".join(application.arguments)]
     variables = python_environment(release) | application.environment

@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import signal
+import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ class Cloud:
     """Sites that share one Keystone, or (`shared=False`) have one each.
 
     `sites` is how many (named site1, site2, ...) or their names; a site's region is its name. `interfaces`
-    are the catalogue's: `("public",)` keeps tokens small with very many sites.
+    are the catalogue's: `("public",)` keeps tokens small with very many sites. `tls` makes all of it https.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Cloud:
         own_images: bool = False,
         interfaces: Sequence[str] = INTERFACES,
         clock: Callable[[], float] = time.time,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         names = [f"site{n}" for n in range(1, sites + 1)] if isinstance(sites, int) else list(sites)
         self.password = password
@@ -49,6 +51,9 @@ class Cloud:
             site = Site(name, keystone, own_images=own_images, clock=clock)
             site.number = number
             self.sites.append(site)
+        listeners: list[Keystone | Site] = [*self.keystones, *self.sites]
+        for listener in listeners:
+            listener.listener.server.tls = tls
 
     async def __aenter__(self) -> Self:
         await self.start()

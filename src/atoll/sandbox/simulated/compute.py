@@ -4,7 +4,8 @@ Served by a site below `/compute`. Behaviour, messages and headers follow releas
 """
 
 import re
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlencode
 
 from atoll.sandbox.simulated.compute_aggregates import Aggregates
@@ -53,12 +54,19 @@ _PROJECT = re.compile(r"[0-9a-f-]+\Z")
 _UPDATED = {"v2.0": "2025-07-04T12:00:00Z", "v2.1": "2013-07-23T11:33:21Z"}
 
 
+class Part(Protocol):
+    """Some of the routes of the service."""
+
+    def add_routes(self, compute: "Compute") -> None:
+        """Register them."""
+
+
 class Compute:
     """The compute service of one site.
 
     Knobs: `min_minor`/`max_minor` (microversions 2.x served), `build_seconds` and `delete_seconds` (how long
     a server stays in BUILD, or visible after DELETE), `action_seconds`, `max_limit` (the largest page),
-    `zones`,
+    `zones`, `hypervisors` (how many there are; servers are at the first),
     `quota`. `received` keeps the raw body of every `POST /servers`, newest last,
     `events` the servers that external events were for.
     """
@@ -71,6 +79,7 @@ class Compute:
         self.min_minor, self.max_minor = 1, 104
         self.build_seconds = self.delete_seconds = self.action_seconds = 0.0
         self.max_limit = 1000
+        self.hypervisors = 1
         self.zones = ["nova"]
         self.received: list[bytes] = []
         self.events: list[str] = []
@@ -84,7 +93,8 @@ class Compute:
         self.flavor_api = Flavors(self)
         self.aggregates = Aggregates(self)
         self.migrations = Migrations(self)
-        for part in (
+        # What registers routes, until the first request that has one: versions alone are asked of most.
+        self._parts: list[Part] = [
             self.servers,
             self.flavor_api,
             ServerActions(self),
@@ -97,8 +107,7 @@ class Compute:
             self.migrations,
             Proxies(self),
             Refusals(),
-        ):
-            part.add_routes(self)
+        ]
         self.route("GET", "/versions/{id}", self._show_version)
 
     @property
@@ -108,7 +117,7 @@ class Compute:
 
     def route(self, method: str, template: str, handle: Handle, since: int = 1, until: int = 9999) -> None:
         """Register a handler with and without the project in the path, for microversions 2.since-until."""
-        shape = re.sub(r"\{[^}]*\}", "{}", template)
+        shape = _shape(template)
 
         def versioned(call: Call) -> Any:
             if not since <= call.minor <= until:
@@ -147,6 +156,8 @@ class Compute:
         if path.endswith("/") and call.request.method == "GET" and path.count("/") == 2:
             call.params = {"project_id": path.strip("/"), "id": "v2.1"}
             return self._show_version if _PROJECT.match(call.params["project_id"]) else None
+        while self._parts:
+            self._parts.pop(0).add_routes(self)
         found = self._routes.find(path)
         if found is None or call.request.method not in found[0]:
             return None
@@ -343,3 +354,9 @@ def _wanted(request: Request) -> str | None:
                 if len(words) == 2 and words[0].lower() == "compute":
                     found = words[1]
     return found or (request.header("x-openstack-nova-api-version") or "").strip() or None
+
+
+@cache
+def _shape(template: str) -> str:
+    """A template with its parameters as `{}`."""
+    return re.sub(r"\{[^}]*\}", "{}", template)

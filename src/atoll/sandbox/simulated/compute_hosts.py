@@ -2,6 +2,7 @@
 
 import uuid
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from atoll.sandbox.simulated.compute_refusals import integer, uuid_like
 from atoll.sandbox.simulated.flavors import policy
@@ -13,6 +14,24 @@ if TYPE_CHECKING:
     from atoll.sandbox.simulated.compute import Compute
 
 _VCPUS, _RAM, _DISK = 1000, 1024000, 100000  # of the one simulated host
+
+
+def page(call: Call, collection: str, found: list[Json], marker: str, most: int) -> Json:
+    """A page of a list, as Nova cuts one out. Raises Fault 400 for a marker that is none of the list's."""
+    after = call.one("marker")
+    if after is not None:
+        at = next((at for at, one in enumerate(found) if str(one[marker]) == after), None)
+        if at is None:
+            raise Fault(400, f"marker [{after}] not found")
+        found = found[at + 1 :]
+    limit = min(int(call.one("limit") or most), most)
+    shown: Json = {collection: found[:limit]}
+    if limit and len(found[:limit]) == limit:
+        query = sorted((name, value) for name, value in call.query if name != "marker")
+        query.append(("marker", str(found[limit - 1][marker])))
+        path = call.request.url_root + call.request.path
+        shown[f"{collection}_links"] = [{"rel": "next", "href": f"{path}?{urlencode(query)}"}]
+    return shown
 
 
 class Hosts:
@@ -34,6 +53,7 @@ class Hosts:
         compute.route("GET", "/os-hypervisors/{pattern}/search", self._search, until=52)
         compute.route("GET", "/os-hypervisors/{pattern}/servers", self._search_servers, until=52)
         compute.route("GET", "/os-services", self._list_services)
+        compute.route("GET", "/os-hosts", self._list_hosts, until=42)
         compute.route("DELETE", "/os-services/{id}", self._delete_service)
         compute.route("GET", "/os-console-auth-tokens/{id}", self._show_console_token, since=31)
         compute.route("POST", "/os-server-external-events", self._external_events)
@@ -54,10 +74,12 @@ class Hosts:
         alive = {"available": True, "active": True, "updated_at": now}
         control = {f"{self.compute.site.name}-control": {"nova-scheduler": alive, "nova-conductor": alive}}
         zones = [{"zoneName": "internal", "zoneState": {"available": True}, "hosts": control}]
-        hosts = {self.compute.host: {"nova-compute": alive}}
-        zones += [
-            {"zoneName": z, "zoneState": {"available": True}, "hosts": hosts} for z in self.compute.zones
-        ]
+        for at, zone in enumerate(self.compute.zones):  # the hosts go round
+            numbers = range(1 + at, self.compute.hypervisors + 1, len(self.compute.zones))
+            hosts = {
+                f"{self.compute.site.name}-compute{number}": {"nova-compute": alive} for number in numbers
+            }
+            zones.append({"zoneName": zone, "zoneState": {"available": True}, "hosts": hosts})
         return self.compute.json({"availabilityZoneInfo": zones})
 
     def _hypervisor(self, call: Call, *, full: bool) -> Json:
@@ -108,7 +130,16 @@ class Hosts:
         shown = self._hypervisor(call, full=rule == "list-detail")
         if call.minor >= 53 and (call.one("with_servers") or "").lower() in ("true", "1", "yes", "on"):
             shown |= self._servers(empty=call.minor >= 75)
-        return self.compute.json({"hypervisors": [shown]})
+        found = [shown, *(self._another(call, shown, at) for at in range(2, self.compute.hypervisors + 1))]
+        if call.minor < 33 or pattern is not None:
+            return self.compute.json({"hypervisors": found[:1] if pattern is not None else found})
+        return self.compute.json(page(call, "hypervisors", found, "id", self.compute.max_limit))
+
+    def _another(self, call: Call, first: Json, number: int) -> Json:
+        """A hypervisor beside the first, without servers."""
+        new = {"id": self._id(call, 100 + number) if call.minor >= 53 else number}
+        new["hypervisor_hostname"] = f"{self.compute.site.name}-compute{number}"
+        return {**first, **new, **({"servers": []} if "servers" in first else {})}
 
     def _match(self, pattern: str) -> None:
         """Raise Fault 404 unless the host's name has the pattern in it."""
@@ -151,11 +182,24 @@ class Hosts:
             {"hypervisor_statistics": {"count": 1, **{name: one[name] for name in names}}}
         )
 
+    def _rows(self) -> list[tuple[str, str, str]]:
+        """(binary, host, zone) of every service."""
+        control = f"{self.compute.site.name}-control"
+        rows = [("nova-scheduler", control, "internal"), ("nova-conductor", control, "internal")]
+        return [*rows, ("nova-compute", self.compute.host, self.compute.zones[0])]
+
+    def _list_hosts(self, call: Call) -> Response:
+        policy(call, "os-hosts:list")
+        hosts = [
+            {"host_name": host, "service": binary.removeprefix("nova-"), "zone": zone}
+            for binary, host, zone in self._rows()
+            if call.one("zone") in (None, "", zone)
+        ]
+        return self.compute.json({"hosts": hosts})
+
     def _list_services(self, call: Call) -> Response:
         policy(call, "os-services:list")
-        control, now = f"{self.compute.site.name}-control", micro(int(self.compute.site.clock()))
-        rows = [("nova-scheduler", control, "internal"), ("nova-conductor", control, "internal")]
-        rows.append(("nova-compute", self.compute.host, self.compute.zones[0]))
+        now, rows = micro(int(self.compute.site.clock())), self._rows()
         wanted = (call.one("binary"), call.one("host"))
         services = []
         for number, (binary, host, zone) in enumerate(rows, 1):

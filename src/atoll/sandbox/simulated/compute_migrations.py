@@ -7,6 +7,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from atoll.sandbox.simulated.compute_hosts import page
 from atoll.sandbox.simulated.compute_refusals import action_of
 from atoll.sandbox.simulated.flavors import policy
 from atoll.sandbox.simulated.instances import Instance, Json, micro
@@ -84,7 +85,10 @@ class Migrations:
             for one in self.all
             if wanted in (None, one.instance.id) and host in (None, self.compute.host)
         ]
-        return self.compute.json({"migrations": found[::-1] if call.minor >= 59 else found})
+        if call.minor < 59:
+            return self.compute.json({"migrations": found})
+        found.sort(key=lambda one: (one["created_at"], one["id"]), reverse=True)
+        return self.compute.json(page(call, "migrations", found, "uuid", self.compute.max_limit))
 
     def _listed(self, call: Call, one: Migration) -> Json:
         flavor = one.instance.flavor["seq"]

@@ -60,7 +60,6 @@ GET DELETE /os-security-group-default-rules/{id}
 
 # 404 from some microversion on; what they are before is not simulated.
 _CLOSED_ROUTES = """
-GET /os-hosts
 GET PUT /os-hosts/{id}
 GET /os-hosts/{id}/reboot
 GET /os-hosts/{id}/shutdown
@@ -136,6 +135,26 @@ _HYPERVISORS = _Query(
 _QUERIES: dict[str, _Query] = {
     "/os-hypervisors": _HYPERVISORS,
     "/os-hypervisors/detail": _HYPERVISORS,
+    "/os-migrations": _Query(
+        frozenset(
+            {
+                "hidden",
+                "host",
+                "instance_uuid",
+                "source_compute",
+                "status",
+                "migration_type",
+                "limit",
+                "marker",
+                "changes-since",
+                "changes-before",
+                "user_id",
+                "project_id",
+            }
+        ),
+        strict=59,
+        paged=59,
+    ),
     "/os-simple-tenant-usage": _Query(frozenset({"start", "end", "detailed", "limit", "marker"}), paged=40),
     "/os-simple-tenant-usage/{}": _Query(frozenset({"start", "end", "limit", "marker"}), paged=40),
     "/flavors": _FLAVORS,

@@ -17,7 +17,7 @@ from atoll.sandbox.simulated.identity_records import IdentityRecords
 from atoll.sandbox.simulated.identity_store import INTERFACES, IdentityStore, Json
 from atoll.sandbox.simulated.listener import Listener
 from atoll.sandbox.simulated.server import Request, Response
-from atoll.sandbox.simulated.service import Call, Fault, Routes, dumps, keystone_challenge
+from atoll.sandbox.simulated.service import Call, Fault, Handle, Routes, dumps, keystone_challenge
 from atoll.sandbox.simulated.tokens import Token
 
 PASSWORD = "simulated"  # noqa: S105 - what the sandbox's seeded users get when the caller gives none
@@ -49,6 +49,10 @@ class Keystone:
         self.requests = 0
         self.listener = Listener(self.serve)
         self._seed(password)
+        # The Keystones that believe this one, by the id they have here.
+        self.service_providers: dict[str, Json] = {}
+        self.assertions: dict[str, Token] = {}
+        self.public: dict[str, tuple[str, ...]] = dict(_PUBLIC)
         self._routes = Routes()
         self._add_routes()
         IdentityRecords(self.store).add_routes(self._routes)
@@ -70,7 +74,13 @@ class Keystone:
         add("DELETE", "/v3/auth/tokens", self._revoke_token)
         add("GET", "/v3/auth/catalog", self._show_catalog)
         add("GET", "/v3/auth/projects", self._list_own_projects)
-        add("GET", "/v3/auth/domains", lambda call: _json(call, {"domains": [], "links": _links(call)}))
+        add("GET", "/v3/auth/domains", lambda call: json_answer(call, {"domains": [], "links": _links(call)}))
+
+    def route(self, method: str, template: str, handle: Handle, *, public: bool = False) -> None:
+        """Add a route; `public` ones need no token."""
+        self._routes.add(method, template, handle)
+        if public:
+            self.public[template] = (*self.public.get(template, ()), method)
 
     @property
     def faults(self) -> Faults:
@@ -122,7 +132,7 @@ class Keystone:
         if path in ("", "/"):
             return self._versions(call)
         if path.rstrip("/") == "/v3":
-            return _json(call, {"version": describe_version(call.root)})
+            return json_answer(call, {"version": describe_version(call.root)})
         found = self._routes.find(path)
         if found is None:
             html = [("Content-Type", "text/html; charset=utf-8")]
@@ -138,7 +148,7 @@ class Keystone:
         handle, names = methods[request.method]
         call.params = dict(zip(names, values, strict=True))
         try:
-            if request.method not in _PUBLIC.get(path, ()):
+            if request.method not in self.public.get(path, ()):
                 call.token = self._authorize(request)
             call.body = await _body(call)
             answer = handle(call)
@@ -169,7 +179,7 @@ class Keystone:
         return self.fault(call, 401, _REQUIRES)
 
     def _versions(self, call: Call) -> Response:
-        response = _json(call, {"versions": {"values": [describe_version(call.root)]}}, 300)
+        response = json_answer(call, {"versions": {"values": [describe_version(call.root)]}}, 300)
         response.headers.append(("Location", f"{call.root}/v3/"))
         return response
 
@@ -185,11 +195,11 @@ class Keystone:
                 raise Fault(401, _REQUIRES)
         token = self.store.issue(user_id, project_id, list(methods), roles)
         body = {
-            "token": self._describe(
+            "token": self.describe(
                 token, catalog="nocatalog" not in dict(parse_qsl(call.request.query, True))
             )
         }
-        response = _json(call, body, 201)
+        response = json_answer(call, body, 201)
         response.headers.append(("X-Subject-Token", token.id))
         return response
 
@@ -254,7 +264,8 @@ class Keystone:
             raise Fault(401, _REQUIRES)
         return str(project["id"])
 
-    def _describe(self, token: Token, *, catalog: bool = True) -> Json:
+    def describe(self, token: Token, *, catalog: bool = True) -> Json:
+        """A token as answers show it."""
         domain = {"id": "default", "name": "Default"}
         user = {"domain": domain, "id": token.user_id, "name": token.user_name, "password_expires_at": None}
         body: Json = {
@@ -264,6 +275,8 @@ class Keystone:
             "expires_at": stamp(token.expires_at),
             "issued_at": stamp(token.issued_at),
         }
+        if self.service_providers:
+            body["service_providers"] = list(self.service_providers.values())
         if token.project_id is not None:
             body["project"] = {"domain": domain, "id": token.project_id, "name": token.project_name}
             body["is_domain"] = False
@@ -288,7 +301,7 @@ class Keystone:
 
     def _show_token(self, call: Call) -> Response:
         subject = self._subject(call, "validate_token")
-        response = _json(call, {"token": self._describe(subject, catalog=call.one("nocatalog") is None)})
+        response = json_answer(call, {"token": self.describe(subject, catalog=call.one("nocatalog") is None)})
         response.headers.append(("X-Subject-Token", subject.id))
         return response
 
@@ -299,7 +312,7 @@ class Keystone:
     def _show_catalog(self, call: Call) -> Response:
         if call.who.project_id is None:
             raise Fault(403, "A project-scoped token is required to produce a service catalog.")
-        return _json(call, {"catalog": self.store.catalog(call.who.project_id), "links": _links(call)})
+        return json_answer(call, {"catalog": self.store.catalog(call.who.project_id), "links": _links(call)})
 
     def _list_own_projects(self, call: Call) -> Response:
         mine = {project for user, project, _ in self.store.assignments if user == call.who.user_id}
@@ -308,7 +321,7 @@ class Keystone:
             for record in self.store.records["projects"].values()
             if record["id"] in mine
         ]
-        return _json(call, {"projects": projects, "links": _links(call)})
+        return json_answer(call, {"projects": projects, "links": _links(call)})
 
 
 def _required(value: Any, name: str) -> Any:
@@ -319,7 +332,8 @@ def _required(value: Any, name: str) -> Any:
 
 async def _body(call: Call) -> Any:
     raw = await call.request.read() if call.request.method in ("POST", "PUT", "PATCH", "DELETE") else b""
-    if not raw:
+    call.raw = raw
+    if not raw or "xml" in (call.request.header("content-type") or ""):
         return None
     try:
         return json.loads(raw)
@@ -332,7 +346,8 @@ def _links(call: Call) -> Json:
     return {"next": None, "self": f"{call.root}{path}", "previous": None}
 
 
-def _json(call: Call, value: Any, status: int = 200) -> Response:
+def json_answer(call: Call, value: Any, status: int = 200) -> Response:
+    """An answer in JSON."""
     return _finish(call, Response(status, [("Content-Type", "application/json")], dumps(value) + b"\n"))
 
 

@@ -7,6 +7,7 @@ Handlers get a `Request` whose body streams and return a `Response` whose body m
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -67,14 +68,16 @@ class Request:
 
     __slots__ = ("_body", "headers", "method", "path", "query", "served", "target", "url_root")
 
-    def __init__(self, method: str, target: str, headers: list[tuple[str, str]], body: "_Body") -> None:
+    def __init__(
+        self, method: str, target: str, headers: list[tuple[str, str]], body: "_Body", scheme: str = "http"
+    ) -> None:
         self.method = method
         self.target = target
         self.path, _, self.query = target.partition("?")
         self.headers = headers
         self.served = 0
         self._body = body
-        self.url_root = "http://" + (self.header("host") or "127.0.0.1")
+        self.url_root = f"{scheme}://" + (self.header("host") or "127.0.0.1")
 
     def header(self, name: str) -> str | None:
         """The first header of that lower-case name, or None."""
@@ -203,7 +206,8 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         method = self._parser.get_method().decode()
-        request = Request(method, self._url.decode("latin-1"), self._headers, self._body)
+        scheme = self._server.scheme
+        request = Request(method, self._url.decode("latin-1"), self._headers, self._body, scheme)
         self._body.expects = (request.header("expect") or "").lower() == "100-continue"
         self._queue.append((request, self._body, self._parser.should_keep_alive()))
         self._next()
@@ -321,7 +325,7 @@ class Server:
     """Listens on 127.0.0.1 and answers with `handler`.
 
     `idle_seconds` closes a kept connection after that long without a request (None: never). `errors` keeps
-    the exceptions of handlers: a test should find it empty.
+    the exceptions of handlers: a test should find it empty. `tls` is set before the start, for https.
     """
 
     def __init__(self, handler: Handler, *, idle_seconds: float | None = None) -> None:
@@ -330,13 +334,19 @@ class Server:
         self.connections: set[_Connection] = set()
         self.accepted = 0
         self.errors: list[Exception] = []
+        self.tls: ssl.SSLContext | None = None
         self.port = 0
         self._server: asyncio.Server | None = None
 
     @property
     def url(self) -> str:
         """`http://127.0.0.1:<port>`; the port is known once started."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    @property
+    def scheme(self) -> str:
+        """How its URLs begin."""
+        return "http" if self.tls is None else "https"
 
     @property
     def listening(self) -> bool:
@@ -351,7 +361,9 @@ class Server:
         """Listen on `port` (0: any free one, or the one had before a `refuse`). Raises OSError if taken."""
         loop = asyncio.get_running_loop()
         wanted = port or self.port
-        self._server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", wanted, backlog=512)
+        self._server = await loop.create_server(
+            lambda: _Connection(self), "127.0.0.1", wanted, backlog=512, ssl=self.tls
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     def refuse(self) -> None:

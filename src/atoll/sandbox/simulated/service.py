@@ -7,6 +7,7 @@ import json
 import re
 import uuid
 from collections.abc import Awaitable, Callable
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -83,27 +84,40 @@ class Call:
 Handle = Callable[[Call], Response | Awaitable[Response]]
 
 
+@cache
+def _segments(template: str) -> tuple[list[str], list[str]]:
+    """A template's steps through a trie, and the names of its parameters."""
+    parts = template.strip("/").split("/")
+    names = [part[1:-1] for part in parts if part.startswith("{")]
+    return [_PARAMETER if part.startswith("{") else part for part in parts], names
+
+
 class Routes:
     """A trie of path templates like `/servers/{id}/action`; literal segments win over parameters."""
 
     def __init__(self) -> None:
+        self._given: list[tuple[str, str, Handle]] = []
         self._root: Json = {}
 
     def add(self, method: str, template: str, handle: Handle) -> None:
         """Register a handler. `template` starts with `/`; `{name}` is one segment."""
-        node = self._root
-        names = []
-        for part in template.strip("/").split("/"):
-            if part.startswith("{"):
-                names.append(part[1:-1])
-                node = node.setdefault(_PARAMETER, {})
-            else:
-                node = node.setdefault(part, {})
-        node.setdefault("/", {})[method] = (handle, names)
+        self._given.append((method, template, handle))
 
     def find(self, path: str) -> tuple[dict[str, tuple[Handle, list[str]]], list[str]] | None:
         """A path's handlers by method and its parameters' values, or None. A trailing slash is no match."""
+        if self._given:
+            self._take_in()
         return self._walk(self._root, path.strip("/").split("/"), 0) if not path.endswith("/") else None
+
+    def _take_in(self) -> None:
+        """Enter what was registered: most services of most tests are never asked for more than versions."""
+        for method, template, handle in self._given:
+            keys, names = _segments(template)
+            node = self._root
+            for key in keys:
+                node = node.setdefault(key, {})
+            node.setdefault("/", {})[method] = (handle, names)
+        self._given.clear()
 
     def _walk(self, node: Json, parts: list[str], at: int) -> Any:
         if at == len(parts):
