@@ -13,7 +13,6 @@ from atoll.core.key_names import KeyNames
 from atoll.core.rewrite import Ids, Others
 from atoll.sites.site import Endpoint
 from atoll.trust.federation import FederatedCloud, FederatedGrant
-from atoll.trust.records import is_administrators
 from atoll.trust.renewals import Account, Renewals
 
 KEPT: Final = 20_000
@@ -134,7 +133,7 @@ class CloudGrant:
     @property
     def _too_much(self) -> bool:
         """Whether the token would let the caller do there what only administrators may."""
-        return self._ordinary and is_administrators(self._of.account.roles)
+        return self._ordinary and self._of.account.administers
 
     def refused(self, token: bytes) -> None:
         """A site said 401 to this token."""

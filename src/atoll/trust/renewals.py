@@ -17,6 +17,7 @@ from atoll.core.access_rules import AccessRule
 from atoll.core.errors import AtollError, Forbidden, SiteUnavailable
 from atoll.core.jitter import JITTER
 from atoll.trust.login import CloudAway, Login, LoginError, LoginRefused
+from atoll.trust.records import is_administrators
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +59,7 @@ class Account:
 
     __slots__ = (
         "__weakref__",
+        "administers",
         "cloud",
         "domain_id",
         "due",
@@ -85,6 +87,7 @@ class Account:
         self.cloud = cloud
         self.project_id = self.user_id = self.domain_id = ""
         self.roles: tuple[str, ...] = ()
+        self.administers = False
         self.rules: tuple[AccessRule, ...] | None = None
         self.token: bytes | None = None
         self.since = self.life = self.until = self.due = 0.0
@@ -317,6 +320,7 @@ class Renewals:
         changed = new != (account.project_id, account.user_id, account.domain_id)
         account.project_id, account.user_id, account.domain_id = new
         account.roles, account.rules = login.roles, login.rules
+        account.administers = is_administrators(login.roles)
         account.token, account.since, account.life = login.token, now, login.life
         account.until = now + login.life * (1 - SPARE)
         account.due = now + login.life * self._chance(EARLIEST, LATEST)

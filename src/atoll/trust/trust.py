@@ -31,7 +31,6 @@ from atoll.trust.records import (
     credential_id,
     declared_clouds,
     declared_credentials,
-    is_administrators,
 )
 from atoll.trust.renewals import AT_ONCE, Account, Renewals
 from atoll.trust.sealing import Sealer, SecretsError, read_key
@@ -302,7 +301,7 @@ class Trust:
             raise LoginRefused("it was removed")
         who = await self._in_thread(cloud, await self._options_of(cloud, record))
         warning = msgspec.structs.replace(record, roles=who.roles).warning
-        if warning and not is_administrators(account.roles):
+        if warning and not account.administers:
             log.warning(
                 "credential_of_an_administrator",
                 cloud=cloud.name, credential=record.id, project=record.project_id, warning=warning,
