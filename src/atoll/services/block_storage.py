@@ -1,4 +1,7 @@
-"""Cinder: every route with its kind."""
+"""Cinder: every route with its kind and its least role.
+
+`tests/unit/services` holds the lines against what an installed Cinder says of itself (`tools/cinder-routes`).
+"""
 
 from atoll.services.table import ANY, Kind, Others, Ref, Resource, Service, row
 
@@ -51,31 +54,34 @@ RESOURCES = (
     Resource(name="host", plural="hosts", path="os-hosts", id_form="any"),
 )  # fmt: skip
 
-# Cinder hears these from administrators only, and takes them for not said from everybody else.
+# Cinder hears these from administrators only, and takes them for not said from everybody else (or, from
+# 3.31 on, refuses them with 400).
 ALL_PROJECTS = {"all_tenants": Others.DROPPED}
+VOLUME_QUERIES = ALL_PROJECTS | dict.fromkeys(("host", "cluster_name", "service_uuid"), Others.DROPPED)
+PUBLIC = {"is_public": Others.DROPPED}
 VOLUME_ACTIONS = dict.fromkeys(
     ("os-reset_status", "os-force_delete", "os-force_detach", "os-migrate_volume",
      "os-migrate_volume_completion", "os-unmanage", "os-extend_volume_completion"),
     "admin",
-)  # fmt: skip
+) | {"os-show_image_metadata": "reader"}  # fmt: skip
 SNAPSHOT_ACTIONS = dict.fromkeys(("os-reset_status", "os-force_delete", "os-unmanage"), "admin")
 BACKUP_ACTIONS = dict.fromkeys(("os-reset_status", "os-force_delete"), "admin")
 GROUP_ACTIONS = {"reset_status": "admin"}
 
 ROUTES = (
-    row("volumes", "GET POST", PLACED, "volume", admin_queries=ALL_PROJECTS),
-    row("volumes/detail", "GET", PLACED, "volume", admin_queries=ALL_PROJECTS),
-    row("volumes/summary", "GET", SUMMED, "volume-summary"),
+    row("volumes", "GET POST", PLACED, "volume", admin_queries=VOLUME_QUERIES),
+    row("volumes/detail", "GET", PLACED, "volume", admin_queries=VOLUME_QUERIES),
+    row("volumes/summary", "GET", SUMMED, "volume-summary", admin_queries=VOLUME_QUERIES),
     row("volumes/{id}", "GET PUT DELETE", PLACED, "volume", admin_queries={"force": Others.REFUSED}),
     row("volumes/{id}/action", "POST", PLACED, "volume", actions=VOLUME_ACTIONS,
         admin_fields=("os-volume_upload_image/visibility=public",),
         refs=(Ref("os-attach/instance_uuid", "server"), Ref("os-retype/new_type", "volume_type"))),
-    row("volumes/{id}/**", ANY, PLACED, "volume"),
+    row("volumes/{id}/**", ANY, PLACED, "volume"),  # metadata, encryption
     row("snapshots", "GET POST", PLACED, "snapshot", admin_queries=ALL_PROJECTS),
     row("snapshots/detail", "GET", PLACED, "snapshot", admin_queries=ALL_PROJECTS),
     row("snapshots/{id}", "GET PUT DELETE", PLACED, "snapshot"),
     row("snapshots/{id}/action", "POST", PLACED, "snapshot", actions=SNAPSHOT_ACTIONS),
-    row("snapshots/{id}/**", ANY, PLACED, "snapshot"),
+    row("snapshots/{id}/**", ANY, PLACED, "snapshot"),  # metadata
     row("backups", "GET POST", PLACED, "backup", admin_queries=ALL_PROJECTS),
     row("backups/detail", "GET", PLACED, "backup", admin_queries=ALL_PROJECTS),
     row("backups/import_record", "POST", PLACED, "backup", role="admin"),
@@ -83,19 +89,18 @@ ROUTES = (
     row("backups/{id}/restore", "POST", PLACED, "backup", refs=(Ref("restore/volume_id", "volume"),)),
     row("backups/{id}/action", "POST", PLACED, "backup", actions=BACKUP_ACTIONS),
     row("backups/{id}/export_record", "GET", PLACED, "backup", role="admin"),
-    row("backups/{id}/**", ANY, PLACED, "backup"),
     row("os-volume-transfer", "GET POST", PLACED, "transfer", admin_queries=ALL_PROJECTS),
     row("os-volume-transfer/detail", "GET", PLACED, "transfer", admin_queries=ALL_PROJECTS),
     row("os-volume-transfer/{id}", "GET DELETE", PLACED, "transfer"),
-    row("os-volume-transfer/{id}/**", ANY, PLACED, "transfer"),
+    row("os-volume-transfer/{id}/accept", "POST", PLACED, "transfer"),
     row("volume-transfers", "GET POST", PLACED, "volume_transfer", admin_queries=ALL_PROJECTS),
     row("volume-transfers/detail", "GET", PLACED, "volume_transfer", admin_queries=ALL_PROJECTS),
     row("volume-transfers/{id}", "GET DELETE", PLACED, "volume_transfer"),
-    row("volume-transfers/{id}/**", ANY, PLACED, "volume_transfer"),
-    row("attachments", "GET POST", PLACED, "attachment", admin_queries=ALL_PROJECTS),
-    row("attachments/detail", "GET", PLACED, "attachment", admin_queries=ALL_PROJECTS),
-    row("attachments/{id}", "GET PUT DELETE", PLACED, "attachment"),
-    row("attachments/{id}/**", ANY, PLACED, "attachment"),
+    row("volume-transfers/{id}/accept", "POST", PLACED, "volume_transfer"),
+    row("attachments", "GET:any POST", PLACED, "attachment", admin_queries=ALL_PROJECTS),
+    row("attachments/detail", "GET", PLACED, "attachment", role="any", admin_queries=ALL_PROJECTS),
+    row("attachments/{id}", "GET:any PUT DELETE", PLACED, "attachment"),
+    row("attachments/{id}/action", "POST", PLACED, "attachment"),
     row("groups", "GET POST", PLACED, "group", admin_queries=ALL_PROJECTS),
     row("groups/detail", "GET", PLACED, "group", admin_queries=ALL_PROJECTS),
     row("groups/action", "POST", PLACED, "group", refs=(
@@ -103,16 +108,18 @@ ROUTES = (
         Ref("create-from-src/group_snapshot_id", "group_snapshot"))),
     row("groups/{id}", "GET PUT", PLACED, "group"),
     row("groups/{id}/action", "POST", PLACED, "group", actions=GROUP_ACTIONS),
-    row("groups/{id}/**", ANY, PLACED, "group"),
     row("group_snapshots", "GET POST", PLACED, "group_snapshot", admin_queries=ALL_PROJECTS),
     row("group_snapshots/detail", "GET", PLACED, "group_snapshot", admin_queries=ALL_PROJECTS),
     row("group_snapshots/{id}", "GET DELETE", PLACED, "group_snapshot"),
     row("group_snapshots/{id}/action", "POST", PLACED, "group_snapshot", actions=GROUP_ACTIONS),
-    row("group_snapshots/{id}/**", ANY, PLACED, "group_snapshot"),
     row("consistencygroups", "GET POST", PLACED, "consistencygroup", admin_queries=ALL_PROJECTS),
     row("consistencygroups/detail", "GET", PLACED, "consistencygroup", admin_queries=ALL_PROJECTS),
-    row("consistencygroups/{id}", "GET", PLACED, "consistencygroup"),
-    row("consistencygroups/{id}/**", ANY, PLACED, "consistencygroup"),
+    row("consistencygroups/create_from_src", "POST", PLACED, "consistencygroup", refs=(
+        Ref("consistencygroup-from-src/source_cgid", "consistencygroup"),
+        Ref("consistencygroup-from-src/cgsnapshot_id", "cgsnapshot"))),
+    row("consistencygroups/{id}", "GET PUT", PLACED, "consistencygroup"),
+    row("consistencygroups/{id}/update", "PUT", PLACED, "consistencygroup"),
+    row("consistencygroups/{id}/delete", "POST", PLACED, "consistencygroup"),
     row("cgsnapshots", "GET POST", PLACED, "cgsnapshot", admin_queries=ALL_PROJECTS),
     row("cgsnapshots/detail", "GET", PLACED, "cgsnapshot", admin_queries=ALL_PROJECTS),
     row("cgsnapshots/{id}", "GET DELETE", PLACED, "cgsnapshot"),
@@ -127,22 +134,24 @@ ROUTES = (
     row("os-snapshot-manage", "GET POST", PLACED, "snapshot", role="admin"),
     row("os-snapshot-manage/detail", "GET", PER_SITE, "snapshot", role="admin"),
     # shared, by name
-    row("types", "GET POST:admin", SHARED, "volume_type"),
+    row("types", "GET POST:admin", SHARED, "volume_type", admin_queries=PUBLIC),
     row("types/{id}", "GET PUT:admin DELETE:admin", SHARED, "volume_type"),
     row("types/{id}/extra_specs", "GET POST:admin", SHARED, "volume_type"),
     row("types/{id}/extra_specs/{id}", "GET PUT:admin DELETE:admin", SHARED, "volume_type"),
     # encryption, access, actions
     row("types/{id}/**", ANY, SHARED, "volume_type", role="admin"),
-    row("group_types", "GET POST:admin", SHARED, "group_type"),
-    row("group_types/{id}", "GET PUT:admin DELETE:admin", SHARED, "group_type"),
-    row("group_types/{id}/**", ANY, SHARED, "group_type", role="admin"),
+    row("group_types", "GET:any POST:admin", SHARED, "group_type", admin_queries=PUBLIC),
+    row("group_types/{id}", "GET:any PUT:admin DELETE:admin", SHARED, "group_type"),
+    row("group_types/{id}/**", ANY, SHARED, "group_type", role="admin"),  # group_specs
     row("qos-specs", "GET POST", SHARED, "qos_spec", role="admin"),
     row("qos-specs/{id}", "GET PUT DELETE", SHARED, "qos_spec", role="admin"),
+    # keys, and what they are associated with: a GET that changes it
     row("qos-specs/{id}/**", ANY, SHARED, "qos_spec", role="admin"),
     row("default-types", "GET", Kind.ANY_SITE, role="admin"),
     row("default-types/{id}", "GET PUT DELETE", Kind.ANY_SITE, role="admin"),
     # summed
-    row("limits", "GET", SUMMED, "limits"),
+    row("limits", "GET", SUMMED, "limits", role="any",
+        admin_queries={"project_id": Others.DROPPED, "tenant_id": Others.DROPPED}),
     row("os-quota-sets/{id}", "GET PUT:admin DELETE:admin", SUMMED, "quota_set", of_project=True),
     row("os-quota-sets/{id}/defaults", "GET", SUMMED, "quota_set", of_project=True),
     row("os-quota-class-sets/{id}", "GET PUT", SUMMED, "quota_class_set", role="admin"),
@@ -158,10 +167,10 @@ ROUTES = (
     row("scheduler-stats/get_pools", "GET", PER_SITE, "pool", role="admin"),
     row("capabilities/{id}", "GET", PER_SITE, role="admin"),
     # the cloud's own
-    row("os-availability-zone", "GET", Kind.ZONES),
-    row("extensions", "GET", Kind.ANY_SITE),
-    row("extensions/{id}", "GET", Kind.ANY_SITE),
-    row("resource_filters", "GET", Kind.ANY_SITE),
+    row("os-availability-zone", "GET", Kind.ZONES, role="any"),
+    row("extensions", "GET", Kind.ANY_SITE, role="any"),
+    row("extensions/{id}", "GET", Kind.ANY_SITE, role="any"),
+    row("resource_filters", "GET", Kind.ANY_SITE, role="any"),
 )  # fmt: skip
 
 BLOCK_STORAGE = Service(

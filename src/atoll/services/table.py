@@ -1,8 +1,8 @@
 """The words the tables of the services are written in, and how a path is matched against them.
 
 A table must be readable at a glance: one line per route, no code. What a kind means is in `docs/` and in the
-gateway's module of that name. The least roles are the services' own defaults; for Nova a test holds them
-against what an installed release says of itself. Who checks them is said in ADR 8.
+gateway's module of that name. The least roles are the services' own defaults; for Nova, Cinder and Glance a
+test holds them against what an installed release says of itself. Who checks them is said in ADR 8.
 """
 
 import re
