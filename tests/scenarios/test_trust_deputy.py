@@ -344,6 +344,19 @@ async def test_queries_that_only_administrators_may_ask(atoll, clouds):
     assert wrong == []
 
 
+@pytest.mark.parametrize("role", ["member", "manager"])
+async def test_a_switch_that_is_off_is_not_said_to_a_site_that_may_take_it_for_on(atoll, clouds, role):
+    """Cinder lists the groups of all projects for `all_tenants=0`."""
+    paths = {path for path, pair, _ in queries() if pair.startswith("all_tenants")}
+    assert len(paths) > 10
+    async with of_role(atoll, clouds, role) as client:
+        for path in paths:
+            for query in ("all_tenants=0&limit=5", "limit=5&all_tenants=False"):
+                ident = new_request_id()
+                await client.get(f"{path}?{query}", headers={"X-OpenStack-Request-ID": ident})
+                assert [one.target for _, one in asked(clouds, ident) if "all_tenants" in one.target] == []
+
+
 @pytest.mark.parametrize("name", NAMES)
 async def test_an_administrator_without_an_administrators_credential(ordinary, clouds, name):
     wrong = []

@@ -210,6 +210,8 @@ def _queries(call: Call, route: Route, *, everywhere: bool) -> str:
         # Older sites take `;` for `&`.
         pairs = [_pair(one) for one in _SEPARATOR.split(part)]
         seen.update(name for name, _ in pairs)
+        if all(_is_off(route, *pair) for pair in pairs):
+            continue  # Cinder takes some for on whatever they are
         rules = [_rule(call, route, *pair, everywhere=everywhere) for pair in pairs]
         if not any(rules):
             kept.append(part)
@@ -235,11 +237,16 @@ def _rule(call: Call, route: Route, name: str, value: str, *, everywhere: bool) 
         rule is None
         or f"{name}={value}".lower() in _HARMLESS
         or (name in _WIDENING and call.caller.rank >= ADMIN and not everywhere)
-        or (name in SWITCHES and value.strip().lower() in _OFF)
+        or _is_off(route, name, value)
         or _own(call, rule, name, value)
     ):
         return None
     return rule
+
+
+def _is_off(route: Route, name: str, value: str) -> bool:
+    """Whether a parameter is a switch of administrators' that asks for nothing."""
+    return name in route.admin_queries and name in SWITCHES and value.strip().lower() in _OFF
 
 
 def _own(call: Call, rule: Others, name: str, value: str) -> bool:
