@@ -376,5 +376,9 @@ class Server:
 
     async def close(self) -> None:
         """Stop listening and end all connections."""
+        for _ in range(4):
+            await asyncio.sleep(0)  # what was accepted becomes a connection: later it cannot
+        if self.tls is not None:
+            await asyncio.sleep(0.01)  # a handshake that the client has given up ends
         self.refuse()
         await asyncio.sleep(0)
