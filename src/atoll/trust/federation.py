@@ -18,7 +18,7 @@ from atoll.sites.site import Endpoint
 from atoll.trust.exchange import CallerRefused, CloudFalters, NothingThere
 from atoll.trust.login import CloudAway, Login, LoginError
 from atoll.trust.records import is_administrators
-from atoll.trust.renewals import Clock
+from atoll.trust.renewals import Clock, let_go
 
 log = structlog.get_logger(__name__)
 
@@ -40,9 +40,6 @@ FALTERS: Final = 3
 """Callers in a row whom it answers with errors, before that is taken for an answer to all."""
 REFUSED_FIRST, REFUSED_LONGEST = 5.0, 300.0
 """The same for a caller whom it refused: whoever is let in meanwhile should not wait for an hour."""
-YOUNG_SECONDS: Final = 60.0
-YOUNG_REFUSALS: Final = 5
-"""New tokens refused by sites in a row before an exchange is not tried at once any more."""
 
 _HINT: Final = "Whoever runs that cloud can let the project in, by its mapping of federated users."
 
@@ -227,15 +224,9 @@ class FederatedCloud:
 
     def refused(self, account: _Account, token: bytes) -> None:
         """A site said 401 to a token: it is used no more."""
-        if account.token != token:
-            return
-        now = self._clock.time()
-        account.token = None
-        account.young = account.young + 1 if now - account.since < YOUNG_SECONDS else 0
-        if account.young >= YOUNG_REFUSALS:
+        if let_go(account, token, self._clock.time()):
             account.reason = "its sites do not take the tokens that its Keystone gives"
             account.faltering = True
-            account.retry_at = now + AWAY_FIRST * 2 ** min(account.young - YOUNG_REFUSALS, 6)
 
     def _held(self, account: _Account, now: float) -> AtollError | None:
         """Why nothing is tried now, if that is so."""

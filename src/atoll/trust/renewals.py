@@ -51,6 +51,27 @@ class Clock(Protocol):
         """Call later."""
 
 
+class Tokened(Protocol):
+    """Who has a token since some moment; `young` are those in a row that sites refused soon after."""
+
+    token: bytes | None
+    since: float
+    young: int
+    retry_at: float
+
+
+def let_go(account: Tokened, token: bytes, now: float) -> bool:
+    """Use a token no more that a site refused; whether no other is to be fetched for a while."""
+    if account.token != token:
+        return False
+    account.token = None
+    account.young = account.young + 1 if now - account.since < YOUNG_SECONDS else 0
+    if account.young < YOUNG_REFUSALS:
+        return False
+    account.retry_at = now + AWAY_FIRST * 2 ** min(account.young - YOUNG_REFUSALS, 6)
+    return True
+
+
 class Account:
     """A credential in use: who it is at its cloud, and its token. Times are of the clock.
 
@@ -198,13 +219,7 @@ class Renewals:
 
     def refused(self, account: Account, token: bytes) -> None:
         """A site said 401 to a token: it is used no more."""
-        if account.token != token:
-            return
-        now = self._clock.time()
-        account.token = None
-        account.young = account.young + 1 if now - account.since < YOUNG_SECONDS else 0
-        if account.young >= YOUNG_REFUSALS:
-            account.retry_at = now + AWAY_FIRST * 2 ** min(account.young - YOUNG_REFUSALS, 6)
+        let_go(account, token, self._clock.time())
 
     def ahead(self, account: Account) -> None:
         """Log in when there is time, as if a token were due."""

@@ -1,12 +1,7 @@
 """`atoll serve --clouds` before a site of the newest release and one of 2024.1 that share nothing."""
 
-import contextlib
-import os
 import shutil
 import socket
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +10,8 @@ from typing import Any
 import openstack
 import pytest
 from tests.e2e.conftest import Command
+from tests.e2e.serving import serving
 from tests.e2e.sites import CLOUD, STATE, Site, apart
-
-from atoll.sandbox.fronted import answers
-
-READY_SECONDS = 60.0
-STOP_SECONDS = 30.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,30 +39,9 @@ def clouds_file(tmp_path_factory: pytest.TempPathFactory, two: list[Site]) -> It
         listen = f"127.0.0.1:{free.getsockname()[1]}"
     entries = ",".join(site.region.lower() for site in two)
     words = ["serve", "--clouds", entries, "--entry", "apart", "--listen", listen]
-    with (home / "output").open("w") as output:
-        process = subprocess.Popen(  # noqa: S603 - our own words
-            [sys.executable, "-m", "atoll.cli", *words, "--state", str(home / "state")],
-            env=os.environ | {"OS_CLIENT_CONFIG_FILE": str(file)},
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        _until_ready(f"http://{listen}/readyz", process, home / "output")
+    words += ["--state", str(home / "state")]
+    with serving(words, listen, home / "output", OS_CLIENT_CONFIG_FILE=str(file)):
         yield file
-    finally:
-        process.terminate()
-        process.wait(STOP_SECONDS)
-
-
-def _until_ready(url: str, process: "subprocess.Popen[bytes]", output: Path) -> None:
-    end = time.monotonic() + READY_SECONDS
-    while True:
-        assert process.poll() is None, output.read_text()
-        assert time.monotonic() < end, output.read_text()
-        with contextlib.suppress(OSError):
-            if answers(url):
-                return
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="session")

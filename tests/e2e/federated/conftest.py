@@ -1,26 +1,18 @@
 """Atoll before a site of the newest release and one of 2024.1 whose Keystone believes the first one's."""
 
 import json
-import os
 import socket
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.e2e.conftest import Command
+from tests.e2e.serving import serving
 from tests.e2e.sites import CLOUD, STATE, Site, apart
 
-from atoll.sandbox.fronted import answers
 from atoll.sandbox.real.layout import locate
-
-READY_SECONDS = 60.0
-STOP_SECONDS = 30.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -79,26 +71,8 @@ def clouds_file(tmp_path_factory: pytest.TempPathFactory, two: list[Site]) -> It
     }
     file = home / "clouds.yaml"
     file.write_text(json.dumps({"clouds": entries}))
-    words = [sys.executable, "-m", "atoll.cli", "serve", "--config", str(home / "atoll.toml")]
-    with (home / "output").open("w") as output:
-        process = subprocess.Popen(words, stdout=output, stderr=output, env=os.environ)  # noqa: S603 - ours
-    try:
-        _until_ready(f"http://{listen}/readyz", process, home / "output")
+    with serving(["serve", "--config", str(home / "atoll.toml")], listen, home / "output"):
         yield file
-    finally:
-        process.terminate()
-        process.wait(STOP_SECONDS)
-
-
-def _until_ready(url: str, process: "subprocess.Popen[bytes]", output: Path) -> None:
-    end = time.monotonic() + READY_SECONDS
-    while True:
-        assert process.poll() is None, output.read_text()
-        assert time.monotonic() < end, output.read_text()
-        with suppress(OSError):
-            if answers(url):
-                return
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,11 @@ from atoll.trust.federation import (
     FALTERS,
     KEPT,
     REFUSED_FIRST,
-    YOUNG_REFUSALS,
     FederatedCloud,
     FederatedGrant,
 )
 from atoll.trust.login import CloudAway, Login, LoginRefused
+from atoll.trust.renewals import YOUNG_REFUSALS
 
 LIFE = 1000.0
 
