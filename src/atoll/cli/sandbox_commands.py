@@ -29,6 +29,7 @@ from atoll.sandbox.real import down as real_down
 from atoll.sandbox.real import status as real_status
 from atoll.sandbox.real import up as real_up
 from atoll.sandbox.real.processes import Processes
+from atoll.sandbox.real.tempest import SERVICES
 from atoll.sandbox.simulated.apart import NAMES as APART
 
 # Of all servers made in a tempest run, the least share of each of two sites for it to count as spread. Fewer
@@ -180,15 +181,27 @@ def e2e(sites: int, older: bool, federated: bool, pytest_arguments: tuple[str, .
     sys.exit(failed)
 
 
+def _baselines(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
+    """What is named, before anything is installed for it."""
+    del context, parameter
+    names = value.split(",")
+    if unknown := sorted(set(names) - set(SERVICES)):
+        raise click.BadParameter(f"no baseline for {', '.join(unknown)}: choose from {', '.join(SERVICES)}")
+    return names
+
+
 @sandbox.command()
-@click.option("--services", default="smoke", show_default=True, help="smoke,compute,volume,network,image")
+@click.option(
+    "--services", default="smoke", show_default=True, callback=_baselines,
+    help="smoke,compute,volume,network,image",
+)  # fmt: skip
 @click.option("--sites", type=click.IntRange(2, 9), default=2, show_default=True)
 @click.option("--computes", type=click.IntRange(1, 4), default=1, show_default=True)
 @click.option("--work-dir", type=click.Path(file_okay=False, path_type=Path), help="Where logs are kept.")
 @click.option(
     "--apart", is_flag=True, help="A newest site and the older one, that share nothing; built-in identity."
 )
-def tempest(services: str, sites: int, computes: int, work_dir: Path | None, apart: bool) -> None:
+def tempest(services: list[str], sites: int, computes: int, work_dir: Path | None, apart: bool) -> None:
     """Run unmodified tempest through Atoll, and compare with what passes on a bare site.
 
     Exit status 0 only if every test of the baseline passes and, in a run of 60 servers or more, each site
@@ -205,8 +218,7 @@ def tempest(services: str, sites: int, computes: int, work_dir: Path | None, apa
         target = _target(clouds["atoll-admin"]["auth"], described, computes)
     before = datetime.now(UTC)
     work = work_dir or Path(tempfile.mkdtemp(prefix="atoll-tempest-"))
-    names = services.split(",")
-    result: int = guarded(lambda: run_tempest(names, target, layout, work_dir=work, say=click.echo))
+    result: int = guarded(lambda: run_tempest(services, target, layout, work_dir=work, say=click.echo))
     made = {site["region"]: count_servers(site["region"], before, layout) for site in described}
     total = sum(made.values())
     click.echo("servers made: " + ", ".join(f"{region} {count}" for region, count in made.items()))

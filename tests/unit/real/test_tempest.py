@@ -3,7 +3,9 @@
 import re
 
 import pytest
+from click.testing import CliRunner
 
+from atoll.cli.sandbox_commands import tempest
 from atoll.sandbox.real.errors import SandboxError
 from atoll.sandbox.real.installation import DATA
 from atoll.sandbox.real.layout import Layout
@@ -88,3 +90,6 @@ def test_a_service_without_a_baseline_is_refused_before_anything_is_done(tmp_pat
     target = Target(Credentials("http://127.0.0.1:1/v3", "u", "p", "x"), "R", "i", "j", "n")
     with pytest.raises(SandboxError, match="no baseline for swift"):
         run_tempest(["swift"], target, Layout(tmp_path), work_dir=tmp_path)
+    said = CliRunner().invoke(tempest, ["--services", "smoke,swift"], env={"HOME": str(tmp_path)})
+    assert (said.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "no baseline for swift: choose from smoke, compute" in " ".join(said.output.split())
