@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 
 help:  ## list the verbs
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo:  ## three simulated sites, Atoll before them, servers in each (ONCE=1 ends by itself, REAL=1 real OpenStack)
 	@tools/setup demo
@@ -36,6 +36,10 @@ e2e:  ## the stock clients through Atoll, and outages, on two real OpenStack sit
 	@tools/setup dev
 	@$(PY) -m atoll.cli sandbox e2e
 
+horizon:  ## Horizon before two real OpenStack sites, in a headless Chromium (root for Debian's chromium)
+	@tools/setup dev
+	@$(PY) -m atoll.cli sandbox e2e --horizon
+
 federation:  ## Keystone to Keystone between two real Keystones of its own (root for Apache and mod_shib)
 	@tools/setup dev
 	@$(PY) -m pytest -q tests/federation
@@ -43,6 +47,10 @@ federation:  ## Keystone to Keystone between two real Keystones of its own (root
 tempest:  ## unmodified tempest through Atoll, on two real sites (SERVICES=smoke,compute,volume,network,image COMPUTES=2)
 	@tools/setup dev
 	@$(PY) -m atoll.cli sandbox tempest --services $(or $(SERVICES),smoke) --computes $(or $(COMPUTES),1)
+
+functional:  ## openstacksdk's and openstackclient's own functional tests through Atoll, on two real sites (SUITES="sdk cli")
+	@tools/setup dev
+	@$(PY) -m atoll.cli sandbox functional $(SUITES)
 
 bench:  ## the figures, beside their peers; writes bench/results.json
 	@tools/setup dev
@@ -53,4 +61,4 @@ docs:  ## the reference pages that are generated, and a check of every link
 	@tools/setup dev
 	@$(PY) tools/docs
 
-.PHONY: help demo dev test stores lint e2e federation tempest bench docs
+.PHONY: help demo dev test stores lint e2e horizon federation tempest functional bench docs

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from bench import backend, credentials, credentials_cpu, figures, lists, own_clouds, packages, peers
+from bench import backend, credentials, credentials_cpu, figures, images, lists, own_clouds, packages, peers
 from bench.load import LoadFailed
 from bench.peers import Setting
 from bench.processes import Cores, NotStarted, free_ports
@@ -95,6 +95,10 @@ def _own_clouds(folder: Path, cores: Cores) -> list[Entry]:
     return _attempt(lambda: own_clouds.measure(folder, cores), own_clouds.ENTRIES)
 
 
+def _images(folder: Path, cores: Cores) -> list[Entry]:
+    return _attempt(lambda: images.measure(folder, cores), images.ENTRIES)
+
+
 def _attempt(measure: Callable[[], list[Entry]], entries: Sequence[Entry]) -> list[Entry]:
     """What a measurement gave, or its entries with the reason why it gave nothing."""
     try:
@@ -113,6 +117,7 @@ PARTS: Mapping[str, tuple[Callable[[Path, Cores], list[Entry]], Sequence[Entry]]
     "lists": (_lists, lists.ENTRIES),
     "credentials": (_credentials, credentials.ENTRIES),
     "credentials-cpu": (_credentials_cpu, credentials_cpu.ENTRIES),
+    "images": (_images, images.ENTRIES),
     "own-clouds": (_own_clouds, own_clouds.ENTRIES),
 }
 

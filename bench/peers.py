@@ -32,8 +32,8 @@ Start = Callable[[Setting], AbstractContextManager[Target]]
 
 
 @contextmanager
-def haproxy(setting: Setting) -> Iterator[Target]:
-    """HAProxy as a plain reverse proxy: keep-alive on both sides, one thread, no log."""
+def haproxy_running(setting: Setting) -> Iterator[tuple[int, Process]]:
+    """HAProxy as a plain reverse proxy of the first site: keep-alive on both sides, one thread, no log."""
     (port,) = free_ports(1)
     file = setting.folder / "haproxy.cfg"
     file.write_text(f"""
@@ -55,6 +55,13 @@ backend site
 """)
     command = ["haproxy", "-db", "-f", str(file)]
     with running(command, cores=[setting.core], log=setting.folder / "haproxy.log") as process:
+        yield port, process
+
+
+@contextmanager
+def haproxy(setting: Setting) -> Iterator[Target]:
+    """HAProxy, warm."""
+    with haproxy_running(setting) as (port, process):
         yield warm(Target(process, port, SERVER_PATH))
 
 

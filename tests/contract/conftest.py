@@ -154,10 +154,9 @@ def _connect(clouds: dict[str, Any], name: str, region: str, *, real: bool) -> S
 DIFFERENT = {
     "test_zones": "the zones are the operator's, each for a site",
     "test_types_limits_quotas_zones": "the zones are the operator's, each for a site",
+    "test_zones_of_networks": "the zones are the operator's, each for a site",
     "test_catalog_and_projects_of_a_token": "the catalogue names only Atoll",
     "test_a_region_is_registered_and_removed": "the catalogue names only Atoll",
-    "test_networks_in_bulk_and_in_pages": "page_reverse over several sites is not carried out",
-    "test_security_groups": "each site has a group `default` of the project",
     "test_pages_counts_and_sorting": "Cinder links to an empty page after the last one; a merged list ends",
     "test_attach_to_a_server": "demo has a network at each site: the server is where its network is",
 }

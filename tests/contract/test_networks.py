@@ -278,4 +278,7 @@ def test_quotas_extensions_agents(site: SiteUnderTest) -> None:
     assert {"router", "security-group", "standard-attr-tag", "quotas", "pagination", "sorting"} <= aliases
     assert call(site, "GET", "/extensions/nope").status == 404
     assert call(site, "GET", "/agents", user="admin").json == {"agents": []}
+
+
+def test_zones_of_networks(site: SiteUnderTest) -> None:
     assert call(site, "GET", "/availability_zones").json == {"availability_zones": []}

@@ -24,6 +24,7 @@ NAMED = (
     ("compute", "/servers?all_tenants=true", "servers"),
     ("compute", "/flavors?is_public=None", "flavors"),
     ("compute", "/os-server-groups?all_projects=true", "server_groups"),
+    ("block-storage", "/backups?all_tenants=true", "backups"),
     ("block-storage", "/volumes?all_tenants=true", "volumes"),
     ("block-storage", "/snapshots?all_tenants=true", "snapshots"),
     ("image", "/v2/images?limit=1000", "images"),

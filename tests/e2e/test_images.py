@@ -2,6 +2,11 @@
 
 import hashlib
 
+import pytest
+from tests.e2e.sites import CLOUD, sites, zones
+
+through_atoll = pytest.mark.skipif(CLOUD != "atoll", reason="a bare site knows of no other")
+
 SIZE = 3 << 20  # several chunks of every client and server on the way
 
 
@@ -50,3 +55,73 @@ def test_the_flavors_are_listed_once_each(cloud):
     names = [flavor.name for flavor in cloud.compute.flavors()]
     assert sorted(names) == sorted(set(names))
     assert {"m1.nano", "m1.micro"} <= set(names)
+
+
+def at_sites(ident: str, key: str = "status") -> dict[str, object]:
+    """What each site itself shows of an image; nothing where it has it not."""
+    path = f"/v2/images/{ident}"
+    return {site.name: site.admin.get("image", path).get(key) for site in sites() if site.has("image", path)}
+
+
+@through_atoll
+def test_the_command_makes_an_image_at_all_sites_and_changes_it_at_all(cli, name, tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(content(name))
+    everywhere = ("--disk-format", "raw", "--file", str(source), "--property", "atoll_sites=all")
+    ident = cli("image", "create", *everywhere, "--progress", name)["id"]
+    try:
+        names = [site.name for site in sites()]
+        digest = hashlib.sha512(content(name)).hexdigest()
+        assert at_sites(ident, "os_hash_value") == dict.fromkeys(names, digest)
+        assert cli("image", "show", name)["properties"]["atoll_sites"] == "all"
+        shown = cli("image", "show", ident)
+        assert (shown["id"], shown["status"]) == (ident, "active")
+        assert shown["properties"]["atoll_sites"] == "all"
+        assert shown["properties"]["atoll_sites_status"] == ",".join(f"{one}=active" for one in names)
+        assert [row["ID"] for row in cli("image", "list", "--name", name)] == [ident]
+        cli.run("image", "set", "--property", "os_version=12", "--min-ram", "64", "--tag", "blue", ident)
+        assert at_sites(ident, "os_version") == dict.fromkeys(names, "12")
+        assert at_sites(ident, "tags") == {one: ["blue"] for one in names}
+        cli.run("image", "unset", "--property", "os_version", "--tag", "blue", ident)
+        assert at_sites(ident, "os_version") == dict.fromkeys(names)
+        cli.run("image", "save", "--file", str(target), ident)
+        assert target.read_bytes() == source.read_bytes()
+    finally:
+        cli.run("image", "delete", ident)
+    assert at_sites(ident) == {}
+
+
+@through_atoll
+def test_servers_of_every_zone_are_made_from_one_image(cli, cloud, name, undo):
+    image = cloud.image.create_image(
+        name, data=content(name), disk_format="raw", container_format="bare", wait=True, atoll_sites="all"
+    )
+    undo(cloud.delete_image, image.id)
+    for zone in filter(None, zones()):
+        words = ("--flavor", "m1.nano", "--nic", "none", "--availability-zone", zone, "--wait")
+        server = cli("server", "create", "--image", image.id, *words, f"{name}-{zone}")
+        undo(cli.run, "server", "delete", "--wait", server["id"])
+        assert server["status"] == "ACTIVE"
+
+
+@through_atoll
+def test_what_is_staged_is_imported_at_all_sites(cloud, name, undo):
+    image = cloud.image.create_image(
+        name, disk_format="raw", container_format="bare", atoll_sites="all", allow_duplicates=True
+    )
+    undo(cloud.delete_image, image.id)
+    cloud.image.stage_image(image, data=content(name))
+    assert set(at_sites(image.id).values()) == {"uploading"}
+    cloud.image.import_image(image, method="glance-direct")
+    assert cloud.image.wait_for_status(cloud.image.get_image(image.id), "active", wait=60).status == "active"
+    digest = hashlib.sha512(content(name)).hexdigest()
+    assert set(at_sites(image.id, "os_hash_value").values()) == {digest}
+
+
+def test_namespaces_of_metadata_definitions_are_listed_once(admin, name, undo):
+    made = admin.image.create_metadef_namespace(namespace=name)
+    undo(admin.image.delete_metadef_namespace, made)
+    found = [one.namespace for one in admin.image.metadef_namespaces(limit=1)]
+    assert found.count(name) == 1
+    for site in sites():
+        assert site.has("image", f"/v2/metadefs/namespaces/{name}")

@@ -14,7 +14,7 @@ FACTS = ROOT / "tests" / "unit" / "services"
 LIMIT = 120  # seconds: their modules take their time to import
 
 
-@pytest.mark.parametrize("service", ["nova", "cinder", "glance"])
+@pytest.mark.parametrize("service", ["nova", "cinder", "glance", "neutron"])
 def test_every_route_of_the_installed_service_is_known(service: str) -> None:
     assert STATE is not None
     python = Layout(STATE.parent).venv / "bin" / "python"

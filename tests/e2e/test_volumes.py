@@ -49,6 +49,43 @@ def test_a_snapshot_and_a_volume_from_it_stay_at_the_volumes_site(cloud, name, z
     assert home("block-storage", f"/volumes/{copy.id}", zone) == site
 
 
+def test_a_backup_is_at_the_volumes_site_and_restored_there(cloud, name, zone, undo, volume, home):
+    site = home("block-storage", f"/volumes/{volume.id}", zone)
+    backup = backed_up(cloud, undo, volume_id=volume.id, name=name)
+    assert home("block-storage", f"/backups/{backup.id}", zone) == site
+    assert backup.id in [one.id for one in cloud.block_storage.backups(name=name)]
+    # A further one of what has changed since: it is kept with the one before.
+    more = backed_up(cloud, undo, volume_id=volume.id, name=f"{name}-i", is_incremental=True)
+    assert (more.is_incremental, home("block-storage", f"/backups/{more.id}", zone)) == (True, site)
+    restored = cloud.block_storage.restore_backup(more.id, name=f"{name}-r")
+    undo(cloud.delete_volume, restored.volume_id)
+    found = cloud.block_storage.get_volume(restored.volume_id)
+    cloud.block_storage.wait_for_status(found, "available", ["error"], 0.5, 90)
+    assert home("block-storage", f"/volumes/{restored.volume_id}", zone) == site
+    cloud.block_storage.wait_for_status(more, "available", ["error"], 0.5, 90)
+
+
+def backed_up(cloud: Any, undo: Any, **wanted: Any) -> Any:
+    made = cloud.block_storage.create_backup(**wanted)
+    undo(delete_backup, cloud, made)
+    return cloud.block_storage.wait_for_status(made, "available", ["error"], 0.5, 90)
+
+
+def delete_backup(cloud: Any, backup: Any) -> None:
+    cloud.block_storage.delete_backup(backup)
+    cloud.block_storage.wait_for_delete(backup, 0.5, 90)
+
+
+def test_a_volume_is_made_of_a_backup(cloud, name, zone, undo, volume, home):
+    site = home("block-storage", f"/volumes/{volume.id}", zone)
+    backup = backed_up(cloud, undo, volume_id=volume.id, name=name)
+    # Without a zone: the backup says where.
+    made = cloud.block_storage.create_volume(name=f"{name}-n", size=1, backup_id=backup.id)
+    undo(cloud.delete_volume, made.id)
+    cloud.block_storage.wait_for_status(made, "available", ["error"], 0.5, 90)
+    assert home("block-storage", f"/volumes/{made.id}", zone) == site
+
+
 def test_a_volume_grows_and_keeps_its_metadata(cloud, volume):
     cloud.block_storage.extend_volume(volume, 2)
     for _ in range(60):  # its status is `available` before it starts, too

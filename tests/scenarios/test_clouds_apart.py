@@ -246,6 +246,24 @@ async def test_a_streaming_upload_with_a_token_that_has_expired(user, clouds):
     assert (await user.get(path)).content == b"x" * 65536 * 64
 
 
+async def test_an_image_is_at_clouds_of_their_own(user, clouds):
+    body = {"name": "i", "disk_format": "raw", "container_format": "bare", "atoll_sites": "all"}
+    made = await user.post("/image/v2/images", json=body)
+    assert made.status_code == 201, made.text
+    path = f"/image/v2/images/{made.json()['id']}"
+    kind = {"Content-Type": "application/octet-stream"}
+    revoke(clouds)
+    assert (await user.put(f"{path}/file", content=b"bytes" * 1000, headers=kind)).status_code == 204
+    shown = await user.get(path)
+    assert (shown.json()["status"], shown.json()["atoll_sites"]) == ("active", "all")
+    assert shown.json()["owner"] == clouds.keystone.project_id("demo")
+    listed = await user.get("/image/v2/images?name=i")
+    assert [one["id"] for one in listed.json()["images"]] == [made.json()["id"]]
+    no_foreign_id(clouds, made.text + shown.text + listed.text)
+    assert (await user.delete(path)).status_code == 204
+    assert not any(made.json()["id"] in site.image.images for site in clouds.cloud.sites)
+
+
 async def test_an_image_is_shared_with_the_project_that_the_client_names(atoll, user, clouds):
     alt = clouds.keystone.project_id("alt_demo")
     async with client_of(atoll, clouds.keystone.token("alt_demo")) as other:

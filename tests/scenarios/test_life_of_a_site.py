@@ -265,7 +265,7 @@ async def test_what_is_shared_and_absent_at_a_new_site(user: Client, admin: Clie
     assert [one["id"] for one in listed].count("ours") == 1
     refused = await user.post(SERVERS, json=server_body(cloud, flavorRef="ours", availability_zone="site3"))
     assert refused.status_code == 409
-    for word in ("flavor ours", "site1", "site3", "copy"):
+    for word in ("flavor ours", "site1", "site3", "flavor create --id ours"):
         assert word in refused.text
     refused = await user.post(SERVERS, json=server_body(cloud, key_name="mine", availability_zone="site3"))
     assert (refused.status_code, "keypair mine" in refused.text) == (409, True)

@@ -13,6 +13,7 @@ from tests.scenarios.conftest import UNKNOWN
 
 from atoll.sandbox.simulated import Cloud
 from atoll.services.catalog import SERVICES
+from atoll.services.other import OTHER
 
 SAID = "A system-scoped token is for Atoll's own API only."
 TOKEN: dict[str, Any] = {
@@ -37,7 +38,10 @@ async def system(start_atoll: StartAtoll, cloud: Cloud) -> AsyncIterator[httpx.A
         await exchange.answer(200, json.dumps({"token": TOKEN}).encode())
 
     async with Origin(keystone) as origin:
-        atoll = await start_atoll(f"{origin.url}/identity/v3", sites_of(cloud))
+        sites = sites_of(cloud)
+        for site in cloud.sites:
+            sites[site.name]["endpoints"]["placement"] = site.other_endpoints["placement"]
+        atoll = await start_atoll(f"{origin.url}/identity/v3", sites)
         await atoll.settled()
         for site in cloud.sites:
             site.listener.seen.clear()
@@ -74,7 +78,15 @@ async def test_every_route_of_a_service_refuses_it(
 
 
 async def test_every_service_has_its_dialect() -> None:
-    assert set(DIALECTS) == set(SERVICES) - {"identity"}
+    assert set(DIALECTS) == set(SERVICES) - set(OTHER) - {"identity"}
+
+
+@pytest.mark.parametrize("where", ["placement", "placement@site1"])
+@pytest.mark.parametrize("path", ["resource_providers", "nothing"])
+async def test_other_services_refuse_it(system: httpx.AsyncClient, where: str, path: str) -> None:
+    answer = await system.get(f"/{where}/{path}")
+    assert answer.status_code == 403
+    assert SAID in answer.text
 
 
 async def test_a_project_in_the_path_makes_no_difference(system: httpx.AsyncClient) -> None:

@@ -58,8 +58,7 @@ def test_what_is_in_different_sites_is_a_conflict_that_names_all_of_it():
         )
     assert str(caught.value) == (
         "No site can take the server: availability zone asia is in tokyo; volume v1 is in paris; "
-        "network n1 is in rome and tokyo. "
-        "Name only what one site has, or copy or move the rest there first."
+        "network n1 is in rome and tokyo."
     )
 
 

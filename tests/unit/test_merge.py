@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.core.merge import Described, Direction, Page, SortKey, Walk, merge_whole
+from atoll.core.errors import BadSiteAnswer
+from atoll.core.merge import Described, Page, Walk, merge_whole
+from atoll.core.order import Direction, SortKey
 
 
 class Item(NamedTuple):
@@ -19,9 +21,26 @@ class Item(NamedTuple):
 
 
 def described(items: Sequence[Item]) -> Described:
+    copies = [item.copy_of for item in items]
     return Described(
-        [item.id for item in items], [[item.key for item in items]], [item.copy_of for item in items]
+        [item.id for item in items], [[item.key for item in items]], copies if any(copies) else None
     )
+
+
+class Looked:
+    """Says what items are when it is asked, and counts for how many; some are none."""
+
+    looked = 0
+
+    def __init__(self, items: Sequence[Item], none: frozenset[str] = frozenset()) -> None:
+        self.items, self.none = items, none
+
+    def part(self, start: int, stop: int) -> Described:
+        some = self.items[start:stop]
+        Looked.looked += len(some)
+        if not self.none.isdisjoint(item.id for item in some):
+            raise BadSiteAnswer("what are no things", site=some[0].site)
+        return described(some)
 
 
 def known(lists: dict[str, list[Item]]) -> dict[str, tuple[list[Item], Described]]:
@@ -48,8 +67,10 @@ class Sites:
         *,
         maximum: dict[str, int] | None = None,
         failing: dict[str, int] | None = None,
+        none: frozenset[str] = frozenset(),
     ) -> None:
         self.lists, self.maximum, self.failing = lists, maximum or {}, dict(failing or {})
+        self.none = none
         self.requests: list[int] = []
 
     def serve(self, walk: Walk[Item], order: random.Random | None = None) -> Page[Item]:
@@ -66,7 +87,7 @@ class Sites:
                 if need.site in self.failing:
                     self.failing[need.site] -= 1
                 items, more = self.answer(need.site, need.marker, need.limit)
-                walk.feed(need.site, items, described(items), more=more)
+                walk.feed(need.site, items, Looked(items, self.none), more=more)
         assert walk.complete
         return walk.page()
 
@@ -296,3 +317,29 @@ def test_deep_sites_one_after_the_other_take_two_rounds():
     assert len(source.serve(walk).items) == 1000
     assert walk.rounds == 2
     assert walk.items_read <= 3000
+
+
+@pytest.mark.parametrize(
+    ("layout", "looked"), [("interleaved", 1.2), ("random", 2.2), ("hot", 2.4), ("by_site", 2.2)]
+)
+def test_what_is_not_shown_is_hardly_looked_at(layout, looked):
+    source = Sites(layout_of(layout, 50, 100_000))
+    walk = Walk[Item](list(source.lists), sort=[("key", "desc")], limit=1000)
+    Looked.looked = 0
+    assert len(source.serve(walk).items) == 1000
+    assert Looked.looked <= looked * 1000
+
+
+def test_a_site_whose_items_are_none_is_left_out_once_they_would_be_shown():
+    lists = spread([30, 30])
+    first = Sites(lists, none=frozenset({"1-2"}))
+    page = first.serve(Walk[Item](list(lists), sort=[("key", "asc")], limit=20))
+    assert {item.site for item in page.items[6:]} == {"s0"}
+    assert [item.id for item in page.items if item.site == "s0"] == [
+        f"0-{i}" for i in range(len(page.items))
+    ][:20]
+    assert page.missing == {"s1": "what are no things"}
+    later = Sites(lists, none=frozenset({"1-19"}))
+    page = later.serve(Walk[Item](list(lists), sort=[("key", "asc")], limit=20))
+    assert not page.missing
+    assert len(page.items) == 20

@@ -58,14 +58,18 @@ def show_same(url: str | None, os_cloud: str | None, form: str, resource: str, i
 @gateway_options
 @format_option
 @click.option("--name", default="", help="What it is called.")
+@click.option(
+    "--id", "ident", default="", help="Which of the ids clients see. Default: that of the first site."
+)
 @click.option("--project", is_flag=True, help="For your project only. Without a role of admin always so.")
 @click.argument("resource", type=click.Choice(RESOURCES))
 @click.argument("ids", nargs=-1, required=True, metavar="SITE=ID...")
-def add(
+def add(  # noqa: PLR0913, PLR0917 - one for each option
     url: str | None,
     os_cloud: str | None,
     form: str,
     name: str,
+    ident: str,
     project: bool,
     resource: str,
     ids: tuple[str, ...],
@@ -78,7 +82,7 @@ def add(
     pairs = dict(one.partition("=")[::2] for one in ids)
     if len(pairs) < 2 or not all(pairs.values()):
         raise click.UsageError("give two sites or more, each as SITE=ID")
-    body = {"resource": resource, "ids": pairs, "name": name, "project": project}
+    body = {"resource": resource, "ids": pairs, "id": ident, "name": name, "project": project}
     show([_row(Api(url, os_cloud).call("POST", "/same", body)["same"])], form)
 
 

@@ -13,9 +13,11 @@ from typing import Any
 import click
 
 from atoll.cli.output import format_option, show
-from atoll.sandbox import fronted
+from atoll.sandbox import fronted, horizon
 from atoll.sandbox.real import (
+    SUITES,
     Credentials,
+    Front,
     Layout,
     SandboxError,
     Target,
@@ -23,11 +25,14 @@ from atoll.sandbox.real import (
     count_servers,
     front_apart,
     locate,
+    run_functional,
     run_tempest,
 )
 from atoll.sandbox.real import down as real_down
 from atoll.sandbox.real import status as real_status
 from atoll.sandbox.real import up as real_up
+from atoll.sandbox.real.installation import install_packages
+from atoll.sandbox.real.model import PASSWORD
 from atoll.sandbox.real.processes import Processes
 from atoll.sandbox.real.tempest import SERVICES
 from atoll.sandbox.simulated.apart import NAMES as APART
@@ -36,6 +41,8 @@ from atoll.sandbox.simulated.apart import NAMES as APART
 # servers say nothing: projects begin where the one before began until that site has some twenty things more.
 LEAST_SHARE = 0.3
 SPREAD_FROM = 60
+# What the functional tests of the clients take for the zone that a cloud has.
+ZONE = "nova"
 
 
 def guarded(work: Callable[[], Any]) -> Any:
@@ -75,6 +82,7 @@ def sandbox() -> None:
 @click.option(
     "--computes", type=click.IntRange(1, 4), default=1, show_default=True, help="nova-computes a site."
 )
+@click.option("--horizon", "dashboard", is_flag=True, help="With --real: Horizon too, before Atoll.")
 @click.option("--fresh-schema", is_flag=True, help="With --real: forget the cached database schemas.")
 @click.option(
     "--apart", is_flag=True, help="Three clouds that share nothing (paris, tokyo, oslo), without Atoll."
@@ -87,6 +95,7 @@ def up(  # noqa: PLR0913 - one for each option
     older: bool,
     federated: bool,
     computes: int,
+    dashboard: bool,
     fresh_schema: bool,
     apart: bool,
     port_base: int | None,
@@ -97,10 +106,14 @@ def up(  # noqa: PLR0913 - one for each option
             raise click.UsageError("--apart is three simulated clouds: leave out --real and --sites")
         up_apart(port_base)
         return
+    if dashboard and not real:
+        raise click.UsageError("--horizon is for real OpenStack: add --real")
     wanted = Wanted(
         sites=sites or 2, computes=computes, older=older, federated=federated, fresh_schema=fresh_schema
     )
     layout = start(real=real, sites=sites or 3, wanted=wanted, port_base=port_base)
+    if dashboard:
+        click.echo(f"{start_horizon(layout)}    # Horizon: user demo or admin, password {PASSWORD}")
     click.echo(f"source {layout.run / 'atollrc'}    # then: openstack server list")
 
 
@@ -112,7 +125,15 @@ def up_apart(port_base: int | None) -> None:
     click.echo(f"atoll serve --clouds {','.join(APART)}    # one cloud of three")
 
 
-def start(*, real: bool, sites: int, wanted: Wanted, port_base: int | None, fresh: bool = False) -> Layout:
+def start(
+    *,
+    real: bool,
+    sites: int,
+    wanted: Wanted,
+    port_base: int | None,
+    fresh: bool = False,
+    first_zone: str = "",
+) -> Layout:
     """Sites with Atoll before them; `fresh`: of this very code, with nothing remembered."""
     layout: Layout = guarded(lambda: locate(None, port_base))
     if real:
@@ -120,8 +141,15 @@ def start(*, real: bool, sites: int, wanted: Wanted, port_base: int | None, fres
     else:
         layout = guarded(lambda: fronted.simulated_layout(layout))
         guarded(lambda: fronted.up_simulated(layout, sites, say=say))
-    guarded(lambda: fronted.front(layout, say, fresh=fresh))
+    guarded(lambda: fronted.front(layout, say, fresh=fresh, first_zone=first_zone))
     return layout
+
+
+def start_horizon(layout: Layout) -> str:
+    """Start Horizon with the layout's Atoll as its cloud; give its URL."""
+    atoll = f"http://127.0.0.1:{fronted.gateway_port(layout)}"
+    url: str = guarded(lambda: horizon.start(layout, atoll, say))
+    return url
 
 
 @sandbox.command()
@@ -163,12 +191,22 @@ def status(form: str) -> None:
 @click.option("--sites", type=click.IntRange(2, 9), default=2, show_default=True)
 @click.option("--older", is_flag=True, help="With tests/e2e/apart: a newest site and the older one as one.")
 @click.option("--federated", is_flag=True, help="With --older: tests/e2e/federated too.")
+@click.option(
+    "--horizon",
+    "dashboard",
+    is_flag=True,
+    help="Only tests/e2e/horizon: Horizon in Chromium.",
+)
 @click.argument("pytest_arguments", nargs=-1)
-def e2e(sites: int, older: bool, federated: bool, pytest_arguments: tuple[str, ...]) -> None:
+def e2e(
+    *, sites: int, older: bool, federated: bool, dashboard: bool, pytest_arguments: tuple[str, ...]
+) -> None:
     """Run the contract tests on a real site, then tests/e2e: the stock clients through Atoll, and outages."""
     wanted = Wanted(sites=sites, older=older, federated=federated)
     layout = start(real=True, sites=sites, wanted=wanted, port_base=None, fresh=True)
     pytest = [sys.executable, "-m", "pytest", "-q"]
+    if dashboard:
+        sys.exit(_in_a_browser(layout, [*pytest, "tests/e2e/horizon", *pytest_arguments]))
     region = fronted.described_sites(layout)[0]["region"]
     bare = {"ATOLL_CONTRACT": f"{layout.clouds}:{region.lower()}-admin:{region}"}
     through = {"ATOLL_E2E_STATE": str(layout.run)}
@@ -179,6 +217,17 @@ def e2e(sites: int, older: bool, federated: bool, pytest_arguments: tuple[str, .
     ):
         failed |= subprocess.run(command, env=os.environ | more, check=False).returncode  # noqa: S603 - ours
     sys.exit(failed)
+
+
+def _in_a_browser(layout: Layout, command: list[str]) -> int:
+    """Run tests with Horizon and a browser; where none can be installed they skip and say so."""
+    url = start_horizon(layout)
+    try:
+        install_packages(horizon.missing_browser, install=True, say=say)
+    except SandboxError as error:
+        say(str(error))
+    more = {"ATOLL_E2E_STATE": str(layout.run), "ATOLL_HORIZON": url}
+    return subprocess.run(command, env=os.environ | more, check=False).returncode  # noqa: S603 - ours
 
 
 def _baselines(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
@@ -228,11 +277,34 @@ def tempest(services: list[str], sites: int, computes: int, work_dir: Path | Non
     sys.exit(result)
 
 
-def _target(auth: dict[str, str], described: Any, computes: int) -> Target:
-    """The cloud behind Atoll, as tempest is pointed at it."""
-    from atoll.sandbox.real.seed import image_id  # noqa: PLC0415
+@sandbox.command()
+@click.option("--bare", is_flag=True, help="Against the first site itself, all tests, to make a baseline.")
+@click.option("--work-dir", type=click.Path(file_okay=False, path_type=Path), help="Where logs are kept.")
+@click.argument("suites", nargs=-1, type=click.Choice(list(SUITES)))
+def functional(suites: tuple[str, ...], bare: bool, work_dir: Path | None) -> None:
+    """Run the functional tests of openstacksdk (sdk) and python-openstackclient (cli) through Atoll.
 
-    admin = Credentials(
+    They come from their source distributions and run unmodified; what passes on a bare site is to pass. Exit
+    status 0 only if it does.
+    """
+    layout = start(
+        real=True, sites=2, wanted=Wanted(sites=2), port_base=None, fresh=not bare, first_zone=ZONE
+    )
+    clouds = json.loads((layout.run / "clouds.yaml").read_text())["clouds"]
+    region = fronted.described_sites(layout)[0]["region"] if bare else "Atoll"
+    admin = _credentials(clouds[f"{region.lower()}-admin"]["auth"])
+    work = work_dir or Path(tempfile.mkdtemp(prefix="atoll-functional-"))
+    click.echo(f"logs in {work}")
+    wanted = suites or tuple(SUITES)
+    front = Front(admin, region)
+    sys.exit(
+        guarded(lambda: run_functional(wanted, front, layout, work_dir=work, everything=bare, say=click.echo))
+    )
+
+
+def _credentials(auth: dict[str, str]) -> Credentials:
+    """An entry of a clouds.yaml."""
+    return Credentials(
         auth["auth_url"],
         auth["username"],
         auth["password"],
@@ -240,8 +312,14 @@ def _target(auth: dict[str, str], described: Any, computes: int) -> Target:
         auth["user_domain_name"],
         auth["project_domain_name"],
     )
+
+
+def _target(auth: dict[str, str], described: Any, computes: int) -> Target:
+    """The cloud behind Atoll, as tempest is pointed at it."""
+    from atoll.sandbox.real.seed import image_id  # noqa: PLC0415
+
     return Target(
-        admin=admin,
+        admin=_credentials(auth),
         region="Atoll",
         image_id=image_id("cirros"),
         image_alt_id=image_id("cirros-alt"),

@@ -107,7 +107,7 @@ def choose(want: Want, candidates: Sequence[Candidate], considered: list[Reason]
     reasons: list[Reason] = considered if considered is not None else []
     fitting = _fitting(want, candidates, reasons)
     if not fitting:
-        raise _conflict(want)
+        raise Conflict(where(want), resource=want.resource)
     open_sites = _open(fitting, reasons)
     if not open_sites:
         raise _unavailable(want, fitting)
@@ -147,11 +147,11 @@ def _fitting(want: Want, candidates: Sequence[Candidate], reasons: list[Reason])
     for thing in want.named:
         if not thing.sites:
             raise BadRequest(
-                f"{_words(thing.resource).capitalize()} {thing.id} could not be found.",
+                f"{words(thing.resource).capitalize()} {thing.id} could not be found.",
                 resource=thing.resource,
                 id=thing.id,
             )
-        required.append((thing.resource, f"{_words(thing.resource)} {thing.id}", thing.sites))
+        required.append((thing.resource, f"{words(thing.resource)} {thing.id}", thing.sites))
     kept = []
     for candidate in candidates:
         lacking = [(rule, text) for rule, text, sites in required if candidate.site not in sites]
@@ -226,31 +226,28 @@ def _follow(want: Want, candidate: Candidate, candidates: Sequence[Candidate]) -
     return Reason(site=candidate.site, rule="follow", points=points, text=text)
 
 
-def _conflict(want: Want) -> Conflict:
+def where(want: Want) -> str:
+    """That no site can take what is wanted, with each thing named and its sites."""
     places = [
-        f"{_words(thing.resource)} {thing.id} is in {_listed(sorted(thing.sites))}" for thing in want.named
+        f"{words(thing.resource)} {thing.id} is in {_listed(sorted(thing.sites))}" for thing in want.named
     ]
     if want.zone is not None:
         places.insert(0, f"availability zone {want.zone} is in {want.zones[want.zone]}")
-    if not places:
-        return Conflict(f"No site can take the {_words(want.resource)}.", resource=want.resource)
-    return Conflict(
-        f"No site can take the {_words(want.resource)}: {'; '.join(places)}. "
-        "Name only what one site has, or copy or move the rest there first.",
-        resource=want.resource,
-    )
+    said = f": {'; '.join(places)}" if places else ""
+    return f"No site can take the {words(want.resource)}{said}."
 
 
 def _unavailable(want: Want, fitting: Sequence[Candidate]) -> SiteUnavailable:
     sites = "; ".join(f"site {candidate.site} {_closed(candidate)}" for candidate in fitting)
     return SiteUnavailable(
-        f"No site can take the {_words(want.resource)} now: {sites}. Nothing was created.",
+        f"No site can take the {words(want.resource)} now: {sites}. Nothing was created.",
         resource=want.resource,
         site=fitting[0].site if len(fitting) == 1 else None,
     )
 
 
-def _words(resource: str) -> str:
+def words(resource: str) -> str:
+    """A type in words: `server group`."""
     return resource.replace("_", " ")
 
 

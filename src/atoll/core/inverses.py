@@ -70,15 +70,16 @@ def undo(
     return None
 
 
-def already(tail: str, body: Mapping[str, Any] | None, before: Mapping[str, Any]) -> bool:
+def already(method: bytes, tail: str, body: Mapping[str, Any] | None, before: Mapping[str, Any]) -> bool:
     """Whether a project has the access that is to be given: the site's 409 is no refusal then."""
+    del method
     for add, (_, _, plural, named) in ACCESS.items():
         if tail == "action" and body is not None and add in body:
             return _project(body[add]) in {one.get(named) for one in before.get(plural, ())}
     return False
 
 
-def shows(tail: str, method: bytes, body: Mapping[str, Any] | None, seen: Mapping[str, Any]) -> bool:
+def shows(method: bytes, tail: str, body: Mapping[str, Any] | None, seen: Mapping[str, Any]) -> bool:
     """Whether what is read afterwards shows that the change was made."""
     first, _, key = tail.partition("/")
     if first in SPECS:

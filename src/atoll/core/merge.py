@@ -11,20 +11,21 @@ the heads are compared, on the sort keys; ties go by site order. How much is ask
 of the work: see `_first_ask` and `Walk.needs`.
 
 The merge itself is one stable sort, in C, of what the sites sent: an item that its site lists behind one it
-should precede takes that one's rank (`_effective`), and so each site's order stands.
+should precede takes that one's rank (`Order.effective`), and so each site's order stands. More is read than
+one page shows, so what items are is looked at as late as can be, a part of a site's page at a time.
 """
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from itertools import accumulate
-from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-T = TypeVar("T")
+from atoll.core.errors import BadSiteAnswer
+from atoll.core.order import Direction, Order, SortKey
 
-Direction = Literal["asc", "desc"]
-SortKey = str | int | float | None
+T = TypeVar("T")
 
 READ_FACTOR: Final = 3
 """How many items may be read for one answered, where the layout of the data leaves a choice.
@@ -60,6 +61,25 @@ class Described(NamedTuple):
     """For each sort key in turn its values; None for null."""
     identities: Sequence[Hashable] | None = None
     """For shared kinds: what makes copies one. None: it is nobody's copy."""
+
+    def part(self, start: int, stop: int) -> "Described":
+        """The same of the items from `start` to before `stop`."""
+        identities = None if self.identities is None else self.identities[start:stop]
+        return Described(self.ids[start:stop], [column[start:stop] for column in self.keys], identities)
+
+    def only(self, stay: Sequence[int]) -> "Described":
+        """The same of the items in these places."""
+        identities = None if self.identities is None else [self.identities[at] for at in stay]
+        return Described(
+            [self.ids[at] for at in stay], [[column[at] for at in stay] for column in self.keys], identities
+        )
+
+
+class Describes(Protocol):
+    """What can say of the items of a page what the merge has to know, when it has to."""
+
+    def part(self, start: int, stop: int) -> Described:
+        """Of the items from `start` to before `stop`. Raises BadSiteAnswer for what is none."""
 
 
 class Need(NamedTuple):
@@ -122,7 +142,7 @@ class Walk(Generic[T]):
         seen: Iterable[Hashable] = (),
     ) -> None:
         starts, before = markers or {}, earlier or {}
-        self._order = _Order([direction for _, direction in sort])
+        self._order = Order([direction for _, direction in sort])
         levels = {site: self._order.rank(one) for site, one in (keys or {}).items()}
         self._sources = [
             _Source[T](site, place, [*before.get(site, ()), starts.get(site)], levels.get(site))
@@ -138,9 +158,10 @@ class Walk(Generic[T]):
         self._searched, self._to_skip = after, offset
         self._seen = set(seen)
         self._due = self._read = self._dropped = self._rounds = 0
-        self._page: list[tuple[T, str, str]] = []
-        # Of each item in merged order that is known but not taken, the source.
-        self._ahead: list[_Source[T]] = []
+        self._part: int | None = None  # how many items are looked at first of each answer; None: all
+        self._items: list[T] = []
+        self._ids: list[str] = []
+        self._origins: list[str] = []
 
     @property
     def rounds(self) -> int:
@@ -155,7 +176,7 @@ class Walk(Generic[T]):
     @property
     def complete(self) -> bool:
         """Whether the page is full, or no site has any more."""
-        if self._limit is not None and len(self._page) >= self._limit:
+        if self._limit is not None and len(self._ids) >= self._limit:
             return True
         return not any(source.more or source.known for source in self._sources)
 
@@ -170,19 +191,20 @@ class Walk(Generic[T]):
             return []
         self._rounds += 1
         remaining = self._remaining()
-        dry = self._run_dry(remaining)
-        first_rank = dry[0][0]
-        first = [source for rank, source in dry if rank == first_rank]
-        wanted = remaining - first_rank
-        each = _first_ask(wanted, len(first)) if self._limit is not None else self._max_page
+        first = [source for source in self._sources if source.blocks]
+        each = _first_ask(remaining, len(first)) if self._limit is not None else self._max_page
         asks = [(source, each) for source in first]
-        behind = dry[len(first) :]
-        if behind:
-            in_all = remaining + len(self._page) + self._dropped
-            left = max(READ_FACTOR * in_all, READ_FLOOR) - self._read - each * len(first)
-            least = 0 if self._rounds < 3 else remaining * 2 ** min(self._rounds - 3, _MAX_DOUBLINGS)
-            share = max(left // len(behind), math.ceil(least / len(behind)))
+        in_all = remaining + len(self._ids) + self._dropped
+        left = max(READ_FACTOR * in_all, READ_FLOOR) - self._read - each * len(first)
+        least = 0 if self._rounds < 3 else remaining * 2 ** min(self._rounds - 3, _MAX_DOUBLINGS)
+        # Of a big page a few items more are not worth the look at all that is known.
+        if in_all <= READ_FLOOR or max(left, least) * 4 >= remaining:
+            behind = self._run_dry(remaining)
+            share = max(left // len(behind), math.ceil(least / len(behind))) if behind else 0
             asks += [(source, min(remaining - rank, share)) for rank, source in behind if share > 0]
+        self._part = None
+        if self._rounds == 1 and self._limit is not None and not self._searched:
+            self._part = math.ceil(remaining / len(first)) + 1
         self._due = len(asks)
         return [source.ask(min(size, self._max_page)) for source, size in asks]
 
@@ -190,24 +212,29 @@ class Walk(Generic[T]):
         self,
         site: str,
         items: Sequence[T],
-        described: Described,
+        described: Describes,
         *,
         more: bool,
     ) -> None:
         """Take what a site answered to its last request.
 
         `more` says whether the site has a next page; only that tells, a short page does not (a site may have
-        a smaller maximum of its own). A site that says `more` and does not get on takes no further part.
+        a smaller maximum of its own). A site that says `more` and does not get on takes no further part, nor
+        does one whose items turn out to be none, once they are looked at.
         """
         source = self._by_name[site]
         if not source.asked:
             return
         self._read += len(items)
-        if more and (not described.ids or described.ids[-1] == source.resume[-1]):
-            source.fail("its list does not get on: the next page starts where this one did")
-        else:
-            source.take_in(items, described, self._order)
-            source.more = more
+        try:
+            if more and not source.gets_on(items, described):
+                source.fail("its list does not get on: the next page starts where this one did")
+            else:
+                source.take_in(items, described)
+                source.more = more
+                source.describe(self._part, self._order)
+        except BadSiteAnswer as error:
+            source.fail(str(error))
         source.asked = False
         self._answered()
 
@@ -216,7 +243,12 @@ class Walk(Generic[T]):
 
         False, and nothing happens, where there is none.
         """
-        if not self._by_name[site].lose():
+        source = self._by_name[site]
+        try:
+            source.describe(None, self._order)
+        except BadSiteAnswer:
+            return False
+        if not source.lose():
             return False
         self._answered()
         return True
@@ -231,9 +263,9 @@ class Walk(Generic[T]):
     def page(self) -> Page[T]:
         """Give the page as far as it is known; whole once `complete`."""
         return Page(
-            items=[item for item, _, _ in self._page],
-            ids=[one for _, one, _ in self._page],
-            origins=[site for _, _, site in self._page],
+            items=self._items,
+            ids=self._ids,
+            origins=self._origins,
             markers={source.site: source.taken[-1] for source in self._sources if source.failed is None},
             earlier={source.site: source.taken[:-1] for source in self._sources if source.failed is None},
             keys={
@@ -250,30 +282,48 @@ class Walk(Generic[T]):
     def _answered(self) -> None:
         """One answer fewer is due; after the last of a round, take what can be taken."""
         self._due -= 1
-        if not self._due:
-            self._ahead = self._order.merged(self._sources)
+        turn = 0
+        while not (self._due or self.complete or any(source.blocks for source in self._sources)):
+            for source in self._sources:
+                if source.later and source.runs_short(turn, self._part or 0):
+                    self._describe(source, None)
             self._take()
+            turn += 1
+
+    def _describe(self, source: "_Source[T]", most: int | None) -> None:
+        try:
+            source.describe(most, self._order)
+        except BadSiteAnswer as error:
+            source.fail(str(error))
 
     def _take(self) -> None:
-        """Take items in merged order until the page is full or a site's next item is not known."""
-        if any(source.blocks for source in self._sources):
-            return
-        page = self._page
-        full = len(page) + len(self._ahead) if self._limit is None else self._limit
-        taken = 0
-        for source in self._ahead:
-            if len(page) >= full:
-                break
-            taken += 1
-            at = source.at
-            source.at += 1
-            if self._is_shown(source, at):
-                page.append((source.items[at], source.ids[at], source.site))
-            else:
-                self._dropped += 1
-            if source.blocks:
-                break
-        del self._ahead[:taken]
+        """Take items in merged order until the page is full or it is not known what a site has next."""
+        ahead = _Ahead(self._sources, self._order)
+        at, end = 0, ahead.end
+        one_by_one = any(source.told_apart for source in self._sources)
+        while at < end and (one_by_one or self._searched is not None or self._to_skip or self._before):
+            if len(self._ids) == self._limit:
+                return
+            self._take_one(ahead.owner(at))
+            at += 1
+        if self._limit is not None:
+            end = min(end, at + self._limit - len(self._ids))
+        items, ids, origins = ahead.columns(at, end)
+        self._items += items
+        self._ids += ids
+        self._origins += origins
+        for site, count in Counter(origins).items():
+            self._by_name[site].at += count
+
+    def _take_one(self, source: "_Source[T]") -> None:
+        at = source.at
+        source.at += 1
+        if self._is_shown(source, at):
+            self._items.append(source.items[at])
+            self._ids.append(source.ids[at])
+            self._origins.append(source.site)
+        else:
+            self._dropped += 1
 
     def _is_shown(self, source: "_Source[T]", at: int) -> bool:
         if self._before is not None:
@@ -298,7 +348,7 @@ class Walk(Generic[T]):
         """How many items in merged order the page may still need."""
         if self._limit is None:
             return self._max_page
-        remaining = self._limit - len(self._page) + self._to_skip
+        remaining = self._limit - len(self._ids) + self._to_skip
         if self._searched is not None:  # nobody knows how far: each round reads as much again
             remaining += max(self._limit, min(self._dropped, LOOK_AHEAD * self._limit))
         return remaining
@@ -308,14 +358,14 @@ class Walk(Generic[T]):
 
         A dry run of `_take` that passes the sites whose next item is not known.
         """
-        dry = [(0, source) for source in self._sources if source.blocks]
-        left = {id(source): source.known for source in self._sources if source.more}
-        for rank, source in enumerate(self._ahead[: within - 1], 1):
-            if source.more:
-                left[id(source)] -= 1
-                if not left[id(source)]:
-                    dry.append((rank, source))
-        return dry
+        while True:
+            ahead = _Ahead(self._sources, self._order)
+            dry = [(at + 1, ahead.owner(at)) for at in ahead.lasts if at < within - 1]
+            unsure = [source for _, source in dry if source.later]
+            if not unsure:
+                return dry
+            for source in unsure:
+                self._describe(source, None)
 
 
 def merge_whole(
@@ -334,27 +384,29 @@ def merge_whole(
     seen: set[Hashable] = set()
     walk = Walk[T](list(lists), sort=sort, limit=limit, after=after, offset=offset, max_page=1)
     walk.needs()
-    for site, (items, (ids, keys, identities)) in lists.items():
+    for site, (items, described) in lists.items():
         stay = []
-        for at, identity in enumerate(identities or [None] * len(ids)):
+        for at, identity in enumerate(described.identities or [None] * len(items)):
             if identity is None or identity not in seen:
                 stay.append(at)
                 seen.add(identity)
-        described = Described([ids[at] for at in stay], [[column[at] for at in stay] for column in keys])
-        walk.feed(site, [items[at] for at in stay], described, more=False)
+        unique = described.only(stay)._replace(identities=None)
+        walk.feed(site, [items[at] for at in stay], unique, more=False)
     return walk.page()
 
 
 class _Source(Generic[T]):
     """One site of a walk: what is known of its list, and how far (`at`) it has been taken.
 
-    `before` are ids from before this walk, the marker last, and `start` is the rank that this one had;
-    `resume` are those after which it can be asked, the last one first. `ranks` are effective, see `_Order`.
+    `ids`, `ranks` (effective, see `Order`) and `identities` are of the first `items`, `later` can describe
+    the others: (page, from which of its items on, up to which). `before` are ids from before this walk, the
+    marker last, and `start` is the rank that this one had; `resume` are those after which it can be asked,
+    the last one first, and `last` is one still further on, the end of its last answer.
     """
 
     __slots__ = (
-        "asked", "at", "before", "failed", "gone", "identities", "ids", "items", "more", "place", "ranks",
-        "resume", "site", "start",
+        "asked", "at", "before", "failed", "gone", "identities", "ids", "items", "last", "later", "more",
+        "place", "ranks", "resume", "site", "start", "told_apart",
     )  # fmt: skip
 
     def __init__(self, site: str, place: int, before: list[str | None], start: Any) -> None:
@@ -368,6 +420,9 @@ class _Source(Generic[T]):
         self.ids: list[str] = []
         self.ranks: list[Any] = []
         self.identities: list[Hashable] = []
+        self.told_apart = False
+        self.later: list[tuple[Describes, int, int]] = []
+        self.last: str | None = None
         self.at = 0
         self.more = True  # until the site says otherwise
         self.asked = False
@@ -377,6 +432,11 @@ class _Source(Generic[T]):
     def known(self) -> int:
         """How many items are known that are not taken."""
         return len(self.items) - self.at
+
+    @property
+    def ahead(self) -> int:
+        """How many of them are described."""
+        return len(self.ranks) - self.at
 
     @property
     def blocks(self) -> bool:
@@ -393,97 +453,125 @@ class _Source(Generic[T]):
         """The last few ids taken, the very last one last."""
         return [*self.before, *self.ids[max(0, self.at - TRAIL - 1) : self.at]][-TRAIL - 1 :]
 
+    @property
+    def marker(self) -> str | None:
+        """After which item it is asked next; all are to be described."""
+        return self.resume[-1] if self.last is None else self.last
+
     def ask(self, limit: int) -> Need:
         self.asked = True
-        return Need(self.site, self.resume[-1], limit)
+        return Need(self.site, self.marker, limit)
 
     def lose(self) -> bool:
-        """Whether there is an item before the one that the site no longer knows: it is asked after that."""
-        if not self.asked or len(self.resume) < 2:
+        """Whether there is an item before the one that the site no longer knows: it is asked after that.
+
+        All are to be described.
+        """
+        lost = self.marker
+        rest = self.resume[:-1] if self.resume[-1] == lost else self.resume
+        if not self.asked or not rest:
             return False
-        self.asked = False
-        self.gone.add(self.resume.pop())
-        if not self.ids:
+        if len(rest) < len(self.resume) and not self.ids:
             self.before.pop()
+        self.asked = False
+        self.resume = rest
+        self.gone.add(lost)
+        self.last = None
         return True
 
-    def take_in(self, items: Sequence[T], described: Described, order: "_Order") -> None:
+    def runs_short(self, turn: int, part: int) -> bool:
+        """Whether it is time to have all its items described, `part` of which were at first.
+
+        At once where the next item is not; with each turn of one round sooner, so that there are few.
+        """
+        used = turn > 0 and self.at > 0 and (turn > 1 or self.ahead * 2 <= part)
+        return used or not self.ahead or turn > 2
+
+    def gets_on(self, items: Sequence[T], described: Describes) -> bool:
+        """Whether the page after one that came would be another. Raises BadSiteAnswer."""
+        if not items or self.marker is None:
+            return bool(items)
+        return described.part(len(items) - 1, len(items)).ids[-1] != self.marker
+
+    def take_in(self, items: Sequence[T], described: Describes) -> None:
         """Take what came. What was lost as a marker and is there after all has been on a page already."""
-        ranks = order.ranks(described)
-        identities = described.identities or [None] * len(items)
-        if self.gone.isdisjoint(described.ids):
-            self.items += items
-            self.ids += described.ids
-            self.identities += identities
-        else:
-            stay = [at for at, one in enumerate(described.ids) if one not in self.gone]
-            self.items += [items[at] for at in stay]
-            self.ids += [described.ids[at] for at in stay]
-            self.identities += [identities[at] for at in stay]
-            ranks = [ranks[at] for at in stay]
+        self.last = None
+        if self.gone and items:
+            whole = described.part(0, len(items))
+            self.last = whole.ids[-1]
+            stay = [at for at, one in enumerate(whole.ids) if one not in self.gone]
+            items, described = [items[at] for at in stay], whole.only(stay)
+        if items:
+            self.later.append((described, 0, len(items)))
+        self.items += items
+
+    def describe(self, most: int | None, order: Order) -> None:
+        """Describe the next items, `most` of them (None: all). Raises BadSiteAnswer."""
+        while self.later and most != 0:
+            page, start, stop = self.later[0]
+            end = stop if most is None else min(stop, start + most)
+            self._append(page.part(start, end), order)
+            if end == stop:
+                del self.later[0]
+            else:
+                self.later[0] = page, end, stop
+            most = None if most is None else most - (end - start)
+
+    def _append(self, described: Described, order: Order) -> None:
         last = self.ranks[-1:] or ([] if self.start is None else [self.start])
-        self.ranks += order.effective(ranks, last)
+        self.ranks += order.effective(order.ranks(described.keys, len(described.ids)), last)
+        self.ids += described.ids
         self.resume += described.ids
+        self.told_apart |= described.identities is not None
+        self.identities += described.identities or [None] * len(described.ids)
 
     def fail(self, reason: str) -> None:
         self.failed = reason
         self.more = self.asked = False
+        self.later.clear()
         for column in (self.items, self.ids, self.ranks, self.identities):
             del column[self.at :]
 
 
-class _Order:
-    """The order of a merged list, by the directions of its sort keys.
+class _Ahead(Generic[T]):
+    """What is described of all sources and not taken, in merged order.
 
-    Where all keys go down the whole sort is turned round, which costs nothing; where some do, each of their
-    values is wrapped.
+    `lasts` are the places of the last item of each source that may have others after it, and in front of the
+    first of them is the `end` of what can be taken.
     """
 
-    def __init__(self, directions: Sequence[Direction]) -> None:
-        self._reversed = bool(directions) and "asc" not in directions
-        wrapped = [way == "desc" and not self._reversed for way in directions]
-        self._components = [_descending if one else _component for one in wrapped]
-        self._later: Callable[[Any, Any], Any] = min if self._reversed else max
-
-    def ranks(self, described: Described) -> list[Any]:
-        """What to compare, for each item of a page."""
-        columns = [
-            map(component, column) for component, column in zip(self._components, described.keys, strict=True)
-        ]
-        if len(columns) == 1:
-            return list(columns[0])
-        return list(zip(*columns, strict=True)) if columns else [()] * len(described.ids)
-
-    def rank(self, keys: Sequence[SortKey]) -> Any:
-        """What to compare for one item with these sort keys."""
-        return self.ranks(Described([""], [[key] for key in keys]))[0]
-
-    def keys(self, rank: Any) -> list[SortKey]:
-        """Sort keys that have a rank."""
-        components = [rank] if len(self._components) == 1 else rank
-        plain = [one.value if isinstance(one, _Descending) else one for one in components]
-        return [one[1] if len(one) > 1 else None for one in plain]
-
-    def precedes(self, one: tuple[Any, int], other: tuple[Any, int]) -> bool:
-        """Whether an item stands before another in the merged list; each is (rank, place of its site)."""
-        if one[0] == other[0]:
-            return one[1] < other[1]
-        return bool(one[0] > other[0]) if self._reversed else bool(one[0] < other[0])
-
-    def effective(self, ranks: Sequence[Any], last: Sequence[Any]) -> Sequence[Any]:
-        """The ranks of a site's next items as they count: never before that of the item before it."""
-        return list(accumulate((*last, *ranks), self._later))[len(last) :]
-
-    def merged(self, sources: Sequence[_Source[T]]) -> list[_Source[T]]:
-        """The source of each item that is known and not taken, in merged order."""
+    def __init__(self, sources: Sequence[_Source[T]], order: Order) -> None:
         ranks: list[Any] = []
-        owners: list[_Source[T]] = []
+        self._owners: list[_Source[T]] = []
+        self._items: list[T] = []
+        self._ids: list[str] = []
+        self._sites: list[str] = []
+        lasts = set()
         for source in sources:
-            ranks += source.ranks[source.at :]
-            owners += [source] * source.known
-        return [
-            owners[one] for one in sorted(range(len(ranks)), key=ranks.__getitem__, reverse=self._reversed)
-        ]
+            if count := source.ahead:
+                ranks += source.ranks[source.at :]
+                self._owners += [source] * count
+                self._items += source.items[source.at : len(source.ranks)]
+                self._ids += source.ids[source.at :]
+                self._sites += [source.site] * count
+                if source.more or source.later:
+                    lasts.add(len(ranks) - 1)
+        self._merged = order.sorted(ranks)
+        self.lasts = [at for at, one in enumerate(self._merged) if one in lasts] if lasts else []
+        self.end = self.lasts[0] + 1 if self.lasts else len(ranks)
+
+    def owner(self, at: int) -> _Source[T]:
+        """Whose an item is."""
+        return self._owners[self._merged[at]]
+
+    def columns(self, start: int, stop: int) -> tuple[list[T], list[str], list[str]]:
+        """Some of them: the items, their ids, their sites."""
+        taken = self._merged[start:stop]
+        return (
+            [self._items[one] for one in taken],
+            [self._ids[one] for one in taken],
+            [self._sites[one] for one in taken],
+        )
 
 
 def _first_ask(wanted: int, sites: int) -> int:
@@ -498,37 +586,3 @@ def _first_ask(wanted: int, sites: int) -> int:
     ample = math.ceil(mean + SLACK * math.sqrt(mean)) + 1
     frugal = max((max(READ_FACTOR * wanted, READ_FLOOR) - wanted) // sites, math.ceil(mean) + 1)
     return max(1, min(ample, frugal, wanted))
-
-
-def _component(key: SortKey) -> tuple[Any, ...]:
-    """Order one value as MySQL's default collations do: null first, text without regard to case."""
-    if key is None:
-        return (0,)
-    if isinstance(key, str):
-        return (2, key.casefold())
-    return (1, key) if isinstance(key, int | float) else (2, str(key))
-
-
-def _descending(key: SortKey) -> "_Descending":
-    return _Descending(_component(key))
-
-
-class _Descending:
-    """Turns the order of a value round."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: tuple[Any, ...]) -> None:
-        self.value = value
-
-    def __lt__(self, other: "_Descending") -> bool:
-        return other.value < self.value
-
-    def __gt__(self, other: "_Descending") -> bool:
-        return other.value > self.value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Descending) and self.value == other.value
-
-    def __hash__(self) -> int:
-        return hash(self.value)

@@ -8,7 +8,8 @@ where no service puts user data; zone names are checked by position when the key
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain, pairwise, repeat
+from operator import contains
 from typing import Final
 
 from atoll.core.key_names import KeyNames
@@ -34,7 +35,7 @@ _FEW = 4
 # Values of names kept: zones are few.
 _REMEMBERED = 1000
 _AN_IMAGE = re.compile(rb"/images/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\Z")
-_URL_GOES_ON = frozenset({b"/", b'"', b"?"})
+_URL_GOES_ON = (b"/", b'"', b"?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +56,19 @@ class Links:
 
     def _joined(self, text: bytes, pieces: list[bytes], base: bytes, ours: bytes) -> bytes:
         """The pieces between the bases, joined with ours where the base begins a link."""
-        last = pieces.pop()
-        follows = (*pieces[1:], last)
-        for before, after in zip(pieces, follows, strict=True):
-            if not before.endswith(_USUAL) or after[:1] not in _URL_GOES_ON:
-                break
-        else:
-            pieces.append(last)
+        befores, follows = pieces[:-1], pieces[1:]
+        usual = all(map(bytes.endswith, befores, repeat(_USUAL)))
+        if usual and all(map(bytes.startswith, follows, repeat(_URL_GOES_ON))):
             return ours.join(pieces)
         parts: list[bytes] = []
         at = 0
-        for before, after in zip(pieces, follows, strict=True):
+        for before, after in zip(befores, follows, strict=True):
             at += len(before)
             # "http://site:8774" must not match "http://site:87745"
-            link = after[:1] in _URL_GOES_ON and (before.endswith(_USUAL) or self._is_link(text, at))
+            link = after.startswith(_URL_GOES_ON) and (before.endswith(_USUAL) or self._is_link(text, at))
             parts += (before, ours if link else base)
             at += len(base)
-        parts.append(last)
+        parts.append(pieces[-1])
         return b"".join(parts)
 
     def _is_link(self, text: bytes, at: int) -> bool:
@@ -352,16 +349,18 @@ class Names:
         self._last = (at - found.start(), found.group(), instead)
         return b"".join((item[: found.start()], instead, item[end:]))
 
-    def rewrite_each(self, text: bytes, between: bytes) -> bytes:
-        """Many items at once, with something between them that is in none of them."""
+    def rewrite_each(self, text: bytes, between: bytes, count: int) -> bytes:
+        """So many items at once, with something between them that is in none of them."""
         found = self._pattern.search(text)
         if found is None:
             return text
         # Most items say the same: where each says it once, and nothing else, it is replaced in all at once.
         pieces = text.split(found.group())
-        count = text.count(between) + 1
-        once = all(between in piece for piece in pieces[1:-1])
-        if len(pieces) == count + 1 and once and text.count(self._probe) == count:
+        if (
+            len(pieces) == count + 1
+            and all(map(contains, pieces[1:-1], repeat(between)))
+            and text.count(self._probe) == count
+        ):
             key, value = found.groups()
             instead = found.group()[: -len(value)] + self._values[key, value]
             return instead.join(pieces)

@@ -11,7 +11,16 @@ from typing import Annotated, Final, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-SERVICES: Final = ("compute", "block-storage", "image", "network", "identity", "placement")
+OTHER_SERVICES: Final = (
+    "placement", "orchestration", "load-balancer", "dns", "key-manager", "object-store", "baremetal",
+    "baremetal-introspection", "accelerator", "backup", "clustering", "container-infrastructure-management",
+    "data-processing", "database", "event", "instance-ha", "message", "metric", "monitoring",
+    "nfv-orchestration", "optimization", "rating", "reservation", "root-cause-analysis", "search",
+    "shared-file-system", "workflow",
+)  # fmt: skip
+"""The official types of what Atoll serves beside the five of the next line."""
+
+SERVICES: Final = ("compute", "block-storage", "image", "network", "identity", *OTHER_SERVICES)
 """The service types that a site can have an endpoint of."""
 
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
@@ -129,6 +138,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Items in one page, whatever `limit` asks for, as the services' own `max_limit`."""
     body_bytes: Annotated[int, Meta(ge=1024)] = 10_485_760
     """Size of a body that Atoll must read to decide; larger ones are 413. Streamed ones have no limit."""
+    upload_bytes: Annotated[int, Meta(ge=1024)] = 1_099_511_627_776
+    """Size of an image's data in one upload; larger ones are 413, at once where their length says so. The
+    default is Glance's own `image_size_cap`, 1 TiB."""
     header_bytes: Annotated[int, Meta(ge=8192, le=1_048_576)] = 65_536
     """Size of all the headers of a request; more are 431."""
     private_addresses: bool = False
@@ -216,6 +228,8 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     follow: Annotated[float, Meta(ge=0, le=1e6)] = 2.0
     """Points for the site where the last project began, less than a minute ago: projects that begin together
     may have to share things. None once that site took more than its share by 20 things and 2 %."""
+    image_sites: Literal["one", "all"] = "one"
+    """Where the bytes of an image go whose create does not say it (`atoll_sites`): to one site, or to all."""
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

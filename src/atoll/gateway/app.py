@@ -1,6 +1,7 @@
 """The way of a request, top to bottom: accept, authenticate, match, hand to the kind of its route, answer.
 
     /{service}/{version}[/{project}]/…   an OpenStack service
+    /{service}[@{site}]/…                any other service of the sites
     /atoll/v1/…                          Atoll's own API
     /healthz /readyz /metrics /          for operators
 
@@ -21,12 +22,15 @@ from atoll.gateway.common import Common
 from atoll.gateway.discovery import Discovery
 from atoll.gateway.events import Events
 from atoll.gateway.faults import fault
+from atoll.gateway.group_rules import GroupRules
 from atoll.gateway.keystone import Keystone
 from atoll.gateway.lists import Lists
+from atoll.gateway.other import Other
 from atoll.gateway.own import Own
 from atoll.gateway.parts import Parts
 from atoll.gateway.per_site import PerSite
 from atoll.gateway.placed import Placed
+from atoll.gateway.settings_alike import SettingsAlike
 from atoll.gateway.shared import Shared
 from atoll.gateway.summed import Summed
 from atoll.gateway.zones import Zones
@@ -68,18 +72,23 @@ class App:
         lists = Lists(parts)
         per_site = PerSite(parts, lists)
         summed = Summed(parts)
+        group_rules = GroupRules(parts, placed)
         zones = Zones(parts)
+        self._other = Other(parts, placed, self._discovery, self._authenticate)
         identity, with_catalog = _identity(parts, self._catalog)
         # The whole dispatch: what a route's kind and shape lead to.
         self._handlers: dict[tuple[Kind, Shape], Handle] = {
             (Kind.PLACED, Shape.BY_ID): placed.by_id,
             (Kind.PLACED, Shape.CREATE): placed.create,
             (Kind.PLACED, Shape.LIST): lists.handle,
+            (Kind.GROUP_RULES, Shape.CREATE): group_rules.create,
+            (Kind.GROUP_RULES, Shape.BY_ID): group_rules.delete,
             (Kind.SHARED, Shape.BY_ID): shared.by_id,
             (Kind.SHARED, Shape.CREATE): shared.create,
             (Kind.SHARED, Shape.LIST): lists.handle,
             **{(Kind.SUMMED, shape): summed.handle for shape in Shape},
             **{(Kind.PER_SITE, shape): per_site.handle for shape in Shape},
+            **{(Kind.SETTING, shape): SettingsAlike(parts).handle for shape in Shape},
             **{(Kind.ANY_SITE, shape): self._any_site for shape in Shape},
             **{(Kind.COMMON, shape): Common(parts).handle for shape in Shape},
             **{(Kind.ZONES, shape): zones.handle for shape in Shape},
@@ -92,7 +101,7 @@ class App:
         """Serve, and have in the catalogue, the services that some site has."""
         there = self._parts.sites.with_service
         names = [name for name in SERVICES if name == IDENTITY or there(name)]
-        self._services = {name.encode(): SERVICES[name] for name in names}
+        self._services = {name.encode(): SERVICES[name] for name in names if not SERVICES[name].other}
         self._catalog[:] = names
 
     async def handle(self, request: Request, reply: Reply) -> None:
@@ -133,7 +142,10 @@ class App:
         segments = request.path.split(b"/")
         service = self._services.get(segments[1])
         if service is None:
-            await self._own.handle(call, segments)
+            if (other := self._other.service(segments[1])) is not None:
+                await self._other.handle(call, other, segments)
+            else:
+                await self._own.handle(call, segments)
             return
         call.service = service
         call.path = request.path[len(segments[1]) + 1 :] or b"/"

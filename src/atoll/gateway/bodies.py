@@ -12,6 +12,10 @@ from atoll.services.table import Ref
 # A name that could not be an id: security groups are named either way.
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}\Z")
 
+# What may be named by its URL, as clients did once.
+BY_URL = frozenset({"flavor", "image"})
+_SCHEMES = ("http://", "https://")
+
 
 def decoded(text: bytes) -> dict[str, Any] | None:
     """A JSON object, or None for anything else: the service called says what is wrong with it."""
@@ -27,9 +31,23 @@ def named(body: Mapping[str, Any], refs: Sequence[Ref]) -> list[tuple[str, str]]
     found: dict[tuple[str, str], None] = {}
     for ref in refs:
         for value in _values(body, ref.steps, ref.only_if):
-            if isinstance(value, str) and value:
-                found[(ref.resource, value)] = None
+            if isinstance(value, str | int) and not isinstance(value, bool):
+                for one in _each(str(value), ref):
+                    found[(ref.resource, named_by(ref.resource, one))] = None
     return list(found)
+
+
+def _each(value: str, ref: Ref) -> list[str]:
+    """What a text names: itself, or each of several."""
+    some = value.split(ref.separator) if ref.separator else [value]
+    return [one.strip() for one in some if one.strip()]
+
+
+def named_by(resource: str, value: str) -> str:
+    """The id that a text names: the services take a URL of a flavor or an image for the last part of it."""
+    if resource in BY_URL and value.startswith(_SCHEMES):
+        return value.partition("?")[0].rpartition("/")[2] or value
+    return value
 
 
 def _values(node: Any, steps: Sequence[str], only_if: tuple[str, str] | None) -> Iterator[Any]:
@@ -100,9 +118,10 @@ def with_ids(text: bytes, refs: Sequence[Ref], at: Callable[[str, str], str]) ->
             ident = msgspec.json.decode(text[start:end])
             if not isinstance(ident, str | int) or isinstance(ident, bool):
                 continue
-            here = at(ref.resource, str(ident))
-            if here != str(ident):
-                changes[(start, end)] = msgspec.json.encode(here)
+            meant = [named_by(ref.resource, one) for one in _each(str(ident), ref)]
+            here = [at(ref.resource, one) for one in meant]
+            if here != meant:
+                changes[(start, end)] = msgspec.json.encode(ref.separator.join(here))
     return splice(text, changes.items())
 
 

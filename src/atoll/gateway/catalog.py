@@ -4,15 +4,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from atoll.services.catalog import SERVICES
-from atoll.sites.site import Sites
+from atoll.sites.site import Sites, root_of
 
 INTERFACES = ("public", "internal", "admin")
+# What clients expect an endpoint to end with; a project that belongs after it is put in where it is missing.
+VERSIONS = {
+    "compute": "/v2.1",
+    "block-storage": "/v3",
+    "identity": "/v3",
+    "orchestration": "/v1",
+    "object-store": "/v1",
+}
 
 
 def endpoint_url(public_url: str, service_type: str) -> str:
     """Atoll's own endpoint of a service, as the catalogue gives it."""
-    path = {"compute": "/v2.1", "block-storage": "/v3", "image": "", "network": "", "identity": "/v3"}
-    return f"{public_url}/{service_type}{path.get(service_type, '')}"
+    return f"{public_url}/{service_type}{VERSIONS.get(service_type, '')}"
 
 
 def endpoint_urls(public_url: str, sites: Sites) -> dict[str, str]:
@@ -25,7 +32,7 @@ def endpoint_urls(public_url: str, sites: Sites) -> dict[str, str]:
 def catalog(
     sites_catalog: Sequence[dict[str, Any]], services: Sequence[str], url: str, region: str
 ) -> list[Any]:
-    """The catalogue with Atoll's endpoints for what it serves, its own API, and nothing else.
+    """The catalogue with Atoll's endpoints for what it serves, its own API, and services without endpoints.
 
     Names and ids of the services are kept: clients select by them. Endpoint ids are stable.
     """
@@ -40,10 +47,15 @@ def catalog(
     seen = set()
     for entry in sites_catalog:
         service_type = _official(entry.get("type", ""))
+        if not entry.get("endpoints"):
+            ours.append(entry)  # no way past Atoll
+            continue
         if service_type not in {*services, "identity"} or service_type in seen:
             continue
         seen.add(service_type)
         address = endpoint_url(url, service_type)
+        if SERVICES[service_type].other:
+            address = f"{url}/{service_type}{_below_root(entry)}"
         ours.append({**entry, "endpoints": _endpoints(entry.get("id", service_type), address, region)})
     return ours
 
@@ -54,6 +66,14 @@ def _endpoints(service: str, url: str, region: str) -> list[dict[str, str]]:
         {"id": f"{service}{index}", "interface": one, "region": region, "region_id": region, "url": url}
         for index, one in enumerate(INTERFACES)
     ]
+
+
+def _below_root(entry: dict[str, Any]) -> str:
+    """The version and project that the sites' endpoints of a service end with."""
+    for one in entry.get("endpoints", ()):
+        text = str(one.get("url", "")).rstrip("/")
+        return text[len(root_of(text)) :]
+    return ""
 
 
 def _official(service_type: str) -> str:

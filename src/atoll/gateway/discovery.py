@@ -17,8 +17,8 @@ from atoll.gateway.forward import SiteAnswer, read_json, rewrite
 from atoll.gateway.parts import Parts
 from atoll.sites.site import Endpoint, Site, Sites
 
-# The pair in a version document, in either order of its services.
-_RANGE = re.compile(rb'"(version|min_version)":\s*"(\d+\.\d+)"')
+# The pair in a version document, in either order; placement's newest is `max_version`.
+_RANGE = re.compile(rb'"(version|max_version|min_version)":\s*"(\d+\.\d+)"')
 
 
 def shared_range(sites: Sites, service_type: str) -> Range | None:
@@ -39,7 +39,7 @@ def narrowed(text: bytes, shared: Range | None) -> bytes:
         return text
 
     def one(found: re.Match[bytes]) -> bytes:
-        value = shared.maximum if found.group(1) == b"version" else shared.minimum
+        value = shared.minimum if found.group(1) == b"min_version" else shared.maximum
         return b'"%b": "%b"' % (found.group(1), str(value).encode())
 
     return _RANGE.sub(one, text)

@@ -16,13 +16,15 @@ import msgspec
 import structlog
 
 from atoll.core.errors import AtollError, BadSiteAnswer
+from atoll.core.image_sites import PROPERTY, where
 from atoll.gateway import bodies, queries
 from atoll.gateway.call import Call
+from atoll.gateway.default_groups import GROUP, DefaultGroups
 from atoll.gateway.fanout import scatter
 from atoll.gateway.forward import Forward
 from atoll.gateway.reach import Reach
 from atoll.inventory.records import KINDS as SITES
-from atoll.same import compare
+from atoll.same import by_name, compare
 from atoll.same.compare import Seen, Thing, compared
 from atoll.same.places import Translate
 from atoll.same.records import SameRecord
@@ -75,7 +77,11 @@ class Equivalents:
         self.configured = tuple(configured)
         self._looked: dict[tuple[str, str], float] = {}  # (type, site) -> loop time
         self._looks: dict[str, asyncio.Task[None]] = {}
+        self._sought: dict[str, float] = {}  # type -> when a name that nothing had was last looked for
+        self._meanings: dict[str, dict[str, dict[str, by_name.Meaning]]] = {}  # type -> site -> name
+        self.defaults = DefaultGroups(sites, reach, forward)
         registry.on_change((SameRecord, *SITES), self._rebuild)
+        registry.on_change(SITES, self.defaults.forget)
         self._rebuild()
 
     def _rebuild(self) -> None:
@@ -86,6 +92,7 @@ class Equivalents:
 
     async def close(self) -> None:
         """End looks that are under way."""
+        await self.defaults.close()
         for task in self._looks.values():
             task.cancel()
         await asyncio.gather(*self._looks.values(), return_exceptions=True)
@@ -94,37 +101,49 @@ class Equivalents:
 
     def group(self, call: Call, resource: str, ident: str) -> SameRecord | None:
         """What a caller means by an id."""
-        return self.table.group(resource, ident, who(call))
+        return self.defaults.named(call, resource, ident) or self.table.group(resource, ident, who(call))
 
     def ids(self, call: Call, resource: str, ident: str) -> dict[str, str] | None:
         """The reached sites that an id stands for with the id at each; None: it stands for itself."""
         group = self.group(call, resource, ident)
         if group is None:
             return None
-        found = ids_of(group, ident)
+        # Any of a default group's ids means all of them.
+        found = group.ids if self.defaults.named(call, resource, ident) else ids_of(group, ident)
         sites = self._reach.sites(call, HOMES[resource])
         return {site.name: found[site.name] for site in sites if site.name in found}
 
     async def having(self, call: Call, resource: str, ident: str) -> frozenset[str]:
         """The sites that have, or may have, what goes by its name, by that or an id; empty: none."""
         await self.current(call, resource)
-        known = self.ids(call, resource, ident) or self.ids(call, resource, self.table.named(resource, ident))
+        known = self._known(call, resource, ident)
+        now = self._forward.now()
+        if not known and self._sought.get(resource, 0.0) < now - AGAIN_SECONDS:
+            # It may have been made at a site just now.
+            self._sought[resource] = now
+            await self.current(call, resource, anew=True)
+            known = self._known(call, resource, ident)
         return frozenset(known).union(self.not_looked(call, resource)) if known else frozenset()
+
+    def _known(self, call: Call, resource: str, ident: str) -> dict[str, str] | None:
+        """The reached sites that have what goes by its name, by that or an id."""
+        return self.ids(call, resource, ident) or self.ids(call, resource, self.table.named(resource, ident))
 
     def at(self, call: Call, resource: str, ident: str, site: str) -> str:
         """The id that a site has for what a caller names; one that nothing has where it lacks the thing."""
-        here = self.table.at(resource, ident, site, who(call))
+        default = self.defaults.named(call, resource, ident)
+        here = default.ids.get(site) if default else self.table.at(resource, ident, site, who(call))
         return NOWHERE if here is None else here
 
     def body_at(self, call: Call, text: bytes, refs: Sequence[Ref], site: str) -> bytes:
         """A request's body with the ids that a site has."""
-        if not self.table:
+        if not self.table and not self.defaults:
             return text
         return bodies.with_ids(text, refs, lambda resource, ident: self.at(call, resource, ident, site))
 
     def query_at(self, call: Call, resource: str, query: bytes, site: str) -> bytes:
         """The query of a list of a type with the ids that a site has."""
-        if not self.table or not query:
+        if not query or not (self.table or self.defaults):
             return query
         return queries.with_ids(
             call.service_type, resource, query, lambda kind, ident: self.at(call, kind, ident, site)
@@ -143,14 +162,57 @@ class Equivalents:
         # A flavor of the same id and name that has drifted is still meant where it is changed or deleted.
         return meant is None or here.name != meant.name
 
+    def meaning(self, call: Call, resource: str, ident: str) -> tuple[str, dict[str, by_name.Meaning]]:
+        """The name of what goes by it, and what it means at each reached site that has it, as last looked."""
+        group = self.group(call, resource, ident) or self.group(
+            call, resource, self.table.named(resource, ident)
+        )
+        name = group.name if group is not None else ident
+        there, sites = self._meanings.get(resource, {}), self._reach.sites(call, HOMES[resource])
+        return name, {one.name: there[one.name][name] for one in sites if name in there.get(one.name, ())}
+
+    def unlike(self, call: Call, resource: str) -> dict[str, dict[str, dict[str, str]]]:
+        """What of a type means different things at the reached sites: by name, as `by_name.unlike` has it."""
+        names = {name: None for one in self._meanings.get(resource, {}).values() for name in one}
+        found = {name: by_name.unlike(self.meaning(call, resource, name)[1]) for name in names}
+        return {name: differences for name, differences in found.items() if differences}
+
+    def copies(self, call: Call, idents: Sequence[str]) -> dict[int, dict[str, str]]:
+        """Which of some images several sites have under one id: by place, what they say of that."""
+        copies = self.table.copies
+        found: dict[int, dict[str, str]] = {}
+        for at, ident in enumerate(idents) if copies else ():
+            for one in copies.get(ident, ()):
+                everywhere = [site.name for site in self._reach.sites(call, HOMES["image"])]
+                names = [name for name in everywhere if one.ids.get(name) == ident]
+                if len(names) > 1 and who(call).sees(one.scope):
+                    found[at] = {PROPERTY: where(names, everywhere)}
+        return found
+
     def shown(self, call: Call, resource: str, site: str, ident: str) -> str:
         """The id that a caller sees for a site's own."""
-        group = self.table.of_site(resource, site, ident, who(call))
+        group = self.of_site(call, resource, site, ident)
         return ident if group is None else group.id
+
+    def of_site(self, call: Call, resource: str, site: str, ident: str) -> SameRecord | None:
+        """What a site's own id is to a caller; None: nothing but itself."""
+        default = self.defaults.named(call, resource, ident)
+        return default or self.table.of_site(resource, site, ident, who(call))
+
+    def has(self, call: Call, resource: str) -> bool:
+        """Whether anything of a type is one thing to a caller."""
+        default = resource == GROUP and self.defaults.of(call.caller.project_id) is not None
+        return default or self.table.has(resource)
 
     def outward(self, endpoint: Endpoint, project_id: str) -> Translate | None:
         """What changes the ids in an endpoint's answers; None where nothing does."""
-        return self.table.outward(endpoint.site, endpoint.service_type, project_id)
+        first = self.table.outward(endpoint.site, endpoint.service_type, project_id)
+        if endpoint.service_type != "network" or not self.defaults:
+            return first
+        second = self.defaults.outward(endpoint.site, project_id)
+        if first is None or second is None:
+            return first or second
+        return lambda text: second(first(text))
 
     # -- keeping up -------------------------------------------------------------------------------
 
@@ -161,6 +223,8 @@ class Equivalents:
 
     async def current(self, call: Call, resource: str, *, anew: bool = False) -> None:
         """Look at what sites have, where the last look is old; waits where there was none, or for `anew`."""
+        if resource == GROUP:
+            await self.defaults.look(call)
         sites = self._reach.sites(call, HOMES[resource])
         if not self._looks_at(call, resource) or len(sites) < 2 or call.caller.rules is not None:
             return
@@ -255,6 +319,7 @@ class Equivalents:
         items = _read(endpoint, answer.status, answer.text).get(one.plural)
         if not isinstance(items, list):
             raise BadSiteAnswer(f"The site {site.name} answered what are no {one.plural}.", site=site.name)
+        self._meanings.setdefault(resource, {})[site.name] = by_name.meanings(resource, items)
         found = (compare.by_name(site.name, item) for item in items if isinstance(item, dict))
         return [thing for thing in found if thing is not None]
 
@@ -309,7 +374,11 @@ class Equivalents:
             log.info("same_found", resource=resource, id=one.id, ids=dict(one.ids), hidden=dict(one.hidden))
 
     async def made(self, resource: str, texts: Mapping[str, bytes]) -> None:
-        """Take in what a create made at each site, where each gives it an id of its own."""
+        """Take in what a create made at each site: under an id of each site's own, or an image under one."""
+        if resource == "image":
+            items = [(site, bodies.decoded(text) or {}) for site, text in texts.items()]
+            made = [self._image(site, item) for site, item in items]
+            await self.observe(resource, [one for one in made if one is not None])
         if resource in compare.BY_NAME:
             shown = {site: next(iter(msgspec.json.decode(text).values())) for site, text in texts.items()}
             things = [compare.by_name(site, item) for site, item in shown.items() if isinstance(item, dict)]

@@ -1,55 +1,59 @@
 """The items of lists: pages of sites read into them, and written out as clients see them.
 
-Items pass as raw bytes. What the merge and the location table have to know of them is decoded beside, for a
-page at a time; only links, zones and equivalents in them are changed, for a site at a time.
+Items pass as raw bytes. What the merge and the location table have to know of them is decoded beside, when
+they ask for it; only links, zones and equivalents in them are changed, for a site at a time.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
+import structlog
 
 from atoll.core.errors import BadSiteAnswer
-from atoll.core.merge import Described
+from atoll.core.merge import Described, Describes
 from atoll.gateway.forward import rewritten
 from atoll.services.table import Resource
 from atoll.sites.site import Endpoint
 
+log = structlog.get_logger()
+
 # Forms of items kept: types of resources times the sort keys that clients think of.
 FORMS = 256
-# Stands between items while a site's are changed together: no JSON has it, in a string or outside.
-BETWEEN = b"\0"
-MADE_BY = ("tenant_id", "project_id", "created", "created_at")
+# Stands between items while a site's are changed together: no JSON has it, in a string or outside. A long
+# text is sooner found than a single byte.
+BETWEEN = bytes(16)
 # What single items have ids of that only their envelope tells from others.
-OWN_IDS = frozenset({"flavor", "image", "volume", "volume_type"})
+OWN_IDS = frozenset(
+    {"flavor", "image", "volume", "volume_type", "group", "group_snapshot", "group_type", "qos_specs"}
+)
+Item = msgspec.Raw
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-
-
-class Item(NamedTuple):
-    """One item of a list: its bytes, and what of it is decoded (the object of `_Form`)."""
-
-    raw: msgspec.Raw
-    shown: Any
 
 
 class Read(NamedTuple):
     """A page as a site answered it. `total` is the `count` of its answer, None where that has none."""
 
     items: list[Item]
-    described: Described
+    described: Describes
     more: bool
     total: int | None
 
+    def whole(self) -> Described:
+        """What the merge has to know of all items. Raises BadSiteAnswer."""
+        return self.described.part(0, len(self.items))
+
 
 class _Form(NamedTuple):
-    """How items of a type are read: decoders for a whole page, and where in the decoded is what."""
+    """How items of a type are read: decoders for a page and for its items, and where in those is what."""
 
     split: Callable[[bytes], Any]
     decode: Callable[[bytes], Any]
-    nest: Callable[[Any], Any] | None
+    decode_some: Callable[[bytes], Any]
     marker: Callable[[Any], Any]
     same: Callable[[Any], Any]
     keys: tuple[Callable[[Any], Any], ...]
@@ -72,24 +76,54 @@ class Reader:
         self._identity = identity
 
     def read(self, site: str, text: bytes) -> Read:
-        """Read a page. Raises BadSiteAnswer."""
+        """Read a page; of what its items are nothing is known before they are described.
+
+        Raises BadSiteAnswer.
+        """
+        try:
+            page = self._form.split(text)
+        except UNREADABLE as error:
+            raise self._bad(site, error) from error
+        more = page.next is not msgspec.UNSET or any(link.rel == "next" for link in page.links)
+        return Read(page.items, _Page(self, site, text, page.items), more, page.count)
+
+    def describe(self, site: str, text: bytes, *, whole: bool) -> Described:
+        """What the merge has to know of items of a site: of a whole page, or of some in an array.
+
+        Raises BadSiteAnswer.
+        """
         form = self._form
         try:
-            page = form.split(text)
-            shown = form.decode(text).items
+            shown = form.decode(text).items if whole else form.decode_some(text)
         except UNREADABLE as error:
-            raise BadSiteAnswer(
-                f"The site {site} answered what are no {self._plural}: {str(error)[:128]}.", site=site
-            ) from error
-        if form.nest is not None:
-            shown = list(map(form.nest, shown))
-        ids = [str(one) for one in map(form.marker, shown)]
+            raise self._bad(site, error) from error
         same = None
         if self._identity is not None:
             same = [self._identity(site, str(one)) for one in map(form.same, shown)]
-        described = Described(ids, [list(map(key, shown)) for key in form.keys], same)
-        more = page.next is not msgspec.UNSET or any(link.rel == "next" for link in page.links)
-        return Read(list(map(Item, page.items, shown)), described, more, page.count)
+        ids = list(map(str, map(form.marker, shown)))
+        return Described(ids, [list(map(key, shown)) for key in form.keys], same)
+
+    def _bad(self, site: str, error: Exception) -> BadSiteAnswer:
+        said = str(error)[:128]
+        log.warning("items_not_read", site=site, reason=said)
+        return BadSiteAnswer(f"The site {site} answered what are no {self._plural}: {said}.", site=site)
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """The items of a page, described when that is asked for."""
+
+    reader: Reader
+    site: str
+    text: bytes
+    items: Sequence[Item]
+
+    def part(self, start: int, stop: int) -> Described:
+        """What the merge has to know of some of them. Raises BadSiteAnswer."""
+        some = self.items[start:stop]
+        whole = len(some) == len(self.items)
+        text = self.text if whole else b"[%b]" % b",".join(some)
+        return self.reader.describe(self.site, text, whole=whole)
 
 
 class _Link(msgspec.Struct):
@@ -101,36 +135,35 @@ def _form(plural: str, identity: str, marker: str, keys: tuple[str, ...]) -> _Fo
     nest, _, id_field = identity.rpartition("/")
     marker = id_field if nest else marker
     sorts = [key.rpartition("/")[2] for key in keys]
-    # What made it and when is for the location table, where an item says so.
-    names = list(dict.fromkeys([marker, id_field, *sorts, *MADE_BY]))
-    aliases = {name: name if name in MADE_BY else f"field_{at}" for at, name in enumerate(names)}
+    names = {name: f"field_{at}" for at, name in enumerate(dict.fromkeys([marker, id_field, *sorts]))}
     fields: list[Any] = [
-        (aliases[name], str | int) if name in {marker, id_field} else (aliases[name], Any, None)
-        for name in names
+        (alias, str | int) if name in {marker, id_field} else (alias, Any, None)
+        for name, alias in names.items()
     ]
-    renamed = {alias: name for name, alias in aliases.items()}
+    renamed = {alias: name for name, alias in names.items()}
     shape: Any = msgspec.defstruct("Shown", fields, rename=renamed, gc=False)
     if nest:
         shape = msgspec.defstruct("Nested", [("nested", shape)], rename={"nested": nest})
+    at = "nested." if nest else ""
     links = (f"{plural}_links", list[_Link])
     split = msgspec.defstruct(
         "Split",
         [
-            ("items", list[msgspec.Raw]),
+            ("items", list[Item]),
             ("links", links[1], msgspec.field(default_factory=list)),
             ("next", msgspec.Raw | msgspec.UnsetType, msgspec.UNSET),
             ("count", int | None, None),
         ],
         rename={"items": plural, "links": links[0]},
     )
-    decoded = msgspec.defstruct("Decoded", [("items", list[shape])], rename={"items": plural})
+    page = msgspec.defstruct("Described", [("items", list[shape])], rename={"items": plural})
     return _Form(
         msgspec.json.Decoder(split).decode,
-        msgspec.json.Decoder(decoded).decode,
-        attrgetter("nested") if nest else None,
-        attrgetter(aliases[marker]),
-        attrgetter(aliases[id_field]),
-        tuple(attrgetter(aliases[name]) for name in sorts),
+        msgspec.json.Decoder(page).decode,
+        msgspec.json.Decoder(list[shape]).decode,
+        attrgetter(at + names[marker]),
+        attrgetter(at + names[id_field]),
+        tuple(attrgetter(at + names[name]) for name in sorts),
     )
 
 
@@ -163,7 +196,7 @@ def _cut(fields: tuple[str, ...]) -> Callable[[bytes], Any]:
 
 
 def outward(
-    items: Sequence[msgspec.Raw],
+    items: Sequence[Item],
     origins: Sequence[str],
     endpoints: Mapping[str, Endpoint],
     cuts: Mapping[str, Cut],
@@ -174,7 +207,7 @@ def outward(
 
     `envelope` is what one of them would stand in.
     """
-    by_site: dict[str, list[msgspec.Raw]] = {}
+    by_site: dict[str, list[Item]] = {}
     for item, site in zip(items, origins, strict=True):
         by_site.setdefault(site, []).append(item)
     changed = {
@@ -196,15 +229,15 @@ def _changed(
         start = b'{"%b":' % envelope.encode()
         items = [translate(start + item + b"}")[len(start) : -1] for item in items]
         translate = None
-    text = BETWEEN.join(items)
-    if text.count(BETWEEN) != len(items) - 1:
-        return [rewritten(endpoint, bytes(item), (), project_id) for item in items]
-    text = endpoint.links.rewrite(text)
+    text = endpoint.links.rewrite(BETWEEN.join(items))
     if translate is not None:
         text = translate(text)
     for names in endpoint.names:
-        text = names.rewrite_each(text, BETWEEN)
-    return text.split(BETWEEN)
+        text = names.rewrite_each(text, BETWEEN, len(items))
+    changed = text.split(BETWEEN)
+    if len(changed) != len(items):
+        return [rewritten(endpoint, bytes(item), (), project_id) for item in items]
+    return changed
 
 
 def joined(head: bytes, items: list[bytes], tail: bytes) -> bytes:
@@ -216,20 +249,25 @@ def joined(head: bytes, items: list[bytes], tail: bytes) -> bytes:
     return b", ".join(items)
 
 
-class Made(msgspec.Struct):
-    """What a thing says of its making."""
+# Under which names things show their project: Cinder's do under those of an extension.
+OWNER = (
+    "tenant_id", "project_id", "os-vol-tenant-attr:tenant_id", "os-extended-snapshot-attributes:project_id",
+    "os-backup-project-attr:project_id",
+)  # fmt: skip
+_owner_fields = [
+    (f"owner_{at}", Any, msgspec.field(name=name, default=None)) for at, name in enumerate(OWNER)
+]
+_Made: Any = msgspec.defstruct("Made", [*_owner_fields, ("created", Any, None), ("created_at", Any, None)])
+_made = msgspec.json.Decoder(_Made).decode
 
-    tenant_id: Any = None
-    project_id: Any = None
-    created: Any = None
-    created_at: Any = None
 
-
-def made_by(shown: Any) -> tuple[str | None, float | None]:
+def made_by(item: bytes | msgspec.Raw) -> tuple[str | None, float | None]:
     """The project of an item and its creation time (seconds since 1970), as far as it shows them."""
-    project = shown.tenant_id or shown.project_id
+    shown = _made(item)
+    owners = (getattr(shown, name) for name, _, _ in _owner_fields)
+    project = next((one for one in owners if isinstance(one, str) and one), None)
     made = shown.created or shown.created_at
-    return project if isinstance(project, str) else None, seconds(made) if isinstance(made, str) else None
+    return project, seconds(made) if isinstance(made, str) else None
 
 
 def seconds(text: str) -> float | None:

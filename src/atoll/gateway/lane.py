@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from atoll.core.rewrite import Ids, Others
 from atoll.gateway.app import App, given_id
 from atoll.gateway.call import Call, Caller, RequestIds
+from atoll.gateway.default_groups import SHOWING
 from atoll.gateway.forward import (
     CREDENTIALS,
     OF_THE_CLOUD,
@@ -48,6 +49,7 @@ class _Path:
     id: str
     project: str | None
     below: bytes  # the service: /v2.1/servers/…
+    shows_groups: bool  # its answer may name a security group
     same: bool  # whether it reads so at every site, whatever projects and users are called there
     envelope: tuple[str, ...]
     rank: int  # the least that may ask for it
@@ -78,6 +80,7 @@ class Lane:
         self._telemetry = parts.telemetry
         self._forward = parts.forward
         self._ids = RequestIds()
+        self._groups = parts.equivalents.defaults
         self._paths: dict[bytes, _Path] = {}
 
     def take(self, head: Head, target: bytes, connection: ServerConnection) -> bool:
@@ -88,7 +91,12 @@ class Lane:
             return False
         started = self._now()
         caller = self._tokens.known(section.token, started)
-        if caller is None or not caller.plain or path.project not in {None, caller.project_id}:
+        if (
+            caller is None
+            or not caller.plain
+            or path.project not in {None, caller.project_id}
+            or (path.shows_groups and not self._groups.fresh(caller.project_id))
+        ):
             return False
         name = self._locations.cached(path.resource, path.id)
         site = self._sites.get(name) if name is not None else None
@@ -144,6 +152,7 @@ class Lane:
             below=below,
             same=project is None and Ids.names_none(below.replace(match.id, b"")),
             envelope=service.envelope(route),
+            shows_groups=service.service_type == "network" and route.resource in SHOWING,
             rank=RANKS[route.role],
             way=Way(service.service_type, route.template, target, below),
         )

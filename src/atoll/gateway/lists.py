@@ -8,7 +8,6 @@ answer. Items pass as raw bytes; only links, zones and equivalents in them are c
 
 import asyncio
 import dataclasses
-import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,15 +17,14 @@ import structlog
 from atoll.core.errors import (
     AtollError,
     BadRequest,
-    BadSiteAnswer,
-    NotImplementedHere,
     SiteUnavailable,
     TooManyRequests,
 )
 from atoll.core.merge import Described, Need, Page, Walk, merge_whole
-from atoll.gateway import next_pages, of_site, queries, versions
+from atoll.gateway import network_lists, next_pages, of_site, queries, versions
 from atoll.gateway.call import Call
-from atoll.gateway.equivalents import who
+from atoll.gateway.cursors import Cursors
+from atoll.gateway.default_groups import GROUP, SHOWING
 from atoll.gateway.fanout import none_answered, scatter
 from atoll.gateway.forward import SiteAnswer
 from atoll.gateway.items import Cut, Item, Read, Reader, joined, made_by, outward
@@ -38,7 +36,7 @@ from atoll.gateway.times import Times, lacks_only
 from atoll.gateway.unknown import unknown_servers
 from atoll.services.table import Kind, Resource, Route
 from atoll.sites.site import Endpoint, Site
-from atoll.store import Cursor, Sighting, StoreError
+from atoll.store import Cursor, Sighting
 
 log = structlog.get_logger()
 
@@ -79,6 +77,7 @@ class Lists:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._times = Times()
+        self._cursors = Cursors(parts.store)
 
     async def handle(self, call: Call) -> None:
         """Answer one page."""
@@ -91,17 +90,19 @@ class Lists:
         if resource is not None:
             paged = not versions.before(call, resource.paged_since)
             query = queries.parse(resource, call.request.query, paged=paged)
+            if query is not None and call.service_type == "network":
+                query = network_lists.as_meant(query, resource)
         if len(sites) == 1 or resource is None or query is None or query.limit == 0:
             # One site alone, or what a service refuses in words of its own.
             await self._alone(call, sites[0])
             return
-        if query.reverse:
-            raise NotImplementedHere("page_reverse is not carried out over several sites.")
         parts.limiter.take(call.caller.project_id, parts.forward.now())
         for kind in self._of_types(call, route, resource):
             await parts.equivalents.current(call, kind)
         if route.kind is Kind.PLACED:
             sites = await self._of_ids(resource, queries.ids(call.request.query)) or sites
+        if query.reverse:
+            sites = sites[::-1]
         await self._one_page(self._listing(call, resource, query, sites, detail=route.detail))
 
     async def of_sites(self, call: Call, look_ups: frozenset[str]) -> None:
@@ -148,6 +149,8 @@ class Lists:
         """The types of things that must be known as one before the list is asked for."""
         if route.kind is Kind.SHARED:
             return [resource.name]
+        if call.service_type == "network":
+            return [GROUP] if resource.name in SHOWING else []
         return (
             [kind for kind, _ in queries.named_ids(call.request.query)] if resource.name == "server" else []
         )
@@ -189,18 +192,20 @@ class Lists:
             brief=brief,
             times_at=lacks_only([key for key, _ in shown], resource.brief) if brief else None,
             limit=limit,
-            reader=Reader(resource, [key for key, _ in shown], self._identity(call)),
+            reader=network_lists.reader(
+                call, resource, query, self._identity(call), self._parts.equivalents.defaults
+            ),
         )
 
     def _identity(self, call: Call) -> Callable[[str, str], Hashable] | None:
-        route, table = call.match.route, self._parts.equivalents.table
+        route, equivalents = call.match.route, self._parts.equivalents
         if route is None or route.kind is Kind.SHARED:
             return lambda _, ident: ident
-        if not table.has(route.resource):
+        if not equivalents.has(call, route.resource):
             return None
 
         def group(site: str, ident: str) -> Hashable:
-            found = table.of_site(route.resource, site, ident, who(call))
+            found = equivalents.of_site(call, route.resource, site, ident)
             return found.id if found is not None else None
 
         return group
@@ -213,7 +218,9 @@ class Lists:
         cursor = Cursor(markers={})
         kept = None
         if query.marker is not None:
-            kept = await self._load_cursor(listing, query.marker)
+            kept = await self._cursors.load(listing.call, query.rest, query.marker)
+            if kept is None and query.reverse:
+                kept = await self._from_marker(listing, query.marker)
             cursor = kept or cursor
         walk: Walk[Item] = Walk(
             [site.name for site in listing.sites if site.name not in cursor.missing],
@@ -226,7 +233,7 @@ class Lists:
             after=query.marker if kept is None else None,
             offset=query.offset,
             max_page=self._parts.page_limit,
-            seen=cursor.seen,
+            seen=(*cursor.seen, network_lists.COPY) if query.reverse else cursor.seen,
         )
         while needs := walk.needs():
             for need, came in await self._ask(listing, needs):
@@ -237,6 +244,9 @@ class Lists:
         if not listing.first:
             return None
         page = walk.page()
+        if not page.items and len(page.missing) == len(listing.sites):
+            listing.failed = {name: _error(listing, name, why) for name, why in page.missing.items()}
+            return None
         return msgspec.structs.replace(
             page,
             missing={**cursor.missing, **page.missing},
@@ -275,7 +285,7 @@ class Lists:
                 if came is None:
                     continue
                 pages.setdefault(need.site, []).append(came)
-                last = came.described.ids[-1:]
+                last = came.whole().ids[-1:]
                 if came.more and last and last[0] != need.marker:
                     further.append(Need(need.site, last[0], self._parts.page_limit))
             needs = further
@@ -302,7 +312,7 @@ class Lists:
         call, name = listing.call, listing.resource.name
         if name not in {"image", "keypair"} or (name == "image" and call.service_type != "image"):
             return
-        shown = [(site, item.raw) for site, some in pages.items() for page in some for item in page.items]
+        shown = [(site, item) for site, some in pages.items() for page in some for item in page.items]
         filters = [part for part in listing.query.rest if not part.startswith(b"sort")]
         await self._parts.equivalents.passed(call, name, shown, sites=() if filters else list(pages))
 
@@ -322,14 +332,10 @@ class Lists:
             if not equivalents.is_another(call, name, ident, site)
             or equivalents.shown(call, name, site, ident) != ident
         ]
-        ids = [equivalents.shown(call, name, site, described.ids[at]) for at in stay]
-        same = described.identities or described.ids
-        by_id = resource.identity == "id"
-        return [items[at] for at in stay], Described(
-            ids,
-            [[column[at] for at in stay] for column in described.keys],
-            list(ids) if by_id else [same[at] for at in stay],
-        )
+        described = described.only(stay)
+        ids = [equivalents.shown(call, name, site, ident) for ident in described.ids]
+        same = ids if resource.identity == "id" else described.identities or described.ids
+        return [items[at] for at in stay], described._replace(ids=ids, identities=same)
 
     async def _ask(self, listing: _Listing, needs: Sequence[Need]) -> list[tuple[Need, Read | None]]:
         """One round: what each site answered that was asked; None for one that failed or refused.
@@ -358,21 +364,21 @@ class Lists:
             page = await self._read(listing, call, site, need, detail=False)
             if page is None:
                 return None
-            described, unknown = self._times.sort_keys(page.described, at)
+            described, unknown = self._times.sort_keys(page.whole(), at)
             if unknown:
                 few = need._replace(limit=unknown)
                 read = await self._read(listing, call, site, few, detail=True)
                 if read is None:
                     return None
-                self._times.learn(project, site.name, read.described, at)
-                described, unknown = self._times.sort_keys(page.described, at)
+                self._times.learn(project, site.name, read.whole(), at)
+                described, unknown = self._times.sort_keys(page.whole(), at)
             if not unknown:
                 return page._replace(described=described)
         page = await self._read(listing, call, site, need, detail=True)
         if page is not None:
             listing.cut.add(site.name)
             if at is not None:
-                self._times.learn(project, site.name, page.described, at)
+                self._times.learn(project, site.name, page.whole(), at)
         return page
 
     async def _read(
@@ -385,13 +391,12 @@ class Lists:
         if answer.status != 200:
             listing.refused[site.name] = answer
             return None
-        try:
-            page = listing.reader.read(site.name, answer.text)
-        except BadSiteAnswer as error:
-            log.warning("items_not_read", site=site.name, reason=str(error)[:256])
-            raise
-        if listing.kind is Kind.PER_SITE:
-            page = page._replace(described=of_site.described(page.described, site))
+        page = listing.reader.read(site.name, answer.text)
+        if listing.kind is not Kind.PLACED:
+            per_site = listing.kind is Kind.PER_SITE
+            page = page._replace(
+                described=of_site.described(page.whole(), site) if per_site else page.whole()
+            )
         if site.name not in listing.first:
             listing.first[site.name] = answer
             listing.count += page.total or 0
@@ -471,7 +476,8 @@ class Lists:
         )
         saved = None
         if listing.kind is not Kind.SHARED and page.ids and (page.more or listing.query.limit is not None):
-            saved = asyncio.ensure_future(self._save_cursor(listing, page))
+            last = self._last(listing, page)
+            saved = asyncio.ensure_future(self._cursors.save(call, listing.query.rest, page, last))
             await asyncio.sleep(0)  # it is written while the items are
         texts = self._outward(listing, page, endpoints)
         if listing.resource.name == "server" and page.missing:
@@ -481,11 +487,15 @@ class Lists:
         tail = [b"]"]
         if listing.query.with_count:
             tail.append(b', "count": %d' % listing.count)
-        if page.more and page.ids and listing.limit is not None:
-            last = self._last(listing, page)
-            tail.append(next_pages.link(call, listing.resource, last, parts.public_url))
+        if listing.query.reverse:
+            texts.reverse()
+        if call.service_type == "network":
+            if listing.limit is not None:
+                tail.append(self._links(listing, page))
+        elif page.more and page.ids and listing.limit is not None:
+            tail.append(next_pages.link(call, listing.resource, self._last(listing, page), parts.public_url))
         if call.service_type == "image":
-            tail.append(next_pages.image_extras(call, first))
+            tail.append(next_pages.images(call, first, texts, parts.equivalents.copies(call, page.ids)))
         tail.append(b"}")
         body = joined(b'{"%b": [' % listing.resource.plural.encode(), texts, b"".join(tail))
         parts.forward.answer(call, endpoints[first_name], first, body)
@@ -495,13 +505,13 @@ class Lists:
         call, by_name = listing.call, self._parts.sites.by_name
         if listing.kind is Kind.PER_SITE:
             return [
-                of_site.outward(call, endpoints[site], by_name[site], bytes(item.raw), ())
+                of_site.outward(call, endpoints[site], by_name[site], bytes(item), ())
                 for item, site in zip(page.items, page.origins, strict=True)
             ]
-        cuts = dict.fromkeys(listing.cut, Cut(listing.resource.brief))
-        raw = [item.raw for item in page.items]
+        few = network_lists.Fields.of(call, listing.resource, listing.query)
+        cuts = dict.fromkeys(endpoints if few else listing.cut, few or Cut(listing.resource.brief))
         project_id, envelope = call.caller.project_id, listing.resource.envelope
-        return outward(raw, page.origins, endpoints, cuts, project_id, envelope)
+        return outward(page.items, page.origins, endpoints, cuts, project_id, envelope)
 
     async def _unknown(self, listing: _Listing, page: Page[Item], said: SiteAnswer) -> list[bytes]:
         """The known servers of missing sites, as far as there is room for them on the page."""
@@ -511,13 +521,36 @@ class Lists:
             listing.call, self._parts, said, page.missing, room=room, but=set(page.ids), detail=detail
         )
 
+    def _links(self, listing: _Listing, page: Page[Item]) -> bytes:
+        """The links of a page of Neutron's."""
+        ends = [self._shown(listing, page, at) for at in (0, -1)] if page.ids else []
+        if listing.query.reverse:
+            ends.reverse()
+        full = len(page.ids) == listing.limit
+        return network_lists.links(listing.call, listing.resource, self._parts.public_url, ends, full=full)
+
     def _last(self, listing: _Listing, page: Page[Item]) -> str:
         """The last id of a page as the client sees it: the next page is asked for by that."""
+        return self._shown(listing, page, -1)
+
+    def _shown(self, listing: _Listing, page: Page[Item], at: int) -> str:
+        """An id of a page as the client sees it."""
         route = listing.call.match.route
         if route is None or route.kind is Kind.SHARED:
-            return page.ids[-1]
-        site, ident = page.origins[-1], page.ids[-1]
+            return page.ids[at]
+        site, ident = page.origins[at], page.ids[at]
         return self._parts.equivalents.shown(listing.call, listing.resource.name, site, ident)
+
+    async def _from_marker(self, listing: _Listing, marker: str) -> Cursor | None:
+        """Where a walk that is not sorted begins: at the marker's site, behind that each site whole.
+
+        None where its site is not on record.
+        """
+        site = await self._parts.locator.recorded(listing.resource.name, marker)
+        if listing.query.sort or site is None or site not in listing.sites:
+            return None
+        listing.sites = listing.sites[listing.sites.index(site) :]
+        return Cursor(markers={site.name: marker})
 
     def _learn(self, listing: _Listing, page: Page[Item]) -> None:
         """Remember where the things passing by are: the next request for one of them needs no search."""
@@ -525,41 +558,11 @@ class Lists:
         rows = []
         for item, ident, site in zip(page.items, page.ids, page.origins, strict=True):
             if known(name, ident) != site:
-                project, made = made_by(item.shown)
+                project, made = made_by(item)
                 rows.append(
                     Sighting(resource_type=name, id=ident, site=site, project_id=project, created_at=made)
                 )
         self._parts.locations.learn(rows, "list")
-
-    async def _load_cursor(self, listing: _Listing, marker: str) -> Cursor | None:
-        """Where the sites stood after the page before; None sends the walk back to the start."""
-        try:
-            return await self._parts.store.load_cursor(*self._cursor_key(listing), marker)
-        except StoreError as error:
-            log.warning("cursor_not_read", reason=str(error)[:256])
-            return None
-
-    async def _save_cursor(self, listing: _Listing, page: Page[Item]) -> None:
-        seen = [one for one in page.seen if isinstance(one, str)]
-        cursor = Cursor(
-            markers=page.markers,
-            earlier=page.earlier,
-            keys=page.keys,
-            last=page.origins[-1],
-            missing=page.missing,
-            seen=seen,
-        )
-        try:
-            await self._parts.store.save_cursor(*self._cursor_key(listing), self._last(listing, page), cursor)
-        except StoreError as error:
-            log.warning("cursor_not_saved", reason=str(error)[:256])
-
-    @staticmethod
-    def _cursor_key(listing: _Listing) -> tuple[str, str]:
-        """Whose walk of which list: a cursor counts for the same project and query only."""
-        call = listing.call
-        asked = b"\0".join((call.request.path, *sorted(listing.query.rest)))
-        return call.caller.project_id, hashlib.sha256(asked).hexdigest()
 
 
 def _reason(listing: _Listing, name: str) -> str:
@@ -589,11 +592,9 @@ def _patience(listing: _Listing, name: str) -> float | None:
 
 def _joined(pages: Sequence[Read]) -> tuple[list[Item], Described]:
     """The pages of one site's whole list as one."""
-    first = pages[0].described
+    parts = [page.whole() for page in pages]
     return [item for page in pages for item in page.items], Described(
-        [one for page in pages for one in page.described.ids],
-        [[one for page in pages for one in page.described.keys[at]] for at in range(len(first.keys))],
-        None
-        if first.identities is None
-        else [one for page in pages for one in page.described.identities or ()],
+        [one for part in parts for one in part.ids],
+        [[one for part in parts for one in part.keys[at]] for at in range(len(parts[0].keys))],
+        None if parts[0].identities is None else [one for part in parts for one in part.identities or ()],
     )

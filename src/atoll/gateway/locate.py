@@ -17,7 +17,7 @@ from atoll.gateway.call import Call
 from atoll.gateway.equivalents import Equivalents
 from atoll.gateway.fanout import scatter
 from atoll.gateway.forward import Forward, SiteAnswer
-from atoll.gateway.items import Made, made_by
+from atoll.gateway.items import made_by
 from atoll.gateway.reach import Reach
 from atoll.services.catalog import HOMES, SERVICES, form_of
 from atoll.sites.site import Site, Sites
@@ -185,11 +185,16 @@ class Locator:
             raise missing(resource, ident, dict.fromkeys(known.away, "it did not answer"))
         return known.sites | known.away if perhaps else known.sites
 
-    async def named(self, call: Call, resource: str, name: str) -> frozenset[str]:
-        """The sites where a thing of that name is, for the few bodies that name by name (security groups)."""
+    async def named(self, call: Call, resource: str, name: str, *, by: str = "name") -> frozenset[str]:
+        """The sites where a thing of that name (or that `by`) is, for the few bodies that name so.
+
+        Raises SiteUnavailable when none of those that answered has it and another did not answer.
+        """
+        if len(self._sites) == 1:
+            return frozenset(self._sites.by_name)
         service = SERVICES[HOMES[resource]]
         one = service.by_name[resource]
-        target = f"/{service.versions[0]}/{one.path}?name={quote(name)}&fields=id".encode()
+        target = f"/{service.versions[0]}/{one.path}?{by}={quote(name, safe='')}&fields=id".encode()
         self._limiter.take(call.caller.project_id, asyncio.get_running_loop().time())
         gathered = await scatter(
             {
@@ -203,11 +208,14 @@ class Locator:
                 for site in self._reach.sites(call, service.service_type)
             }
         )
-        return frozenset(
+        found = frozenset(
             site
             for site, answer in gathered.answered.items()
             if answer.status == 200 and _count(site, answer, one.plural)
         )
+        if not found and (away := gathered.missing()):
+            raise missing(resource, name, away)
+        return found
 
     def sites_changed(self) -> None:
         """Sites have come or gone: what was nowhere, or not everywhere, may be there now."""
@@ -217,6 +225,10 @@ class Locator:
     def created(self, resource: str, ident: str) -> None:
         """Something new is there: what was said to be nowhere may be it."""
         self._nowhere.clear()
+        self.stale(resource, ident)
+
+    def stale(self, resource: str, ident: str) -> None:
+        """Where a shared thing is may be another now."""
         self._equivalents.stale(resource)
         for key in [key for key in self._presence if key[1:] == (resource, ident)]:
             del self._presence[key]
@@ -234,7 +246,8 @@ def show_target(call: Call, resource: str, ident: str) -> tuple[str, bytes]:
     service = SERVICES[HOMES[resource]]
     one = service.by_name[resource]
     project = f"/{call.caller.project_id}" if service.service_type == "block-storage" else ""
-    path = f"/{service.versions[0]}{project}/{one.path}/{quote(ident, safe='')}"
+    version = f"/{service.versions[0]}" if service.versions else ""
+    path = f"{version}{project}/{one.path}/{quote(ident, safe='')}"
     return service.service_type, path.encode()
 
 
@@ -242,7 +255,7 @@ def _sighting(resource: str, ident: str, site: str, text: bytes) -> Sighting:
     """A thing that was found, with what it says of its making; the text is what `shows` has passed."""
     content = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
     shown = content.get(SERVICES[HOMES[resource]].by_name[resource].envelope, text)
-    project, made = made_by(msgspec.json.decode(shown, type=Made))
+    project, made = made_by(shown)
     return Sighting(resource_type=resource, id=ident, site=site, project_id=project, created_at=made)
 
 
@@ -261,9 +274,10 @@ def shows(resource: str, ident: str, text: bytes) -> bool:
         return False
     # Ids are taken with and without dashes, in either case.
     wanted = ident.replace("-", "").lower()
+    # Barbican's have no id but their URL.
     return any(
-        str(value).replace("-", "").lower() == wanted
-        for value in shown.values()
+        str(value).rpartition("/" if key.endswith("_ref") else "\0")[2].replace("-", "").lower() == wanted
+        for key, value in shown.items()
         if isinstance(value, str | int)
     )
 

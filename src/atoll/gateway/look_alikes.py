@@ -1,15 +1,12 @@
 """Networks of one name at several sites that nobody has declared to be one: what a fault says about them."""
 
-from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
 
-from atoll.core.errors import Conflict, TooManyRequests
+from atoll.core.errors import Conflict
 from atoll.core.outcomes import listed
-from atoll.gateway import bodies
 from atoll.gateway.call import Call
 from atoll.gateway.fanout import scatter
-from atoll.gateway.locate import show_target
 from atoll.gateway.parts import Parts
 
 _SAID: Final = 6
@@ -42,29 +39,6 @@ async def refuse_ambiguous(parts: Parts, call: Call, name: str) -> None:
     ids = {parts.equivalents.shown(call, "network", site, ident) for site, ident in found.items()}
     if len(ids) > 1:
         raise Conflict(declare(name, found), resource="network", id=name, site=", ".join(found))
-
-
-async def explained(parts: Parts, call: Call, error: Conflict, idents: Sequence[str]) -> Conflict:
-    """A conflict of things at several sites, with what to do where networks of one name are the reason."""
-    for ident in idents:
-        site = parts.locator.cached("network", ident)
-        if site is None:
-            continue
-        endpoint = parts.reach.endpoint(site, call, "network")
-        answer = await parts.forward.ask(
-            call, endpoint, b"GET", show_target(call, "network", ident)[1], why="search"
-        )
-        shown = (bodies.decoded(answer.text) or {}).get("network") if answer.status == 200 else None
-        name = shown.get("name") if isinstance(shown, dict) else None
-        try:
-            found = await networks_named(parts, call, name) if isinstance(name, str) and name else {}
-        except TooManyRequests:
-            return error
-        if len(found) > 1:
-            return Conflict(
-                f"{error} {declare(name or '', found)}", resource="network", id=ident, site=", ".join(found)
-            )
-    return error
 
 
 def declare(name: str, found: dict[str, str]) -> str:

@@ -1,7 +1,10 @@
 """What an answer says of the pages after and before it, in the words of its service."""
 
+from collections.abc import Mapping
+
 import msgspec
 
+from atoll.core.image_sites import with_properties
 from atoll.gateway import queries
 from atoll.gateway.call import Call
 from atoll.gateway.forward import SiteAnswer
@@ -19,8 +22,15 @@ def link(call: Call, resource: Resource, last: str, public_url: str) -> bytes:
     return b', "%b_links": %b' % (resource.plural.encode(), msgspec.json.encode(links))
 
 
-def image_extras(call: Call, first: SiteAnswer) -> bytes:
-    """What Glance's lists have besides, with the comma before it."""
+def images(
+    call: Call, first: SiteAnswer, texts: list[bytes], copies: Mapping[int, Mapping[str, str]]
+) -> bytes:
+    """What Glance's lists have besides, with the comma before it.
+
+    Each of `texts` that is at several sites gets further properties: `copies` has them by place.
+    """
+    for at, told in copies.items():
+        texts[at] = with_properties(texts[at], told)
     content = msgspec.json.decode(first.text, type=dict[str, msgspec.Raw])
     path = call.path.decode("latin-1")
     kept = queries.first_query(call.request.query)

@@ -53,9 +53,9 @@ def described(page: Described, site: Site) -> Described:
     return page._replace(ids=ids)
 
 
-def internal(site: str) -> str:
-    """The zone of a site's own services as clients see it."""
-    return f"{INTERNAL}@{site}"
+def internal(site: Site) -> str:
+    """The zone of a site's own services as clients see it: that of the first site, as its ids, is plain."""
+    return f"{INTERNAL}@{site.name}" if site.number else INTERNAL
 
 
 def outward(call: Call, endpoint: Endpoint, site: Site, text: bytes, envelope: Path) -> bytes:
@@ -83,7 +83,7 @@ def outward(call: Call, endpoint: Endpoint, site: Site, text: bytes, envelope: P
 def _zone(endpoint: Endpoint, site: Site, resource: str, value: bytes) -> bytes:
     """A zone as it stands in JSON, by our name for it."""
     if value == _INTERNAL and resource != "aggregate":
-        return b'"%b"' % internal(site.name).encode()
+        return b'"%b"' % internal(site).encode()
     value = _ZONE + value
     for names in endpoint.names:
         value = names.rewrite(value)

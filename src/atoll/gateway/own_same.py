@@ -1,7 +1,7 @@
 """Things of several sites that are one: /atoll/v1/same."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
@@ -13,7 +13,8 @@ from atoll.gateway.fanout import scatter
 from atoll.gateway.locate import show_target, shows
 from atoll.gateway.own_route import Asked, In, NoBody, NoQuery, Out, Paging, Route, Who, page_of
 from atoll.gateway.parts import Parts
-from atoll.same.compare import near_misses, reason, replace_in
+from atoll.same import by_name
+from atoll.same.compare import BY_NAME, near_misses, reason, replace_in
 from atoll.same.records import SameRecord
 from atoll.store import Ledger
 
@@ -116,7 +117,23 @@ async def check_same(asked: Asked[NoQuery, NoBody]) -> CheckAnswer:
         await equivalents.current(asked.call, resource, anew=True)
         for name in equivalents.not_looked(asked.call, resource):
             away.setdefault(name, []).append(resource)
-    return CheckAnswer(near_misses=[NearMiss(**one) for one in _missed(asked)], not_compared=away)
+    misses = [NearMiss(**one) for one in _missed(asked)]
+    for resource in sorted(BY_NAME):
+        misses += _unlike(asked, resource)
+    return CheckAnswer(near_misses=misses, not_compared=away)
+
+
+def _unlike(asked: Asked[NoQuery, NoBody], resource: str) -> Iterator[NearMiss]:
+    """What is one by its name and means different things; administrators are shown all that differs."""
+    equivalents, words = asked.parts.equivalents, resource.replace("_", " ")
+    for name, differences in equivalents.unlike(asked.call, resource).items():
+        ident = equivalents.table.named(resource, name)
+        yield NearMiss(
+            resource=resource,
+            name=name,
+            ids=equivalents.ids(asked.call, resource, ident) or {},
+            reason=f"{words} {name} means different things: {by_name.said(differences)}",
+        )
 
 
 async def add_same(asked: Asked[NoQuery, SameAdd]) -> SameAnswer:

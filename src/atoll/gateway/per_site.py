@@ -17,7 +17,7 @@ import msgspec
 from atoll.core.errors import AtollError, BadSiteAnswer, Conflict, NotFound, SiteUnavailable
 from atoll.core.ids import unqualify, unqualify_host
 from atoll.core.spans import Path, find, splice
-from atoll.gateway import bodies, versions
+from atoll.gateway import bodies, hosts, versions
 from atoll.gateway.call import Call
 from atoll.gateway.fanout import none_answered, scatter
 from atoll.gateway.forward import SiteAnswer, rewrite
@@ -46,7 +46,11 @@ class PerSite:
         """Answer from the site meant, or from all for a list."""
         route = call.match.route
         assert route is not None  # noqa: S101 - matched before
-        if route.below:
+        if route.at_all:
+            await self._at_all(call)
+        elif route.of_host and await self._of_host(call, route.of_host):
+            pass
+        elif route.below:
             await self._below(call, route)
         elif route.shape is Shape.LIST and not call.match.id and _in_pages(call):
             await self._lists.of_sites(call, LOOK_UPS)
@@ -64,7 +68,7 @@ class PerSite:
         parts.limiter.take(call.caller.project_id, parts.forward.now())
         sites, zone = parts.reach.sites(call), _zone_wanted(call)
         if zone:
-            sites = [site for site in sites if zone in {*site.zones, internal(site.name)}] or sites
+            sites = [site for site in sites if zone in {*site.zones, internal(site)}] or sites
         gathered = await scatter(
             {
                 site.name: parts.forward.ask(
@@ -104,7 +108,7 @@ class PerSite:
         if not zone:
             return _target(call)
         here = self._parts.endpoint(site, call).zones.get(zone)
-        here = INTERNAL if zone == internal(site.name) else here
+        here = INTERNAL if zone == internal(site) else here
         rest = [part for part in call.request.query.split(b"&") if not part.startswith(b"zone=")]
         rest += [b"zone=" + quote_plus(here).encode()] if here is not None else []
         return call.path + (b"?" + b"&".join(rest) if rest else b"")
@@ -185,6 +189,36 @@ class PerSite:
         call.path = _renamed(call.path, part, here)
         answer = await self._ask(call, site, await self._body(call))
         self._answer(call, site, answer, (part, here))
+
+    # -- by host, and at all ------------------------------------------------------------------------
+
+    async def _of_host(self, call: Call, place: str) -> bool:
+        """Answer from the site of the host that a request names; False where it names none."""
+        parts = self._parts
+        text = await self._body(call)
+        asked = hosts.asked_for(call, text or b"", place)
+        if not asked:
+            return False
+        site = await hosts.site_of(parts, call, asked)
+        call.request.query, body = hosts.at_site(parts, call, text or b"", place)
+        self._answer(call, site, await self._ask(call, site, body if text is not None else None))
+        return True
+
+    async def _at_all(self, call: Call) -> None:
+        """Ask every site, and put together what they list. Raises where one does not answer."""
+        parts, text = self._parts, await self._body(call)
+        parts.limiter.take(call.caller.project_id, parts.forward.now())
+        sites = parts.reach.sites(call)
+        gathered = await scatter({site.name: self._ask(call, site, text) for site in sites})
+        if gathered.failed:
+            raise none_answered("this", gathered.failed)
+        answers = gathered.answered
+        refused = {name: one for name, one in answers.items() if one.status >= 300}
+        name, first = next(iter((refused or answers).items()))
+        if refused or not first.text.strip():
+            parts.forward.answer(call, parts.endpoint(parts.sites.by_name[name], call), first)
+        else:
+            self._joined(call, answers, "")
 
     # -- create -----------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@
 Lists are in `lists`. Must not know one service from another: what differs is in the tables.
 """
 
-import asyncio
 import re
 import time
 from collections.abc import Sequence
@@ -15,16 +14,17 @@ from urllib.parse import unquote
 import msgspec
 import structlog
 
-from atoll.core.choose import CHOSEN, Candidate, Reason, Thing, Want, choose
-from atoll.core.errors import BadSiteAnswer, Conflict, NotFound, SiteTimeout
-from atoll.gateway import bodies, look_alikes, versions
+from atoll.core.choose import CHOSEN, Candidate, Reason, Want, choose
+from atoll.core.errors import BadSiteAnswer, Conflict, NotFound, SiteTimeout, SiteUnavailable
+from atoll.gateway import bodies, hosts, look_alikes, together, versions, zone_hints
 from atoll.gateway.call import Call
+from atoll.gateway.default_groups import GROUP, SHOWING
 from atoll.gateway.equivalents import at_site
-from atoll.gateway.forward import SiteAnswer, read_json
+from atoll.gateway.forward import SiteAnswer, read_json, rewritten
+from atoll.gateway.locate import missing
 from atoll.gateway.outcomes import Lost
 from atoll.gateway.parts import Parts
 from atoll.gateway.placements import Facts
-from atoll.same.compare import BY_NAME
 from atoll.services.table import Ref, Resource, Route
 from atoll.sites.site import Site
 from atoll.store import Sighting
@@ -36,8 +36,6 @@ log = structlog.get_logger()
 UNCERTAIN = frozenset({500, 502, 504})
 # How services say at once that there is no room (not that a quota is used up).
 NO_ROOM = re.compile(rb"No valid host|No more IP addresses|IpAddressGenerationFailure|No valid backend")
-# Security groups of this name are in every site and project.
-EVERYWHERE = frozenset({("security_group", "default")})
 
 
 class Placed:
@@ -55,7 +53,13 @@ class Placed:
         assert route is not None  # noqa: S101 - matched before
         ident = call.match.id.decode("latin-1")
         parts = self._parts
-        site = self._equivalent(call, route.resource, ident) if parts.equivalents.table else None
+        if route.blind and await parts.locator.recorded(route.resource, ident) is None:
+            await self._in_turn(call, route)
+            return
+        if route.resource in SHOWING and call.service_type == "network":
+            await parts.equivalents.current(call, GROUP)
+        known = parts.equivalents.table or parts.equivalents.defaults
+        site = self._equivalent(call, route.resource, ident) if known else None
         site = site or parts.locator.cached(route.resource, ident)
         found = True
         if site is None or not parts.reach.reaches(call, site):
@@ -67,12 +71,11 @@ class Placed:
         if found and (route.refs or route.zones) and call.request.has_body:
             body = await self._checked_body(call, site, route)
         response = await parts.forward.send(call, endpoint, raw=route.raw, body=body)
-        status = response.status
-        if status == 404:
+        if response.status == 404:
             parts.locations.deleted(route.resource, ident, site.name)
-        elif call.request.method == b"POST" and 200 <= status < 300:
-            await self._learn_side_effect(call, site, response)
-        await parts.forward.pass_on(call, endpoint, response, raw=route.raw)
+        elif route.resource == GROUP and call.request.method == b"DELETE":
+            parts.equivalents.defaults.deleted(ident)
+        await self._pass_on(call, site, route, response)
 
     def _equivalent(self, call: Call, resource: str, ident: str) -> Site | None:
         """A site of what is one thing at several: the one whose own id it is, else the first that is well."""
@@ -110,34 +113,76 @@ class Placed:
         body = bodies.decoded(text)
         if body is None:
             return text
-        for resource, ident in bodies.named(body, refs):
-            sites = await self._sites_of(call, resource, ident)
-            if sites and site.name not in sites:
-                raise Conflict(
-                    f"The {resource.replace('_', ' ')} {ident} is at {', '.join(sorted(sites))} and the "
-                    f"{call.match.route.resource.replace('_', ' ') if call.match.route else 'resource'} "
-                    f"{call.match.id.decode('latin-1')} at {site.name}: "
-                    "one request cannot join two sites. Make what belongs together in one availability zone.",
-                    resource=resource,
-                    id=ident,
-                    site=site.name,
-                )
+        named = await together.things(parts, call, body, refs)
+        if lacking := [one for one in named if site.name not in one.sites]:
+            raise await together.apart(parts, call, lacking, site)
         for place in route.zones:
             zone = bodies.zone_named(body, place)
             if zone is not None and zone in site.zones:
                 text = bodies.with_zone(text, place, parts.endpoint(site, call).zones[zone])
+            elif zone is not None and (conflict := together.other_zone(parts, call, zone, site)):
+                raise conflict
         return parts.equivalents.body_at(call, text, refs, site.name)
 
-    async def _learn_side_effect(self, call: Call, site: Site, response: Response) -> None:
-        """An image made from a server, a volume from an upload: the site has it under the id it names."""
-        location = response.index.get(b"location")
-        if location is None or b"/images/" not in location:
+    async def _in_turn(self, call: Call, route: Route) -> None:
+        """Send what somebody may ask of a thing without seeing it to one site after the other.
+
+        One that has it not says 404 and has done nothing. Raises SiteUnavailable where a site that may have
+        it does not answer, and none of the others has it.
+        """
+        parts, ident = self._parts, call.match.id.decode("latin-1")
+        parts.limiter.take(call.caller.project_id, parts.forward.now())
+        text = await call.read_body(parts.body_limit)
+        away: dict[str, str] = {}
+        nowhere: tuple[Site, SiteAnswer] | None = None
+        for site in parts.reach.sites(call):
+            endpoint = parts.endpoint(site, call)
+            try:
+                answer = await parts.forward.ask(call, endpoint, b"POST", call.path, body=text)
+            except SiteUnavailable as error:
+                away[site.name] = str(error)
+                continue
+            if answer.status != 404:
+                await self._learn_makes(call, site, route, answer)
+                parts.forward.answer(call, endpoint, answer)
+                return
+            nowhere = nowhere or (site, answer)
+        if away or nowhere is None:
+            raise missing(route.resource, ident, away)
+        parts.forward.answer(call, parts.endpoint(nowhere[0], call), nowhere[1])
+
+    async def _pass_on(self, call: Call, site: Site, route: Route, response: Response) -> None:
+        """Give the client the site's answer, and remember what it says was made."""
+        parts, endpoint = self._parts, self._parts.endpoint(site, call)
+        if call.request.method == b"POST" and 200 <= response.status < 300:
+            location = response.index.get(b"location", b"")
+            if b"/images/" in location:
+                # An image made from a server, before 2.45.
+                await self._made_beside(call, site, "image", location.rpartition(b"/")[2].decode("latin-1"))
+            if route.makes and b"json" in response.index.get(b"content-type", b""):
+                answer = SiteAnswer(response.status, response, await read_json(endpoint, response))
+                await self._learn_makes(call, site, route, answer)
+                parts.forward.answer(call, endpoint, answer)
+                return
+        await parts.forward.pass_on(call, endpoint, response, raw=route.raw)
+
+    async def _learn_makes(self, call: Call, site: Site, route: Route, answer: SiteAnswer) -> None:
+        """Remember what an answer says was made, but for what the request had named."""
+        content = bodies.decoded(answer.text) if answer.status < 300 else None
+        if content is None:
             return
-        ident = location.rpartition(b"/")[2].decode("latin-1")
-        if bodies.is_id(ident):
-            await self._parts.locations.created(
-                Sighting(resource_type="image", id=ident, site=site.name, project_id=call.caller.project_id)
-            )
+        given = set(bodies.named(bodies.decoded(call.text or b"") or {}, route.refs))
+        for resource, ident in bodies.named(content, route.makes):
+            if (resource, ident) not in given:
+                await self._made_beside(call, site, resource, ident)
+
+    async def _made_beside(self, call: Call, site: Site, resource: str, ident: str) -> None:
+        if not bodies.is_id(ident):
+            return
+        self._parts.locator.created(resource, ident)
+        await self._parts.locations.created(
+            Sighting(resource_type=resource, id=ident, site=site.name, project_id=call.caller.project_id)
+        )
 
     # -- create -----------------------------------------------------------------------------------
 
@@ -153,16 +198,22 @@ class Placed:
         parts = self._parts
         resource = service.by_name.get(route.resource) or Resource(name=route.resource, plural="", path="")
         refs = route.refs or resource.refs
+        if resource.name in SHOWING and call.service_type == "network":
+            await parts.equivalents.current(call, GROUP)
         if body is None:
             # Not a body any site could read: one of them says so in its own words.
             site = parts.reach.default(call)
         else:
             site, zone = await self._choose(call, resource, refs, body)
             if resource.zone and zone is not None:
-                text = self._zone_at(text, resource, parts.endpoint(site, call).zones.get(zone))
-            text = parts.equivalents.body_at(call, text, refs, site.name)
-        answer = await self._made(call, resource, site, text)
-        parts.forward.answer(call, parts.endpoint(site, call), answer)
+                here = parts.endpoint(site, call).zones.get(zone)
+                text = self._zone_at(text, zone_hints.place(resource, body), here)
+            text = hosts.body_at(parts, parts.equivalents.body_at(call, text, refs, site.name), refs)
+        answer, endpoint = await self._made(call, resource, site, text), parts.endpoint(site, call)
+        many = None
+        if body is not None and resource.plural in body and answer.status < 300:
+            many = rewritten(endpoint, answer.text, (resource.plural, "*"), call.caller.project_id)
+        parts.forward.answer(call, endpoint, answer, many)
 
     async def _made(self, call: Call, resource: Resource, site: Site, text: bytes) -> SiteAnswer:
         """Send a create and remember what it made; what is lost of the answer is looked for."""
@@ -195,32 +246,23 @@ class Placed:
         return answer
 
     @staticmethod
-    def _zone_at(text: bytes, resource: Resource, here: str | None) -> bytes:
-        if resource.zone.endswith("/*") and here is None:
-            return bodies.without_hints(text, resource.zone)
-        return bodies.with_zone(text, resource.zone, here)
+    def _zone_at(text: bytes, place: str, here: str | None) -> bytes:
+        if place.endswith("/*") and here is None:
+            return bodies.without_hints(text, place)
+        return bodies.with_zone(text, place, here)
 
     async def _choose(
         self, call: Call, resource: Resource, refs: Sequence[Ref], body: dict[str, object]
     ) -> tuple[Site, str | None]:
         """The site for a new resource and the zone that was asked for, with every reason logged."""
         parts = self._parts
-        zone = bodies.zone_named(body, resource.zone) if resource.zone else None
+        zone = zone_hints.asked(parts, resource, body)
         sites = parts.reach.sites(call)
         self._reaches_zone(call, zone, sites)
         if len(sites) == 1 and sites[0].accepts_creates:
             call.reasons.append(Reason(site=sites[0].name, rule=CHOSEN, text="no other has this service"))
             return sites[0], zone
-        wanted = bodies.named(body, refs)
-        having = await asyncio.gather(
-            *(self._sites_of(call, kind, ident) for kind, ident in wanted), return_exceptions=True
-        )
-        things = []
-        for (kind, ident), found in zip(wanted, having, strict=True):
-            if isinstance(found, BaseException):
-                raise found
-            if (kind, ident) not in EVERYWHERE and found:
-                things.append(Thing(resource=kind, id=ident, sites=found))
+        things = await together.things(parts, call, body, refs)
         project = _project_of(body) or call.caller.project_id
         facts = await parts.placements.facts(project)
         candidates = self._candidates(call, sites, facts)
@@ -236,11 +278,12 @@ class Placed:
         )
         if without := versions.lacking(call, sites):
             candidates = _speaking(call, want, candidates, without, sites)
+        if conflict := together.ambiguous(parts, call, want, sites):
+            raise conflict
         try:
             choice = choose(want, candidates, call.reasons)
         except Conflict as error:
-            networks = [thing.id for thing in things if thing.resource == "network"]
-            raise await look_alikes.explained(parts, call, error, networks) from error
+            raise await together.refusal(parts, call, want, [site.name for site in sites]) from error
         log.info(
             "site_chosen",
             request_id=call.id,
@@ -278,17 +321,6 @@ class Placed:
             for site in sites
         ]
 
-    async def _sites_of(self, call: Call, resource: str, ident: str) -> frozenset[str]:
-        """The sites that have what a body names; empty where no site has it and one of them will say so."""
-        locator = self._parts.locator
-        if (resource, ident) in EVERYWHERE:
-            return frozenset()
-        if resource in BY_NAME:
-            return await self._parts.equivalents.having(call, resource, ident)
-        if resource == "security_group" and not bodies.is_id(ident):
-            return await locator.named(call, resource, ident)
-        return await locator.having(call, resource, ident, perhaps=True)
-
     async def _learn(
         self, call: Call, resource: Resource, site: Site, location: bytes, text: bytes
     ) -> list[str]:
@@ -307,7 +339,12 @@ class Placed:
             self._parts.locator.created(resource.name, ident)
             self._parts.outcomes.answered(resource.name, ident)
             await self._parts.locations.created(
-                Sighting(resource_type=resource.name, id=ident, site=site.name, project_id=owner)
+                Sighting(
+                    resource_type=resource.kept_as or resource.name,
+                    id=ident,
+                    site=site.name,
+                    project_id=owner,
+                )
             )
         return [str(item.id) for item in made]
 

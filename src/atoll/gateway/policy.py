@@ -17,6 +17,8 @@ from atoll.gateway.parts import Parts
 from atoll.services.table import RANKS, Kind, Others, Route, Shape
 
 ADMIN = RANKS["admin"]
+# Kinds of what is at one site, and may be another project's.
+AT_A_SITE = frozenset({Kind.PLACED, Kind.GROUP_RULES})
 # From this role on a call is for the whole cloud, not for the project of a credential.
 OF_THE_CLOUD = RANKS["service"]
 # Parameters that mean something only when they are on: `all_tenants=0` asks for nothing.
@@ -258,7 +260,7 @@ def _own(call: Call, rule: Others, name: str, value: str) -> bool:
 
 async def _of_somebody_else(parts: Parts, call: Call, route: Route) -> bool:
     """Whether an administrator means what is not of their project, where a credential of it has nothing."""
-    if call.caller.rank < ADMIN or route.kind is not Kind.PLACED or route.shape is not Shape.BY_ID:
+    if call.caller.rank < ADMIN or route.kind not in AT_A_SITE or route.shape is not Shape.BY_ID:
         return False
     location = await parts.locations.find(route.resource, call.match.id.decode("latin-1"))
     if location is not None and location.project_id in {None, call.caller.project_id}:

@@ -77,7 +77,7 @@ def parse(resource: Resource, query: bytes, *, paged: bool = True) -> ListQuery 
         limit=int(limit) if "limit" in given and not (resource.by_offset and int(limit) == 0) else None,
         marker=None if resource.by_offset else given.get("marker") or None,
         offset=int(offset),
-        reverse=given.get("page_reverse", "").lower() in _YES,
+        reverse=given.get("page_reverse", "").lower() == "true",  # as Neutron reads it
         with_count=given.get("with_count", "").lower() in _YES,
         # One of several (`in:a,b`) is a list again: clients look names up that way and can do without some.
         look_up=any(name in LOOK_UPS and not value.startswith("in:") for name, value in given.items()),

@@ -1,22 +1,23 @@
 """Shared resources: one thing in every site, under one id or name (flavors, keypairs, images, volume types).
 
     GET     /…/{collection}/{id}[/…]   any site that has it
-    POST    /…/{collection}            all sites, undone if one refuses; images: one site, under an id of ours
+    POST    /…/{collection}            all sites, undone if one refuses; images: where `images` says
+    PUT     /v2/images/{id}/file       all sites that have the image, see `image_uploads`
     others  /…/{collection}/{id}[/…]   all sites that have it
 
 Lists are in `lists`.
 """
 
-import uuid
 from collections.abc import Sequence
 from urllib.parse import unquote
 
-from atoll.core.errors import AtollError, SiteUnavailable
-from atoll.core.spans import splice
+from atoll.core.errors import AtollError, SiteUnavailable, TooLarge
 from atoll.gateway import bodies, versions
 from atoll.gateway.call import Call
 from atoll.gateway.equivalents import at_site
 from atoll.gateway.fanout import none_answered
+from atoll.gateway.image_uploads import ImageUploads
+from atoll.gateway.images import Images
 from atoll.gateway.locate import not_found
 from atoll.gateway.parts import Parts
 from atoll.gateway.placed import Placed
@@ -24,7 +25,7 @@ from atoll.gateway.shared_changes import SharedChanges, tail
 from atoll.gateway.shared_creates import SharedCreates
 from atoll.sites.site import Site
 
-# What lives in one site although its id is valid in all: its bytes are in one place until it is copied.
+# What may live in one site although its id is valid in all: its bytes are where they were put.
 IN_ONE_SITE = frozenset({"image"})
 
 
@@ -33,9 +34,10 @@ class Shared:
 
     def __init__(self, parts: Parts, placed: Placed) -> None:
         self._parts = parts
-        self._placed = placed
         self._changes = SharedChanges(parts)
         self._creates = SharedCreates(parts)
+        self._images = Images(parts, placed, self._creates)
+        self._uploads = ImageUploads(parts)
 
     # -- by id ------------------------------------------------------------------------------------
 
@@ -44,7 +46,9 @@ class Shared:
         route = call.match.route
         assert route is not None  # noqa: S101 - matched before
         ident = unquote(call.match.id.decode("latin-1"))
-        if call.request.method in {b"GET", b"HEAD"} or route.raw:
+        if route.raw and call.request.method == b"PUT":
+            await self._upload(call, route.resource, ident)
+        elif call.request.method in {b"GET", b"HEAD"} or route.raw:
             await self._at_one(call, route.resource, ident, raw=route.raw)
         else:
             await self._at_all(call, route.resource, ident)
@@ -59,6 +63,9 @@ class Shared:
         away: dict[str, AtollError] = {}
         path, order = call.path, await self._order(call, resource, ident)
         ids = parts.equivalents.ids(call, resource, ident) or {}
+        if len(ids) > 1 and self._images.shows(call, ident, ids):
+            await self._images.show(call, order, ident)
+            return
         for position, site in enumerate(order):
             if position == 1:  # from here on it is a search
                 parts.limiter.take(call.caller.project_id, parts.forward.now())
@@ -82,6 +89,20 @@ class Shared:
             await parts.forward.pass_on(call, endpoint, response, raw=raw)
             return
         raise none_answered(f"the {resource} {ident}", away)
+
+    async def _upload(self, call: Call, resource: str, ident: str) -> None:
+        """Pass bytes on to every site that has the image. Raises TooLarge, and what `ImageUploads` raises."""
+        limit, request = self._parts.config.limits.upload_bytes, call.request
+        too_large = TooLarge(f"The upload is over {limit} bytes.", resource=resource, id=ident)
+        if (request.content_length or request.body.received) > limit:
+            raise too_large
+        if request.has_body:
+            request.body.bound(limit, too_large)
+        sites = await self._that_may_have(call, resource, ident, anew=False)
+        if len(sites) > 1:
+            await self._uploads.upload(call, sites, ident)
+        else:
+            await self._at_one(call, resource, ident, raw=True)
 
     async def _order(self, call: Call, resource: str, ident: str) -> Sequence[Site]:
         """The sites to ask, likeliest first; sites that are known not to answer come last."""
@@ -132,6 +153,8 @@ class Shared:
         """Carry a change to every site that may have the thing."""
         parts = self._parts
         sites = await self._that_may_have(call, resource, ident)
+        if resource in IN_ONE_SITE:
+            await self._images.check(call, tail(call), [site.name for site in sites])
         if len(sites) == 1:
             endpoint = parts.endpoint(sites[0], call)
             ids = parts.equivalents.ids(call, resource, ident) or {}
@@ -146,8 +169,10 @@ class Shared:
         else:
             await self._changes.change(call, sites)
 
-    async def _that_may_have(self, call: Call, resource: str, ident: str) -> Sequence[Site]:
-        """All sites but those where the id is another thing's.
+    async def _that_may_have(
+        self, call: Call, resource: str, ident: str, *, anew: bool = True
+    ) -> Sequence[Site]:
+        """All sites but those where the id is another thing's; what is public is looked at `anew` first.
 
         For an image those that have it, or one that says that nobody has it.
         """
@@ -155,7 +180,7 @@ class Shared:
         sites = parts.reach.sites(call)
         if len(sites) == 1:
             return sites
-        await parts.equivalents.current(call, resource, anew=True)
+        await parts.equivalents.current(call, resource, anew=anew)
         same = self._same(call, resource, ident, sites)
         if resource not in IN_ONE_SITE:
             another = parts.equivalents.is_another
@@ -172,32 +197,16 @@ class Shared:
     # -- create -----------------------------------------------------------------------------------
 
     async def create(self, call: Call) -> None:
-        """Make the thing at every site, or at none."""
+        """Make the thing at every site (an image: at its sites), or at none."""
         route = call.match.route
         assert route is not None  # noqa: S101 - matched before
         text = await call.read_body(self._parts.body_limit)
         body = bodies.decoded(text)
         sites = self._parts.reach.sites(call)
-        if route.resource in IN_ONE_SITE and len(sites) > 1:
-            await self._create_in_one(call, text, body)
+        if route.resource in IN_ONE_SITE:
+            await self._images.create(call, text, body)
             return
         if len(sites) > 1:
             self._parts.limiter.take(call.caller.project_id, self._parts.forward.now())
         # Of what is no body one site says what is wrong with it.
         await self._creates.create(call, text, sites if body is not None else sites[:1])
-
-    async def _create_in_one(self, call: Call, text: bytes, body: dict[str, object] | None) -> None:
-        """An image: chosen like a placed thing, under an id that is free at every site."""
-        if body is not None and not body.get("id"):
-            text = splice(text, [((text.index(b"{") + 1,) * 2, b'"id": "%b"%b' % (
-                str(uuid.uuid4()).encode(), b", " if body else b""))])  # fmt: skip
-        elif body is not None and isinstance(body.get("id"), str):
-            having = await self._parts.locator.having(call, "image", str(body["id"]))
-            if having:
-                # One id is one image: the site that has it refuses in its own words.
-                site = self._parts.sites.by_name[min(having)]
-                endpoint = self._parts.endpoint(site, call)
-                answer = await self._parts.forward.send(call, endpoint, body=text)
-                await self._parts.forward.pass_on(call, endpoint, answer)
-                return
-        await self._placed.create_at_choice(call, text, body)

@@ -8,14 +8,15 @@ How each is taken back is in `core.inverses`. What goes by a name and not by an 
 each site's own, and is changed under that.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, unquote
 
+import msgspec
 import structlog
 
-from atoll.core import inverses
+from atoll.core import image_inverses, inverses
 from atoll.core.errors import AtollError, Conflict, SiteTimeout, SiteUnavailable
 from atoll.gateway import bodies
 from atoll.gateway.call import Call
@@ -47,7 +48,11 @@ class SharedChanges:
         body = bodies.decoded(text) if text is not None else None
         paths = self._paths(call, sites)
         part = tail(call)
-        way = inverses.way(call.request.method, part, body)
+        if _resource(call) == "image":
+            body = _patch(text) if body is None else body
+            way = image_inverses.way(call.request.method, part, body)
+        else:
+            way = inverses.way(call.request.method, part, body)
         before = await self._before(call, sites, paths, way.read or "")
         having = [site for site in sites if before[site.name].status != 404 or part == "action"]
         wanted = _Wanted(call, part, text, body, way)
@@ -177,7 +182,7 @@ class _Wanted:
     call: Call
     part: str
     text: bytes | None
-    body: Mapping[str, Any] | None
+    body: Any
     way: inverses.Way
 
     def at(self, site: Site, path: bytes, before: SiteAnswer) -> Change:
@@ -185,7 +190,8 @@ class _Wanted:
         method, query = self.call.request.method, _query(self.call)
         part, body, read = self.part, self.body, self.way.read
         old = bodies.decoded(before.text) if before.status == 200 and read is not None else None
-        steps = inverses.undo(method, part, body, old) if old is not None else None
+        undo_of, already, shows = _RULES[_resource(self.call) == "image"]
+        steps = undo_of(method, part, body, old) if old is not None else None
         undo = None
         if steps is not None:
             undo = tuple(
@@ -197,7 +203,7 @@ class _Wanted:
                 )
                 for one in steps
             )
-        there = old is not None and inverses.already(part, body, old)
+        there = old is not None and already(method, part, body, old)
         return Change(
             site=site,
             method=method,
@@ -206,8 +212,25 @@ class _Wanted:
             fine=self.way.fine | ({409} if there else set()),
             undo=undo,
             look=None if read is None else path + (f"/{read}".encode() if read else b"") + query,
-            shows=lambda seen: inverses.shows(part, method, body, bodies.decoded(seen) or {}),
+            shows=lambda seen: shows(method, part, body, bodies.decoded(seen) or {}),
         )
+
+
+# By whether it is an image: what takes a change back, whether it is as wanted already, whether it was made.
+_RULES: Final[
+    dict[bool, tuple[Callable[..., list[inverses.Request] | None], Callable[..., bool], Callable[..., bool]]]
+] = {
+    True: (image_inverses.undo, image_inverses.already, image_inverses.shows),
+    False: (inverses.undo, inverses.already, inverses.shows),
+}
+
+
+def _patch(text: bytes | None) -> Any:
+    """The body of a PATCH of an image, a list; None for what is no JSON."""
+    try:
+        return msgspec.json.decode(text or b"null")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _own(call: Call) -> bytes:

@@ -8,7 +8,7 @@ deleted only if it is provably of this request. What remains somewhere is in the
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -26,6 +26,8 @@ from atoll.gateway.parts import Parts
 from atoll.sites.site import Site
 
 log = structlog.get_logger()
+
+Made = Callable[[Call, Mapping[str, SiteAnswer]], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -53,10 +55,23 @@ class SharedCreates:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    async def create(self, call: Call, text: bytes, sites: Sequence[Site]) -> None:
-        """Make what a body describes at every site, or at none."""
+    async def create(
+        self,
+        call: Call,
+        text: bytes,
+        sites: Sequence[Site],
+        *,
+        sent: bytes | None = None,
+        answer: Made | None = None,
+    ) -> None:
+        """Make what a body describes at every site, or at none.
+
+        `sent` is that body with an id of ours, `answer` says what was made where the first site's answer
+        would not do.
+        """
         resource = call.match.route.resource if call.match.route is not None else ""
-        sent = with_flavor_id(text) if resource == "flavor" and bodies.decoded(text) is not None else text
+        if sent is None:
+            sent = with_flavor_id(text) if resource == "flavor" and bodies.decoded(text) is not None else text
         work = _Work(call, resource, text, sent)
         self._require_all(work, sites)
         await self._make(work, sites[:1])
@@ -68,8 +83,10 @@ class SharedCreates:
             await self._take_back(work)
             self._refuse(work)
             return
-        made = {name: answer.text for name, answer in work.made.items()}
-        await self._parts.equivalents.made(resource, made)
+        if answer is not None:
+            await answer(call, work.made)
+            return
+        await self._parts.equivalents.made(resource, {name: one.text for name, one in work.made.items()})
         self._answer(call, *next(iter(work.made.items())))
 
     def _require_all(self, work: _Work, sites: Sequence[Site]) -> None:
@@ -77,8 +94,10 @@ class SharedCreates:
         for site in sites:
             away = site.notice or ("" if site.healthy(work.call.service_type) else "away")
             if away:
+                what = "This image" if work.resource == "image" else f"A {work.what}"
+                where = "each of its sites" if work.resource == "image" else "every site"
                 raise SiteUnavailable(
-                    f"A {work.what} is made at every site, and {site.name} is {away}.",
+                    f"{what} is made at {where}, and {site.name} is {away}.",
                     resource=work.resource,
                     site=site.name,
                     retry_after=5,
@@ -163,7 +182,7 @@ class SharedCreates:
         if work.refused and not work.failed and not work.remaining:
             self._answer(work.call, *next(iter(work.refused.items())))
             return
-        text = [f"The {work.what} is not made at every site."]
+        text = [f"The {work.what} is not made at every site it is to be at."]
         text += [f"{name} refused it ({one.status}: {said(one)})." for name, one in work.refused.items()]
         text += [str(error) for error in work.failed.values()]
         if work.remaining:
@@ -220,7 +239,7 @@ def proof_of(given: bytes, sent: bytes) -> bytes:
     """What was put into a body on its way: an id or a key that nobody else has."""
     if given == sent:
         return b""
-    for path in (("flavor", "id"), ("keypair", "public_key")):
+    for path in (("flavor", "id"), ("keypair", "public_key"), ("id",)):
         for start, end in find(sent, path):
             return sent[start:end].strip(b'"')
     return b""

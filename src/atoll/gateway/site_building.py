@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from atoll.core.other_links import OtherLinks
 from atoll.core.rewrite import Links, Names
 from atoll.core.settings import Config
 from atoll.inventory.inventory import Inventory, SiteEntry, ZoneEntry
@@ -160,7 +161,12 @@ class SiteBuilder:
         ours = root_of(self._ours(service_type))
         path = root.partition("://")[2].partition("/")[2]
         images = f"{root_of(self._ours('image'))}/v2/images/".encode() if service_type == "compute" else b""
-        links = Links(((root.encode(), ours.encode()),), objects=service_type == "identity", images=images)
+        base = ((root.encode(), ours.encode()),)
+        links = Links(base, objects=service_type == "identity", images=images)
+        if SERVICES[service_type].other:
+            links = OtherLinks(
+                base, root=f"/{path}".rstrip("/").encode() if service_type == "placement" else None
+            )
         return Endpoint(
             site=site,
             service_type=service_type,

@@ -17,7 +17,9 @@ from atoll.gateway.forward import read_json
 from atoll.gateway.parts import Parts
 from atoll.gateway.tokens import Tokens
 from atoll.inventory.records import Capacity, Finding, SiteSeenRecord
-from atoll.services.catalog import SERVICES
+from atoll.same import by_name
+from atoll.same.compare import BY_NAME
+from atoll.services.catalog import HOMES, SERVICES, resource_named
 from atoll.sites.site import Endpoint, Site, root_of
 
 log = structlog.get_logger()
@@ -150,6 +152,8 @@ async def check(parts: Parts, call: Call, site: Site, before: SiteSeenRecord | N
         extensions[service] = await look.extensions(service, known)
     for kind in SHARED:
         await look.at(look.absent(kind), f"every {kind}")
+    for resource in sorted(BY_NAME):
+        await look.at(look.unlike(resource), f"every {resource.replace('_', ' ')}")
     await look.at(look.conflicts(), "conflicts")
     return SiteSeenRecord(
         name=site.name,
@@ -237,6 +241,30 @@ class _Look:
         ]
         return [Finding(what="absent", text=f"{kind}: other sites have {_some(absent)}")] if absent else []
 
+    async def unlike(self, resource: str) -> list[Finding]:
+        """What has the name of another site's and means something else here."""
+        service, plural = resource_named(resource), resource_named(resource).plural
+        path = f"/v3/{{project}}/{service.path}" + ("" if resource == "qos_spec" else "?is_public=None")
+        home = HOMES[resource]
+        sites = [one for one in self._parts.reach.sites(self._call, home) if one.healthy(home)]
+        if self._site not in sites or len(sites) < 2:
+            return []
+        version = b"volume 3.11"  # before that Cinder has no types of groups
+        gathered = await scatter({one.name: self._get(one, home, path, version) for one in sites})
+        if self._site.name not in gathered.answered:
+            raise gathered.failed[self._site.name]
+        by_site = {
+            name: by_name.meanings(resource, content.get(plural, []))
+            for name, content in gathered.answered.items()
+        }
+        found = []
+        for name in by_site[self._site.name]:
+            having = {site: named[name] for site, named in by_site.items() if name in named}
+            if differences := by_name.unlike(having):
+                kind = resource.replace("_", " ")
+                found.append(Finding(what="differs", text=f"{kind} {name}: {by_name.said(differences)}"))
+        return found
+
     async def conflicts(self) -> list[Finding]:
         """Ids that this site and another claim."""
         by_type: dict[str, list[str]] = {}
@@ -260,11 +288,13 @@ class _Look:
         except (AtollError, KeyError, TypeError, ValueError):
             return None
 
-    async def _get(self, site: Site, service: str, path: str) -> Mapping[str, Any]:
+    async def _get(self, site: Site, service: str, path: str, version: bytes = b"") -> Mapping[str, Any]:
         parts, call = self._parts, self._call
         endpoint = parts.reach.endpoint(site, call, service)
         target = path.format(project=call.caller.project_id).encode()
         aside = call.aside(call.deadline, versioned=False)
+        if version:
+            aside.request.index = {b"openstack-api-version": version}
         answer = await parts.forward.ask(aside, endpoint, b"GET", target, why="check")
         if answer.status != 200:
             raise SiteUnavailable(f"The site {site.name} answered {answer.status}.", site=site.name)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from atoll.core.merge import Described, SortKey
+from atoll.core.merge import Described
+from atoll.core.order import SortKey
 
 # Times kept, about 250 bytes each: the first pages of ten projects over a hundred sites.
 TIMES = 20_000

@@ -7,6 +7,7 @@ GET /network/v2.0/availability_zones
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -19,6 +20,10 @@ from atoll.gateway.partial import add_missing
 from atoll.gateway.parts import Parts
 from atoll.sites.site import Endpoint
 
+# What a site is taken to have for networks where it decides by itself; Neutron has zones where agents run.
+ANY_NETWORK_ZONE = [{"resource": kind, "state": "available"} for kind in ("network", "router")]
+FIELDS = ("name", "resource", "state")
+
 
 class Zones:
     """The zones of all sites under the names the operator gave them."""
@@ -30,7 +35,10 @@ class Zones:
         """Ask each site for its zones and name them as clients do."""
         parts = self._parts
         sites = parts.reach.sites(call)
-        target = call.path + (b"?" + call.request.query if call.request.query else b"")
+        of_network = call.service_type == "network"
+        # Neutron's filters are of names as clients know them, so they are ours to apply.
+        query = b"" if of_network else call.request.query
+        target = call.path + (b"?" + query if query else b"")
         if len(sites) > 1:
             parts.limiter.take(call.caller.project_id, parts.forward.now())
         gathered = await scatter(
@@ -44,19 +52,20 @@ class Zones:
         if refused:
             parts.forward.answer(call, endpoint, first)
             return
-        merge = _network if call.service_type == "network" else _compute
-        content = merge(
-            [
-                (parts.endpoint(parts.sites.by_name[name], call), _decoded(name, one))
-                for name, one in gathered.answered.items()
-            ]
-        )
+        answers = [
+            (parts.endpoint(parts.sites.by_name[name], call), _decoded(name, one))
+            for name, one in gathered.answered.items()
+        ]
+        internals = {site.name: internal(site) for site in sites}
+        content = _network(answers) if of_network else _compute(answers, internals)
         # A zone whose site is away is still a zone: it is listed, as not available.
         if gathered.failed:
             add_missing(call, gathered.missing())
-            if merge is _compute:
+            if not of_network:
                 away = [parts.sites.by_name[name] for name in gathered.failed]
                 content["availabilityZoneInfo"] += [_away(zone) for site in away for zone in site.zones]
+        if of_network:
+            content = {"availability_zones": _filtered(content["availability_zones"], call.request.query)}
         parts.forward.answer(call, endpoint, first, msgspec.json.encode(content))
 
 
@@ -71,7 +80,9 @@ def _away(zone: str) -> dict[str, Any]:
     return {"zoneName": zone, "zoneState": {"available": False}, "hosts": None}
 
 
-def _compute(answers: list[tuple[Endpoint, Mapping[str, Any]]]) -> dict[str, Any]:
+def _compute(
+    answers: list[tuple[Endpoint, Mapping[str, Any]]], internals: Mapping[str, str]
+) -> dict[str, Any]:
     """Nova's and Cinder's form: each of our zones with the state of the site's zones behind it."""
     zones = []
     for endpoint, content in answers:
@@ -85,7 +96,7 @@ def _compute(answers: list[tuple[Endpoint, Mapping[str, Any]]]) -> dict[str, Any
         for name, one in theirs.items():
             # Nova lists the zone of its own services; it is not one to boot in, and not one of ours.
             if name == INTERNAL:
-                zones.append({**one, "zoneName": internal(endpoint.site)})
+                zones.append({**one, "zoneName": internals[endpoint.site]})
     return {"availabilityZoneInfo": zones}
 
 
@@ -100,14 +111,28 @@ def _together(zones: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _network(answers: list[tuple[Endpoint, Mapping[str, Any]]]) -> dict[str, Any]:
-    """Neutron's form: a zone once for networks and once for routers."""
+    """Neutron's form: a zone once for networks and once for routers.
+
+    A zone of ours that names none there is taken as a hint by a site without any, so it is listed too.
+    """
     zones = []
     for endpoint, content in answers:
         theirs = content.get("availability_zones", [])
         for ours, here in endpoint.zones.items():
-            seen = set()
-            for one in theirs:
-                if here in {None, one.get("name")} and one.get("resource") not in seen:
-                    seen.add(one.get("resource"))
-                    zones.append({**one, "name": ours})
+            behind = [one for one in theirs if here in {None, one.get("name")}]
+            if here is None:
+                behind += ANY_NETWORK_ZONE
+            by_kind = {one.get("resource"): one for one in reversed(behind)}
+            zones += [{**one, "name": ours} for one in by_kind.values()]
     return {"availability_zones": zones}
+
+
+def _filtered(zones: Sequence[Mapping[str, Any]], query: bytes) -> list[dict[str, Any]]:
+    """Those that have one of the values asked for, with the fields asked for."""
+    wanted = parse_qs(query.decode("latin-1"))
+    fields = wanted.get("fields", FIELDS)
+    return [
+        {key: value for key, value in zone.items() if key in fields}
+        for zone in zones
+        if all(zone.get(key) in wanted.get(key, [zone.get(key)]) for key in FIELDS)
+    ]

@@ -74,7 +74,7 @@ class ZoneRecord(Document, frozen=True, kw_only=True):
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Something at a site that is not as it is set up. `what` is a word for programs, `text` for people."""
 
-    what: Literal["endpoint", "zone", "version", "extension", "conflict", "absent", "not_read"]
+    what: Literal["endpoint", "zone", "version", "extension", "conflict", "absent", "differs", "not_read"]
     text: str
 
 

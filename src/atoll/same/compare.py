@@ -4,14 +4,16 @@ Flavors are one by name and specs, keypairs of a user by name and fingerprint, i
 - one that is private or shared for its own project only;
 - a public one by its owner where the sites share the clients' Keystone. At a cloud of its own ids of projects
   mean nothing here: there it counts that it is public, which is the right of that cloud's operator;
-- a community image, which anybody can make, only with itself: under the very same id.
+- a community image, which anybody can make, only with itself: under the very same id;
+- one that has no bytes yet with what has the same id, name and scope: its copies at other sites.
 The same id with other content is never the same thing: the site that was recorded first has the id; an image
 elsewhere is hidden, a flavor gets the id `ID@SITE`.
 """
 
+import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -29,6 +31,7 @@ BY_NAME: Final = frozenset({"volume_type", "group_type", "qos_spec"})
 """Types of which a site has one of a name: those of one name are one, whatever is in them."""
 
 _OPERATORS: Final = frozenset({"", "public"})
+_EMPTY: Final = "none:"
 
 
 class Thing(NamedTuple):
@@ -69,7 +72,7 @@ def flavor(site: str, item: Mapping[str, Any]) -> Thing | None:
 
 
 def image(site: str, item: Mapping[str, Any], *, ours: bool) -> Thing | None:
-    """An image; None for what is none. One without a hash yet is like no other.
+    """An image; None for what is none. One without a hash yet is like no other but under the same id.
 
     `ours` says that the site's projects are those of the clients' Keystone.
     """
@@ -88,7 +91,7 @@ def image(site: str, item: Mapping[str, Any], *, ours: bool) -> Thing | None:
         "owner": item.get("owner"),
     }
     parts = {key: item[key] for key in ("kernel_id", "ramdisk_id") if item.get(key)}
-    content = f"{algorithm}:{value}" if value else f"none:{site}:{ident}"
+    content = f"{algorithm}:{value}" if value else f"{_EMPTY}{ident}"
     owner = ""
     if scope == "community":
         content += f":{item.get('owner')}:{ident}"
@@ -159,6 +162,9 @@ def compared(known: Iterable[SameRecord], seen: Seen) -> tuple[list[SameRecord],
     A site that showed nothing keeps what was known of it; an id, once given, stays.
     """
     records = [one for one in known if one.resource == seen.resource]
+    before = {one.key: one for one in records}
+    if seen.resource == "image":
+        records, seen = _filled(records, seen)
     taken = {(site, ident) for one in records if one.origin != "found" for site, ident in one.ids.items()}
     things = _by_owner([one for one in seen.things if (one.site, one.id) not in taken], records, seen)
     there = {(one.site, one.id): one for one in things}
@@ -188,7 +194,39 @@ def compared(known: Iterable[SameRecord], seen: Seen) -> tuple[list[SameRecord],
     for work in works.values():
         work.hidden = {site: ident for site, ident in work.hidden.items() if (site, ident) not in used}
     _plain(works.values())
-    return _changes(works.values(), seen.resource)
+    return _changes(works.values(), seen.resource, before)
+
+
+def _filled(records: Sequence[SameRecord], seen: Seen) -> tuple[list[SameRecord], Seen]:
+    """Records and things with the content of what has their id, name, scope and owner, where they have none.
+
+    Where several have other contents it is that of the record, else that of the site that is first.
+    """
+    full: dict[Hashable, tuple[str, Mapping[str, Any]]] = {}
+    for record in (one for one in records if one.origin == "found"):
+        for ident in record.ids.values():
+            _fill(full, record, ident)
+    for thing in _in_order(seen.things, seen):
+        _fill(full, thing, thing.id)
+    kept = []
+    for record in records:
+        content = full.get(_copy(record, record.id)) if record.content.startswith(_EMPTY) else None
+        kept.append(record if content is None else replace_in(record, content=content[0], shown=content[1]))
+    things = []
+    for thing in seen.things:
+        content = full.get(_copy(thing, thing.id)) if thing.content.startswith(_EMPTY) else None
+        things.append(thing if content is None else thing._replace(content=content[0], shown=content[1]))
+    return kept, dataclasses.replace(seen, things=things)
+
+
+def _copy(one: SameRecord | Thing, ident: str) -> Hashable:
+    """What copies of one image have in common although one of them may have no bytes yet."""
+    return ident, one.name, one.scope, one.shown.get("owner")
+
+
+def _fill(full: dict[Hashable, tuple[str, Mapping[str, Any]]], one: SameRecord | Thing, ident: str) -> None:
+    if not one.content.startswith(_EMPTY):
+        full.setdefault(_copy(one, ident), (one.content, one.shown))
 
 
 def _by_owner(things: Sequence[Thing], records: Iterable[SameRecord], seen: Seen) -> list[Thing]:
@@ -353,8 +391,10 @@ def _new(
     return _Work(record, {}, {}, new=True)
 
 
-def _changes(works: Collection[_Work], resource: str) -> tuple[list[SameRecord], list[str]]:
-    """(what to write, what to drop), within the bounds."""
+def _changes(
+    works: Collection[_Work], resource: str, before: Mapping[str, SameRecord]
+) -> tuple[list[SameRecord], list[str]]:
+    """(what to write, what to drop), within the bounds; `before` are the records that are there, by key."""
     puts, drops = [], []
     room = {True: MOST, False: MOST_OF_USERS}
     count = Counter(_room(work) for work in works if not work.new)
@@ -370,7 +410,7 @@ def _changes(works: Collection[_Work], resource: str) -> tuple[list[SameRecord],
             count[place] += 1
             if count[place] <= room[record.scope in _OPERATORS]:
                 puts.append(work.made())
-        elif work.new or work.made() != record:
+        elif work.new or work.made() != before.get(record.key):
             puts.append(work.made())
     written = {one.key for one in puts}
     return puts, [key for key in drops if key not in written]

@@ -37,6 +37,8 @@ class Table:
         self._by_name: dict[tuple[str, str], str] = {}
         self._foreign: set[tuple[str, str, str]] = set()
         self._outward: dict[tuple[str, str, str], Translate | None] = {}
+        self.copies: dict[str, list[SameRecord]] = {}
+        """By id, the images that several sites have under this very id."""
         self._types = {one.resource for one in self.records}
         self._projects = {one.scope for one in self.records if one.scope.startswith("project:")}
         for one in self.records:
@@ -48,6 +50,8 @@ class Table:
             for site, ident in one.ids.items():
                 self._by_own.setdefault((one.resource, site, ident), []).append(one)
                 self._members.setdefault((one.resource, ident), []).append(one)
+            if one.resource == "image" and list(one.ids.values()).count(one.id) > 1:
+                self.copies.setdefault(one.id, []).append(one)
             for site, ident in one.hidden.items():
                 if one.resource != "keypair":
                     self._foreign.add((one.resource, site, ident))

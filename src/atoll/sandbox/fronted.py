@@ -30,8 +30,11 @@ def gateway_port(layout: Layout) -> int:
     return layout.port_base + 90
 
 
-def configuration(layout: Layout, sites: Sequence[Mapping[str, Any]]) -> str:
-    """An atoll.toml for described sites: pinned endpoints, a zone per site, `public` networks as one."""
+def configuration(layout: Layout, sites: Sequence[Mapping[str, Any]], first_zone: str = "") -> str:
+    """An atoll.toml for described sites: pinned endpoints, a zone per site, `public` networks as one.
+
+    Zones have the names of their sites, but for the first one's where it is given another.
+    """
     lines = [
         "# Written by the sandbox; made anew with each `atoll sandbox up`.",
         "[gateway]",
@@ -50,9 +53,10 @@ def configuration(layout: Layout, sites: Sequence[Mapping[str, Any]]) -> str:
         lines += [
             f"{service} = {json.dumps(url)}"
             for service, url in site["endpoints"].items()
-            if service in {"compute", "block-storage", "image", "network"}
+            if service in {"compute", "block-storage", "image", "network", "placement"}
         ]
-        lines += [f"[zones.{site['name']}]", f"site = {json.dumps(site['name'])}", f"zone = {{{ZONES}}}"]
+        zone = first_zone if first_zone and site is sites[0] else site["name"]
+        lines += [f"[zones.{zone}]", f"site = {json.dumps(site['name'])}", f"zone = {{{ZONES}}}"]
     public = {site["name"]: site["public_network_id"] for site in sites if site.get("public_network_id")}
     if len(public) > 1:
         ids = ", ".join(f"{json.dumps(name)} = {json.dumps(ident)}" for name, ident in public.items())
@@ -83,7 +87,9 @@ def forget(layout: Layout) -> None:
         file.unlink()
 
 
-def front(layout: Layout, say: Callable[[str], None] = print, *, fresh: bool = False) -> str:
+def front(
+    layout: Layout, say: Callable[[str], None] = print, *, fresh: bool = False, first_zone: str = ""
+) -> str:
     """Start Atoll before the sites that `sites.json` of the layout describes; give its URL.
 
     Idempotent: one that runs with the same configuration is left alone, unless it is to be `fresh`, started
@@ -94,7 +100,7 @@ def front(layout: Layout, say: Callable[[str], None] = print, *, fresh: bool = F
     sites = json.loads(layout.description.read_text())
     # The older site has a Keystone of its own: shared identity cannot reach it.
     sites = [site for site in sites if site["auth_url"] == sites[0]["auth_url"]]
-    text = configuration(layout, sites)
+    text = configuration(layout, sites, first_zone)
     file = layout.run / "atoll.toml"
     processes = Processes(layout)
     changed = not file.exists() or file.read_text() != text

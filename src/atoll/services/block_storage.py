@@ -10,29 +10,32 @@ PLACED, SHARED, SUMMED, PER_SITE = Kind.PLACED, Kind.SHARED, Kind.SUMMED, Kind.P
 CREATED = (("created_at", "desc"),)
 SHOWN = {"display_name": "name", "uuid": "id", "project_id": "os-vol-tenant-attr:tenant_id"}
 
+HINTS = "OS-SCH-HNT:scheduler_hints"
+
 RESOURCES = (
     Resource(
         name="volume", plural="volumes", path="volumes", detail="volumes/detail",
         brief=("id", "name", "links"), sort=CREATED, shown=SHOWN, zone="volume/availability_zone",
         refs=(Ref("volume/snapshot_id", "snapshot"), Ref("volume/source_volid", "volume"),
-              Ref("volume/imageRef", "image"), Ref("volume/backup_id", "backup"),
-              Ref("volume/volume_type", "volume_type"),
-              Ref("volume/group_id", "group"), Ref("volume/consistencygroup_id", "consistencygroup"),
-              Ref("OS-SCH-HNT:scheduler_hints/same_host", "volume"),
-              Ref("OS-SCH-HNT:scheduler_hints/same_host/*", "volume")),
+              Ref("volume/imageRef", "image"), Ref("volume/image_id", "image"),
+              Ref("volume/backup_id", "backup"), Ref("volume/volume_type", "volume_type"),
+              # Cinder takes the one for the other: both are groups.
+              Ref("volume/group_id", "group"), Ref("volume/consistencygroup_id", "group"),
+              Ref(f"{HINTS}/same_host", "volume"), Ref(f"{HINTS}/same_host/*", "volume"),
+              Ref(f"{HINTS}/local_to_instance", "server")),
     ),
     Resource(name="snapshot", plural="snapshots", path="snapshots", detail="snapshots/detail",
              brief=("id", "name", "status", "size", "metadata", "description", "volume_id", "created_at",
                     "updated_at", "user_id", "consumes_quota", "group_snapshot_id"),
              sort=CREATED, shown=SHOWN, refs=(Ref("snapshot/volume_id", "volume"),)),
     Resource(name="backup", plural="backups", path="backups", detail="backups/detail",
-             brief=("id", "name", "links"), sort=CREATED, shown=SHOWN,
+             brief=("id", "name", "links"), sort=CREATED, shown=SHOWN, zone="backup/availability_zone",
              refs=(Ref("backup/volume_id", "volume"), Ref("backup/snapshot_id", "snapshot"))),
     # Cinder takes a limit it does not know for a filter that nothing matches.
     Resource(name="transfer", plural="transfers", path="os-volume-transfer", paged=False,
              refs=(Ref("transfer/volume_id", "volume"),)),
     Resource(name="volume_transfer", plural="transfers", path="volume-transfers", singular="transfer",
-             paged_since=(3, 59), refs=(Ref("transfer/volume_id", "volume"),)),
+             kept_as="transfer", paged_since=(3, 59), refs=(Ref("transfer/volume_id", "volume"),)),
     Resource(name="attachment", plural="attachments", path="attachments", detail="attachments/detail",
              refs=(Ref("attachment/volume_uuid", "volume"), Ref("attachment/instance_uuid", "server"))),
     Resource(name="group", plural="groups", path="groups", detail="groups/detail", sort=CREATED,
@@ -40,7 +43,9 @@ RESOURCES = (
              refs=(Ref("group/volume_types/*", "volume_type"), Ref("group/group_type", "group_type"))),
     Resource(name="group_snapshot", plural="group_snapshots", path="group_snapshots",
              refs=(Ref("group_snapshot/group_id", "group"),)),
-    Resource(name="consistencygroup", plural="consistencygroups", path="consistencygroups"),
+    Resource(name="consistencygroup", plural="consistencygroups", path="consistencygroups",
+             zone="consistencygroup/availability_zone",
+             refs=(Ref("consistencygroup/volume_types", "volume_type", separator=","),)),
     Resource(name="cgsnapshot", plural="cgsnapshots", path="cgsnapshots",
              refs=(Ref("cgsnapshot/consistencygroup_id", "consistencygroup"),)),
     Resource(name="message", plural="messages", path="messages", sort=CREATED),
@@ -67,6 +72,16 @@ VOLUME_ACTIONS = dict.fromkeys(
 SNAPSHOT_ACTIONS = dict.fromkeys(("os-reset_status", "os-force_delete", "os-unmanage"), "admin")
 BACKUP_ACTIONS = dict.fromkeys(("os-reset_status", "os-force_delete"), "admin")
 GROUP_ACTIONS = {"reset_status": "admin"}
+# Without a volume one is made; the answer names it.
+RESTORED = (Ref("restore/volume_id", "volume"),)
+MANAGED = (Ref("volume/host", "host"), Ref("volume/volume_type", "volume_type"))
+TRANSFERRED = (Ref("transfer/volume_id", "volume"),)
+
+
+def _members(group: str) -> tuple[Ref, ...]:
+    """The volumes that come into a group."""
+    return (Ref(f"{group}/add_volumes", "volume", separator=","),)
+
 
 ROUTES = (
     row("volumes", "GET POST", PLACED, "volume", admin_queries=VOLUME_QUERIES),
@@ -75,7 +90,9 @@ ROUTES = (
     row("volumes/{id}", "GET PUT DELETE", PLACED, "volume", admin_queries={"force": Others.REFUSED}),
     row("volumes/{id}/action", "POST", PLACED, "volume", actions=VOLUME_ACTIONS,
         admin_fields=("os-volume_upload_image/visibility=public",),
-        refs=(Ref("os-attach/instance_uuid", "server"), Ref("os-retype/new_type", "volume_type"))),
+        refs=(Ref("os-attach/instance_uuid", "server"), Ref("os-retype/new_type", "volume_type"),
+              Ref("os-reimage/image_id", "image"), Ref("revert/snapshot_id", "snapshot")),
+        makes=(Ref("os-volume_upload_image/image_id", "image"),)),
     row("volumes/{id}/**", ANY, PLACED, "volume"),  # metadata, encryption
     row("snapshots", "GET POST", PLACED, "snapshot", admin_queries=ALL_PROJECTS),
     row("snapshots/detail", "GET", PLACED, "snapshot", admin_queries=ALL_PROJECTS),
@@ -86,17 +103,17 @@ ROUTES = (
     row("backups/detail", "GET", PLACED, "backup", admin_queries=ALL_PROJECTS),
     row("backups/import_record", "POST", PLACED, "backup", role="admin"),
     row("backups/{id}", "GET PUT DELETE", PLACED, "backup"),
-    row("backups/{id}/restore", "POST", PLACED, "backup", refs=(Ref("restore/volume_id", "volume"),)),
+    row("backups/{id}/restore", "POST", PLACED, "backup", refs=RESTORED, makes=RESTORED),
     row("backups/{id}/action", "POST", PLACED, "backup", actions=BACKUP_ACTIONS),
     row("backups/{id}/export_record", "GET", PLACED, "backup", role="admin"),
     row("os-volume-transfer", "GET POST", PLACED, "transfer", admin_queries=ALL_PROJECTS),
     row("os-volume-transfer/detail", "GET", PLACED, "transfer", admin_queries=ALL_PROJECTS),
     row("os-volume-transfer/{id}", "GET DELETE", PLACED, "transfer"),
-    row("os-volume-transfer/{id}/accept", "POST", PLACED, "transfer"),
+    row("os-volume-transfer/{id}/accept", "POST", PLACED, "transfer", makes=TRANSFERRED, blind=True),
     row("volume-transfers", "GET POST", PLACED, "volume_transfer", admin_queries=ALL_PROJECTS),
     row("volume-transfers/detail", "GET", PLACED, "volume_transfer", admin_queries=ALL_PROJECTS),
-    row("volume-transfers/{id}", "GET DELETE", PLACED, "volume_transfer"),
-    row("volume-transfers/{id}/accept", "POST", PLACED, "volume_transfer"),
+    row("volume-transfers/{id}", "GET DELETE", PLACED, "transfer"),
+    row("volume-transfers/{id}/accept", "POST", PLACED, "transfer", makes=TRANSFERRED, blind=True),
     row("attachments", "GET:any POST", PLACED, "attachment", admin_queries=ALL_PROJECTS),
     row("attachments/detail", "GET", PLACED, "attachment", role="any", admin_queries=ALL_PROJECTS),
     row("attachments/{id}", "GET:any PUT DELETE", PLACED, "attachment"),
@@ -106,7 +123,7 @@ ROUTES = (
     row("groups/action", "POST", PLACED, "group", refs=(
         Ref("create-from-src/source_group_id", "group"),
         Ref("create-from-src/group_snapshot_id", "group_snapshot"))),
-    row("groups/{id}", "GET PUT", PLACED, "group"),
+    row("groups/{id}", "GET PUT", PLACED, "group", refs=_members("group")),
     row("groups/{id}/action", "POST", PLACED, "group", actions=GROUP_ACTIONS),
     row("group_snapshots", "GET POST", PLACED, "group_snapshot", admin_queries=ALL_PROJECTS),
     row("group_snapshots/detail", "GET", PLACED, "group_snapshot", admin_queries=ALL_PROJECTS),
@@ -117,22 +134,27 @@ ROUTES = (
     row("consistencygroups/create_from_src", "POST", PLACED, "consistencygroup", refs=(
         Ref("consistencygroup-from-src/source_cgid", "consistencygroup"),
         Ref("consistencygroup-from-src/cgsnapshot_id", "cgsnapshot"))),
-    row("consistencygroups/{id}", "GET PUT", PLACED, "consistencygroup"),
-    row("consistencygroups/{id}/update", "PUT", PLACED, "consistencygroup"),
+    row("consistencygroups/{id}", "GET PUT", PLACED, "consistencygroup", refs=_members("consistencygroup")),
+    row("consistencygroups/{id}/update", "PUT", PLACED, "consistencygroup",
+        refs=_members("consistencygroup")),
     row("consistencygroups/{id}/delete", "POST", PLACED, "consistencygroup"),
     row("cgsnapshots", "GET POST", PLACED, "cgsnapshot", admin_queries=ALL_PROJECTS),
     row("cgsnapshots/detail", "GET", PLACED, "cgsnapshot", admin_queries=ALL_PROJECTS),
     row("cgsnapshots/{id}", "GET DELETE", PLACED, "cgsnapshot"),
     row("messages", "GET", PLACED, "message"),
     row("messages/{id}", "GET DELETE", PLACED, "message"),
-    row("manageable_volumes", "GET POST", PLACED, "volume", role="admin"),
-    row("manageable_volumes/detail", "GET", PER_SITE, "volume", role="admin"),
-    row("manageable_snapshots", "GET POST", PLACED, "snapshot", role="admin"),
-    row("manageable_snapshots/detail", "GET", PER_SITE, "snapshot", role="admin"),
-    row("os-volume-manage", "GET POST", PLACED, "volume", role="admin"),
-    row("os-volume-manage/detail", "GET", PER_SITE, "volume", role="admin"),
-    row("os-snapshot-manage", "GET POST", PLACED, "snapshot", role="admin"),
-    row("os-snapshot-manage/detail", "GET", PER_SITE, "snapshot", role="admin"),
+    row("manageable_volumes", "GET", PER_SITE, role="admin", of_host="?host"),
+    row("manageable_volumes", "POST", PLACED, "volume", role="admin", refs=MANAGED),
+    row("manageable_volumes/detail", "GET", PER_SITE, role="admin", of_host="?host"),
+    row("manageable_snapshots", "GET", PER_SITE, role="admin", of_host="?host"),
+    row("manageable_snapshots", "POST", PLACED, "snapshot", role="admin"),
+    row("manageable_snapshots/detail", "GET", PER_SITE, role="admin", of_host="?host"),
+    row("os-volume-manage", "GET", PER_SITE, role="admin", of_host="?host"),
+    row("os-volume-manage", "POST", PLACED, "volume", role="admin", refs=MANAGED),
+    row("os-volume-manage/detail", "GET", PER_SITE, role="admin", of_host="?host"),
+    row("os-snapshot-manage", "GET", PER_SITE, role="admin", of_host="?host"),
+    row("os-snapshot-manage", "POST", PLACED, "snapshot", role="admin"),
+    row("os-snapshot-manage/detail", "GET", PER_SITE, role="admin", of_host="?host"),
     # shared, by name
     row("types", "GET POST:admin", SHARED, "volume_type", admin_queries=PUBLIC),
     row("types/{id}", "GET PUT:admin DELETE:admin", SHARED, "volume_type"),
@@ -147,8 +169,9 @@ ROUTES = (
     row("qos-specs/{id}", "GET PUT DELETE", SHARED, "qos_spec", role="admin"),
     # keys, and what they are associated with: a GET that changes it
     row("qos-specs/{id}/**", ANY, SHARED, "qos_spec", role="admin"),
-    row("default-types", "GET", Kind.ANY_SITE, role="admin"),
-    row("default-types/{id}", "GET PUT DELETE", Kind.ANY_SITE, role="admin"),
+    row("default-types", "GET", Kind.SETTING, role="admin"),
+    row("default-types/{id}", "GET PUT DELETE", Kind.SETTING, role="admin",
+        refs=(Ref("default_type/volume_type", "volume_type"),)),
     # summed
     row("limits", "GET", SUMMED, "limits", role="any",
         admin_queries={"project_id": Others.DROPPED, "tenant_id": Others.DROPPED}),
@@ -157,7 +180,9 @@ ROUTES = (
     row("os-quota-class-sets/{id}", "GET PUT", SUMMED, "quota_class_set", role="admin"),
     # per site
     row("os-services", "GET", PER_SITE, "service", role="admin"),
-    row("os-services/{id}", "PUT", PER_SITE, "service", role="admin"),
+    row("os-services/{id}", "PUT", PER_SITE, "service", role="admin", of_host="host"),
+    row("os-services/get-log", "PUT", PER_SITE, role="admin", at_all=True),
+    row("os-services/set-log", "PUT", PER_SITE, role="admin", at_all=True),
     row("clusters", "GET", PER_SITE, "cluster", role="admin"),
     row("clusters/detail", "GET", PER_SITE, "cluster", role="admin"),
     row("clusters/{id}", "GET PUT", PER_SITE, "cluster", role="admin"),

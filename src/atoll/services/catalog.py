@@ -6,14 +6,15 @@ from atoll.services.compute import COMPUTE
 from atoll.services.identity import IDENTITY
 from atoll.services.image import IMAGE
 from atoll.services.network import NETWORK
+from atoll.services.other import OTHER
 from atoll.services.table import Resource
 
-SERVICES = {one.service_type: one for one in (COMPUTE, BLOCK_STORAGE, IMAGE, NETWORK, IDENTITY)}
+SERVICES = {one.service_type: one for one in (COMPUTE, BLOCK_STORAGE, IMAGE, NETWORK, IDENTITY)} | OTHER
 
 # Nova shows others' resources under its own URLs: the service that owns a type comes last and wins.
 HOMES = {
     resource.name: service.service_type
-    for service in (COMPUTE, IMAGE, BLOCK_STORAGE, NETWORK)
+    for service in (*OTHER.values(), COMPUTE, IMAGE, BLOCK_STORAGE, NETWORK)
     for resource in service.resources
 }
 HOMES["service"] = "compute"

@@ -20,15 +20,17 @@ SERVER_REFS = (
     Ref(BDM, "image", only_if=("source_type", "image")),
     Ref(BDM, "volume", only_if=("source_type", "volume")),
     Ref(BDM, "snapshot", only_if=("source_type", "snapshot")),
+    Ref("server/block_device_mapping_v2/*/volume_type", "volume_type"),
     Ref(BDM_V1 + "volume_id", "volume"),
     Ref(BDM_V1 + "snapshot_id", "snapshot"),
     Ref("server/security_groups/*/name", "security_group"),
-    Ref("os:scheduler_hints/group", "server_group"),
-    Ref("OS-SCH-HNT:scheduler_hints/group", "server_group"),
-    Ref("os:scheduler_hints/same_host", "server"),
-    Ref("os:scheduler_hints/same_host/*", "server"),
-    Ref("OS-SCH-HNT:scheduler_hints/same_host", "server"),
-    Ref("OS-SCH-HNT:scheduler_hints/same_host/*", "server"),
+    # Not different_host: what is at another site is on a different host.
+    *(
+        Ref(f"{hints}/{place}", resource)
+        for hints in ("os:scheduler_hints", "OS-SCH-HNT:scheduler_hints")
+        for name, resource in (("group", "server_group"), ("same_host", "server"))
+        for place in (name, f"{name}/*")
+    ),
 )
 ATTACH_REFS = (Ref("volumeAttachment/volumeId", "volume"),)
 INTERFACE_REFS = (
@@ -37,9 +39,17 @@ INTERFACE_REFS = (
 )
 ACTION_REFS = (
     Ref("rebuild/imageRef", "image"),
+    Ref("rebuild/key_name", "keypair"),
     Ref("resize/flavorRef", "flavor"),
     Ref("rescue/rescue_image_ref", "image"),
+    Ref("addSecurityGroup/name", "security_group"),
+    Ref("removeSecurityGroup/name", "security_group"),
+    Ref("addFixedIp/networkId", "network"),
+    Ref("addFloatingIp/address", "floatingip"),
 )
+# createImage and createBackup, from 2.45 on; before, a Location names it.
+ACTION_MAKES = (Ref("image_id", "image"),)
+PORT_MADE = (Ref("interfaceAttachment/port_id", "port"),)
 
 ACTION_ROLES = {
     "migrate": "manager", "os-migrateLive": "manager",
@@ -93,7 +103,8 @@ RESOURCES = (
              refs=(Ref("pool", "network"),), paged=False),
     Resource(name="network", plural="networks", path="os-tenant-networks", paged=False),
     Resource(name="volume", plural="volumes", path="os-volumes", detail="os-volumes/detail",
-             zone="volume/availability_zone"),
+             zone="volume/availability_zone",
+             refs=(Ref("volume/snapshot_id", "snapshot"), Ref("volume/volume_type", "volume_type"))),
     Resource(name="snapshot", plural="snapshots", path="os-snapshots",
              refs=(Ref("snapshot/volume_id", "volume"),)),
     Resource(name="flavor", plural="flavors", path="flavors", id_form="any", detail="flavors/detail",
@@ -117,13 +128,13 @@ ROUTES = (
     row("servers", "GET POST", PLACED, "server", admin_queries=SERVER_QUERIES, admin_fields=CREATE_FIELDS),
     row("servers/detail", "GET", PLACED, "server", admin_queries=SERVER_QUERIES),
     row("servers/{id}", "GET PUT DELETE", PLACED, "server", zones=("server/pinned_availability_zone",)),
-    row("servers/{id}/action", "POST", PLACED, "server", refs=ACTION_REFS,
+    row("servers/{id}/action", "POST", PLACED, "server", refs=ACTION_REFS, makes=ACTION_MAKES,
         zones=("unshelve/availability_zone",), actions=ACTION_ROLES,
         admin_fields=ACTION_FIELDS),
     row("servers/{id}/diagnostics", "GET", PLACED, "server", role="admin"),
     row("servers/{id}/os-volume_attachments", "GET POST", PLACED, "server", refs=ATTACH_REFS),
     row("servers/{id}/os-volume_attachments/{id}", "GET PUT DELETE", PLACED, "server", refs=ATTACH_REFS),
-    row("servers/{id}/os-interface", "GET POST", PLACED, "server", refs=INTERFACE_REFS),
+    row("servers/{id}/os-interface", "GET POST", PLACED, "server", refs=INTERFACE_REFS, makes=PORT_MADE),
     # interfaces, addresses, metadata, tags, shares, topology, password, consoles, instance actions, …
     row("servers/{id}/**", ANY, PLACED, "server"),
     row("os-server-groups", "GET POST", PLACED, "server_group", admin_queries=ALL_PROJECTS),
@@ -133,7 +144,7 @@ ROUTES = (
         admin_fields=CREATE_FIELDS),
     row("os-volumes_boot/detail", "GET", PLACED, "server", admin_queries=SERVER_QUERIES),
     row("os-volumes_boot/{id}", "GET PUT DELETE", PLACED, "server"),
-    row("os-volumes_boot/{id}/action", "POST", PLACED, "server", refs=ACTION_REFS),
+    row("os-volumes_boot/{id}/action", "POST", PLACED, "server", refs=ACTION_REFS, makes=ACTION_MAKES),
     # Nova's own views of Cinder, Neutron, Glance and Ironic: closed from 2.36 on, but for images/…/metadata
     row("os-security-groups", "GET POST", PLACED, "security_group"),
     row("os-security-groups/{id}", "GET PUT DELETE", PLACED, "security_group"),

@@ -12,7 +12,7 @@ RESOURCES = (
              sort=(("created_at", "desc"), ("id", "desc"))),
     Resource(name="task", plural="tasks", path="tasks", sort=(("created_at", "desc"), ("id", "desc"))),
     Resource(name="namespace", plural="namespaces", path="metadefs/namespaces", id_form="any",
-             identity="namespace", sort=(("namespace", "asc"),)),
+             identity="namespace", marker="namespace", sort=(("namespace", "asc"),)),
 )  # fmt: skip
 
 PUBLIC = ("visibility=public",)

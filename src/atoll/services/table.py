@@ -21,12 +21,18 @@ class Kind(Enum):
     SHARED = "shared"  # one thing in every site, under one id or name
     SUMMED = "summed"  # a figure over sites
     PER_SITE = "per site"  # belongs to a site and means nothing elsewhere
+    SETTING = "setting"  # of a project, the same at every site: set at all of them, or at none
     ANY_SITE = "any site"  # the same answer everywhere: schemas
     COMMON = "common"  # what every site has: extensions
     ZONES = "zones"  # the availability zones a user picks from
+    GROUP_RULES = "group rules"  # at the site of their security group; at every site where that is `default`
     EVENTS = "events"  # a batch, each part for the site of its own subject
     IDENTITY = "identity"  # Keystone's, passed on
     CATALOG = "catalog"  # Keystone's, with a service catalogue in the answer
+    # Only of the services in `services.other`, which says what they mean.
+    UNITED = "united"
+    ALIKE = "alike"
+    ALLOCATED = "allocated"
 
 
 class Shape(Enum):
@@ -60,13 +66,15 @@ class Others(Enum):
 class Ref:
     """A place in a body that names another resource.
 
-    `path` is written with dots, `*` for each element; `resource` is the type named. `only_if` is (key, value)
-    of a sibling that has to match (block device mappings name their type beside the id).
+    `path` is written with slashes, `*` for each element; `resource` is the type named. `only_if` is (key,
+    value) of a sibling that has to match (block device mappings name their type beside the id). One text may
+    name several, with a `separator` between them.
     """
 
     path: str
     resource: str
     only_if: tuple[str, str] | None = None
+    separator: str = ""
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -85,7 +93,7 @@ class Resource:
     where the detailed one has to be read for its order. Lists that are not `paged` know no limit and no
     marker, and some sites break on them; `paged_since` is the microversion from which they do. Those that go
     `by_offset` know no marker, and take a limit of 0 for none. `marker` is the field after whose last value
-    the next page is asked for.
+    the next page is asked for. What is another name of a type is `kept_as` that.
     """
 
     name: str
@@ -105,6 +113,7 @@ class Resource:
     paged: bool = True
     paged_since: tuple[int, int] = (0, 0)
     by_offset: bool = False
+    kept_as: str = ""
 
     @property
     def envelope(self) -> str:
@@ -126,6 +135,10 @@ class Route:
     admin_fields: tuple[str, ...]
     of_project: bool
     refs: tuple[Ref, ...]
+    makes: tuple[Ref, ...]
+    blind: bool
+    of_host: str
+    at_all: bool
     zones: tuple[str, ...]
     below: str
     shape: Shape
@@ -157,6 +170,10 @@ class Row:
     admin_fields: tuple[str, ...] = ()
     of_project: bool = False
     refs: tuple[Ref, ...] = ()
+    makes: tuple[Ref, ...] = ()  # where an answer names what else was made at the site
+    blind: bool = False  # those who may ask need not be able to see it by its id
+    of_host: str = ""  # where a request names the host that it is for (`?name`: in the query)
+    at_all: bool = False  # done at all sites, answered by all together
     zones: tuple[str, ...] = ()  # where a body names an availability zone of the site
     listed: bool = False
     below: str = ""  # the type of the first id in the path
@@ -222,6 +239,7 @@ class Service:
     zone_keys: tuple[str, ...] = ()
     zones_filled: frozenset[str] = frozenset()  # keys whose empty list names the site's zone, see Names
     suffix: bytes = b" "  # what a collection's name may end with (Neutron's .json)
+    other: bool = False  # of those that `gateway.other` serves; its paths may have no version
 
     def __post_init__(self) -> None:
         root = _Node()
@@ -261,6 +279,10 @@ class Service:
                 admin_fields=line.admin_fields,
                 of_project=line.of_project,
                 refs=line.refs,
+                makes=line.makes,
+                blind=line.blind,
+                of_host=line.of_host,
+                at_all=line.at_all,
                 zones=line.zones,
                 below=line.below,
                 shape=shape,

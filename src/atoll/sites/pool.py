@@ -267,7 +267,7 @@ class Origin:
                 with contextlib.suppress(asyncio.CancelledError):
                     await pump
                 connection.stop_after_answer()
-            elif exchange.head.done() and not exchange.head.cancelled():
+            if exchange.head.done() and not exchange.head.cancelled():
                 exchange.head.exception()
         return response
 

@@ -1,6 +1,7 @@
 """A message body on its way through: bounded in memory, with back-pressure to whoever sends it."""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 
@@ -21,16 +22,20 @@ class Body:
     """Bytes fed by a protocol and read by one task.
 
     `pause` and `resume` act on the transport that feeds. `error` set by the feeder is raised to the reader
-    after the bytes that came before it.
+    after the bytes that came before it. Whoever reads a body that is `hurried` need not wait long for it.
     """
+
+    hurried = True
 
     __slots__ = (
         "_abandoned",
         "_chunks",
+        "_limit",
         "_pause",
         "_paused",
         "_resume",
         "_size",
+        "_too_much",
         "_waiter",
         "complete",
         "error",
@@ -48,6 +53,8 @@ class Body:
         self.complete = False
         self.error: Exception | None = None
         self.received = 0
+        self._limit: float = math.inf
+        self._too_much: Exception = BodyTooLarge()
 
     @classmethod
     def whole(cls, data: bytes) -> "Body":
@@ -65,11 +72,19 @@ class Body:
         size = len(data)
         self._size += size
         self.received += size
+        if self.received > self._limit:
+            self.fail(self._too_much)
+            self.abandon()
+            return
         if self._size > HIGH_WATER and not self._paused:
             self._paused = True
             self._pause()
         if self._waiter is not None:
             self._wake()
+
+    def bound(self, limit: int, error: Exception) -> None:
+        """Raise an error to the reader once more than `limit` bytes have come."""
+        self._limit, self._too_much = limit, error
 
     def finish(self) -> None:
         """The message ended where it should."""
@@ -142,6 +157,33 @@ class Body:
         """Drop what is buffered, so that the connection can go on."""
         if self._chunks:
             self._take()
+
+
+class Fed(Body):
+    """A body that a task feeds piece by piece: it can wait until its reader has dealt with all before."""
+
+    hurried = False
+
+    __slots__ = ("_hungry",)
+
+    def __init__(self) -> None:
+        super().__init__(nothing, nothing)
+        self._hungry = asyncio.Event()
+
+    def feed(self, data: bytes) -> None:
+        """Take a piece; the reader may hold on to it for as long as it takes."""
+        self._hungry.clear()
+        super().feed(data)
+
+    async def read(self) -> bytes:
+        """As `Body.read`; to come back for more says that all before is dealt with."""
+        if not self._chunks:
+            self._hungry.set()
+        return await super().read()
+
+    async def hungry(self) -> bool:
+        """Wait until the reader comes (back) for more, which is then True."""
+        return await self._hungry.wait()
 
 
 # The body of every message that has none: complete, and nothing changes it.

@@ -98,7 +98,8 @@ class AwaitedExchange(Exchange):
         if not self.held:
             self.deadline = math.inf
         try:
-            async with asyncio.timeout(None if self.held else self.stall) as self._patience:
+            patience = self.stall if body.hurried and not self.held else None
+            async with asyncio.timeout(patience) as self._patience:
                 return await body.read()
         finally:
             self._patience = None

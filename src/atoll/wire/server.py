@@ -4,6 +4,7 @@ Must not decide anything about a request but whether it is HTTP; the handler doe
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -468,7 +469,8 @@ class ServerConnection(asyncio.Protocol):
             return
         request.body.abandon()
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            with contextlib.suppress(OSError):  # it has gone this very moment
+                self._transport.write_eof()
         self._waiter = self._loop.create_future()
         handle = self._loop.call_later(LINGER_SECONDS, self._wake)
         try:

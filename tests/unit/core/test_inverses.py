@@ -40,7 +40,7 @@ def carried_out(method, tail, body, now):
 def test_extra_specs_come_back(before, given_specs):
     body = {"extra_specs": given_specs}
     after = carried_out(b"POST", SPECS, body, before)
-    assert shows(SPECS, b"POST", body, {"extra_specs": after})
+    assert shows(b"POST", SPECS, body, {"extra_specs": after})
     for request in undo(b"POST", SPECS, body, {"extra_specs": before}):
         after = carried_out(request.method, request.tail, sent(request), after)
     assert after == before
@@ -50,7 +50,7 @@ def test_extra_specs_come_back(before, given_specs):
 def test_a_deleted_spec_comes_back(before, key):
     tail = f"{SPECS}/{key}"
     after = carried_out(b"DELETE", tail, None, before)
-    assert shows(tail, b"DELETE", None, {"extra_specs": after})
+    assert shows(b"DELETE", tail, None, {"extra_specs": after})
     for request in undo(b"DELETE", tail, None, {"extra_specs": before}):
         after = carried_out(request.method, request.tail, sent(request), after)
     assert after == before
@@ -63,8 +63,8 @@ def test_access_is_taken_back_only_where_it_was_given():
     (request,) = undo(b"POST", "action", add, without)
     assert sent(request) == {"removeTenantAccess": {"tenant": "p"}}
     assert undo(b"POST", "action", add, having) == []
-    assert already("action", add, having)
-    assert not already("action", add, without)
+    assert already(b"POST", "action", add, having)
+    assert not already(b"POST", "action", add, without)
     remove = {"removeProjectAccess": {"project": "p"}}
     types = {"volume_type_access": [{"volume_type_id": "t", "project_id": "p"}]}
     (request,) = undo(b"POST", "action", remove, types)
@@ -78,8 +78,8 @@ def test_fields_come_back():
     (request,) = undo(b"PUT", "", body, before)
     assert sent(request) == {"flavor": {"description": None}}
     assert inverses.undo(b"PUT", "", {"flavor": {"unseen": 1}}, before) is None
-    assert shows("", b"PUT", body, body)
-    assert not shows("", b"PUT", body, before)
+    assert shows(b"PUT", "", body, body)
+    assert not shows(b"PUT", "", body, before)
 
 
 def test_what_has_no_way_back():

@@ -1,6 +1,7 @@
 """What a body names, and that nothing of it is changed but what has to be."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 
 from atoll.gateway import bodies
 from atoll.gateway.locate import shows
-from atoll.services.compute import SERVER_REFS
+from atoll.services.block_storage import BLOCK_STORAGE
+from atoll.services.compute import COMPUTE, SERVER_REFS
+from atoll.services.table import Ref, Service
 
 PLACE = "server/availability_zone"
 UUID = "0f0f0f0f-1111-4222-8333-444444444444"
@@ -82,3 +85,77 @@ def _texts(content: Any) -> set[str]:
 )
 def test_a_search_believes_only_what_shows_the_id(text: bytes, found: bool) -> None:
     assert shows("server", UUID, text) is found
+
+
+def refs_of(service: Service, path: str) -> Sequence[Ref]:
+    """What a body for a path may name."""
+    route = service.match(b"POST", [part.encode() for part in path.split("/")]).route
+    route = route or service.match(b"PUT", [part.encode() for part in path.split("/")]).route
+    assert route is not None
+    return route.refs or service.by_name[route.resource].refs
+
+
+HINTS = "OS-SCH-HNT:scheduler_hints"
+
+
+@pytest.mark.parametrize(
+    ("service", "path", "content", "names"),
+    [
+        (COMPUTE, "servers", {"server": {"flavorRef": 42}}, {("flavor", "42")}),
+        (COMPUTE, "servers", {"server": {"flavorRef": "http://x/v2.1/flavors/f?a"}}, {("flavor", "f")}),
+        (COMPUTE, "servers", {"server": {"key_name": "http://k/n"}}, {("keypair", "http://k/n")}),
+        (
+            COMPUTE,
+            "servers",
+            {"server": {"block_device_mapping_v2": [{"volume_type": "t"}, {"source_type": "blank"}]}},
+            {("volume_type", "t")},
+        ),
+        (COMPUTE, "servers", {"os:scheduler_hints": {"group": ["g"]}}, {("server_group", "g")}),
+        (COMPUTE, "servers", {"os:scheduler_hints": {"different_host": ["s"]}}, set()),
+        (COMPUTE, "servers/s/action", {"rebuild": {"key_name": "k"}}, {("keypair", "k")}),
+        (COMPUTE, "servers/s/action", {"addFloatingIp": {"address": "1.2.3.4"}}, {("floatingip", "1.2.3.4")}),
+        (COMPUTE, "os-volumes", {"volume": {"snapshot_id": "s"}}, {("snapshot", "s")}),
+        (BLOCK_STORAGE, "volumes", {"volume": {"image_id": "i"}}, {("image", "i")}),
+        (BLOCK_STORAGE, "volumes", {"volume": {"consistencygroup_id": "g"}}, {("group", "g")}),
+        (BLOCK_STORAGE, "volumes", {HINTS: {"local_to_instance": "s"}}, {("server", "s")}),
+        (BLOCK_STORAGE, "volumes/v/action", {"os-reimage": {"image_id": "i"}}, {("image", "i")}),
+        (BLOCK_STORAGE, "volumes/v/action", {"revert": {"snapshot_id": "s"}}, {("snapshot", "s")}),
+        (
+            BLOCK_STORAGE,
+            "groups/g",
+            {"group": {"add_volumes": "a, b,", "remove_volumes": "c"}},
+            {("volume", "a"), ("volume", "b")},
+        ),
+        (BLOCK_STORAGE, "groups/action", {"create-from-src": {"source_group_id": "g"}}, {("group", "g")}),
+        (
+            BLOCK_STORAGE,
+            "consistencygroups",
+            {"consistencygroup": {"volume_types": "a,b"}},
+            {("volume_type", "a"), ("volume_type", "b")},
+        ),
+        (
+            BLOCK_STORAGE,
+            "consistencygroups/c/update",
+            {"consistencygroup": {"add_volumes": "a"}},
+            {("volume", "a")},
+        ),
+        (BLOCK_STORAGE, "manageable_volumes", {"volume": {"host": "h@b#p"}}, {("host", "h@b#p")}),
+    ],
+)
+def test_what_a_body_names(service: Service, path: str, content: Any, names: set[tuple[str, str]]) -> None:
+    assert set(bodies.named(content, refs_of(service, path))) == names
+
+
+def test_of_several_in_one_text_each_has_its_id_there() -> None:
+    refs = refs_of(BLOCK_STORAGE, "consistencygroups")
+    text = b'{"consistencygroup": {"volume_types": "a, b", "name": "a"}}'
+    there = bodies.with_ids(text, refs, lambda _, ident: {"a": "x"}.get(ident, ident))
+    assert json.loads(there) == {"consistencygroup": {"volume_types": "x,b", "name": "a"}}
+    assert bodies.with_ids(text, refs, lambda _, ident: ident) == text
+
+
+def test_a_url_stays_but_where_its_site_has_another_id() -> None:
+    text = b'{"server": {"flavorRef": "http://x/flavors/42"}}'
+    assert bodies.with_ids(text, SERVER_REFS, lambda _, ident: ident) == text
+    there = bodies.with_ids(text, SERVER_REFS, lambda _, ident: {"42": "84"}[ident])
+    assert json.loads(there) == {"server": {"flavorRef": "84"}}

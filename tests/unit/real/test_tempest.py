@@ -10,16 +10,8 @@ from atoll.sandbox.real.errors import SandboxError
 from atoll.sandbox.real.installation import DATA
 from atoll.sandbox.real.layout import Layout
 from atoll.sandbox.real.model import Credentials
-from atoll.sandbox.real.tempest import (
-    SERVICES,
-    Outcome,
-    Target,
-    baseline,
-    include_list,
-    judge,
-    reason,
-    run_tempest,
-)
+from atoll.sandbox.real.stestr import Outcome, include_list, judge, reason
+from atoll.sandbox.real.tempest import SERVICES, Target, baseline, run_tempest
 
 TRACEBACK = """\
 Traceback (most recent call last):

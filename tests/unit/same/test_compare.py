@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -270,3 +271,42 @@ def test_an_image_shared_with_somebody_is_its_owners_alone() -> None:
         for site, ident, owner in (("paris", "1", "p"), ("tokyo", "2", "q"))
     )
     assert groups(mine, shared) == []
+
+
+def empty(site: str, **fields: object) -> Thing:
+    """The same image before its bytes are there."""
+    more = {"visibility": "private", "os_hash_algo": None, "os_hash_value": None, **fields}
+    return offered(site, "1", **more)  # type: ignore[arg-type] # fields of an image, not `ours`
+
+
+def full(site: str, value: str = "ff", **fields: object) -> Thing:
+    return empty(site, os_hash_algo="sha512", os_hash_value=value, **fields)
+
+
+def test_copies_without_bytes_are_one_and_stay_one_when_the_bytes_come() -> None:
+    (record,), _ = compared([], seen_images(empty("paris"), empty("tokyo")))
+    assert (record.id, dict(record.ids)) == ("1", {"paris": "1", "tokyo": "1"})
+    (half,), _ = compared([record], seen_images(full("paris")))
+    assert (half.key, dict(half.ids)) == (record.key, dict(record.ids))
+    assert half.shown["os_hash_value"] == "ff"
+    assert compared([half], seen_images(full("paris"), full("tokyo"))) == ([], [])
+    assert compared([half], seen_images(full("paris"), empty("tokyo"))) == ([], [])
+
+
+def test_a_copy_that_comes_to_have_other_bytes_is_hidden() -> None:
+    (record,), _ = compared([], seen_images(empty("paris"), empty("tokyo")))
+    puts, _ = compared([record], seen_images(full("paris"), full("tokyo", "ee")))
+    kept = {one.key: one for one in (record, *puts)}
+    assert Table(kept.values()).at("image", "1", "tokyo", Who("operator")) is None
+
+
+@pytest.mark.parametrize(
+    "fields", [{"owner": "stranger"}, {"name": "other"}, {"visibility": "community", "owner": "stranger"}]
+)
+def test_an_image_without_bytes_is_one_with_nobody_elses(fields: dict[str, object]) -> None:
+    mine = {"visibility": "community"} if "visibility" in fields else {}
+    assert groups(full("paris", **mine), empty("tokyo", **fields)) == []
+
+
+def seen_images(*things: Thing) -> Seen:
+    return Seen(resource="image", things=things, whole=(), order=SITES, now=1.0)

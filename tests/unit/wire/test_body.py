@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from atoll.wire.body import HIGH_WATER, Body, BodyTooLarge
+from atoll.wire.body import HIGH_WATER, Body, BodyTooLarge, Fed
 
 
 class Feeder:
@@ -79,3 +79,30 @@ async def test_an_abandoned_body_keeps_nothing_and_holds_nobody(body: Body, feed
     assert (feeder.paused, feeder.resumed) == (1, 1)
     body.finish()
     assert await body.read() == b""
+
+
+async def test_a_bound_ends_a_body_that_goes_beyond_it(body: Body) -> None:
+    body.bound(5, OverflowError("too much"))
+    body.feed(b"12345")
+    assert await body.read() == b"12345"
+    body.feed(b"6")
+    with pytest.raises(OverflowError):
+        await body.read()
+
+
+async def test_who_feeds_knows_when_the_reader_is_done_with_a_piece() -> None:
+    body = Fed()
+    hungry = asyncio.ensure_future(body.hungry())
+    await asyncio.sleep(0)
+    assert not hungry.done(), "nobody reads yet"
+    reading = asyncio.ensure_future(body.read())
+    await hungry
+    body.feed(b"piece")
+    assert await reading == b"piece"
+    again = asyncio.ensure_future(body.hungry())
+    await asyncio.sleep(0)
+    assert not again.done(), "the reader has the piece, and has not come back"
+    reading = asyncio.ensure_future(body.read())
+    await again
+    body.finish()
+    assert await reading == b""

@@ -2,6 +2,7 @@
 
 from atoll.sandbox.real.apart import front_apart
 from atoll.sandbox.real.errors import SandboxError
+from atoll.sandbox.real.functional import SUITES, Front, run_functional
 from atoll.sandbox.real.layout import Layout, locate
 from atoll.sandbox.real.model import Credentials
 from atoll.sandbox.real.processes import ServiceStatus
@@ -10,7 +11,9 @@ from atoll.sandbox.real.servers import count_servers
 from atoll.sandbox.real.tempest import Target, run_tempest
 
 __all__ = [
+    "SUITES",
     "Credentials",
+    "Front",
     "Layout",
     "SandboxError",
     "ServiceStatus",
@@ -20,6 +23,7 @@ __all__ = [
     "down",
     "front_apart",
     "locate",
+    "run_functional",
     "run_tempest",
     "status",
     "up",

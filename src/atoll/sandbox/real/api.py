@@ -72,7 +72,7 @@ class Cloud:
         raise SandboxError(f"{self.credentials.auth_url} has no {service} endpoint in {self.region}")
 
     def get(self, service: str, path: str, version: str | None = None) -> Any:
-        """GET a JSON document; `version` is a compute microversion."""
+        """GET a JSON document; `version` is a microversion."""
         return self.call("GET", service, path, version=version)
 
     def post(self, service: str, path: str, body: Any) -> Any:
@@ -85,7 +85,7 @@ class Cloud:
         """Send a request; bytes go as they are, anything else as JSON. Raises `Refused` for 4xx and 5xx."""
         headers = {"X-Auth-Token": self.token}
         if version:
-            headers["OpenStack-API-Version"] = f"compute {version}"
+            headers["OpenStack-API-Version"] = f"{service} {version}"
         return send(method, self.endpoint(service) + path, headers, body)[1]
 
     def _login(self) -> dict[str, Any]:

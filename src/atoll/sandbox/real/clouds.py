@@ -8,7 +8,7 @@ from atoll.sandbox.real.configuration import write
 from atoll.sandbox.real.layout import Layout
 from atoll.sandbox.real.model import Credentials, Site
 
-SERVICES = ("compute", "block-storage", "image", "network", "identity")
+SERVICES = ("compute", "block-storage", "image", "network", "identity", "placement")
 OPENRC = """\
 export OS_CLIENT_CONFIG_FILE={clouds}
 export OS_CLOUD=sandbox-admin

@@ -95,29 +95,40 @@ def services_kept_from_starting() -> Iterator[None]:
 def require_release(release: Release, *, install: bool, say: Callable[[str], None]) -> None:
     """Have the release's pins installed in its virtual environment, and the sandbox's drivers in it.
 
+    Raises `SandboxError` as `require_pins` does.
+    """
+    require_pins(f"OpenStack {release.name}", release.pins, release.venv, install=install, say=say)
+    install_drivers(release)
+
+
+def require_pins(what: str, pins: str, venv: Path, *, install: bool, say: Callable[[str], None]) -> None:
+    """Have what a file of pins names installed in a virtual environment of its own.
+
     An environment without our stamp is half-installed or of other pins and is completed; one whose Python
     does not start is made anew. Raises `SandboxError` when it is incomplete and `install` is false, or no
     index can be reached.
     """
-    pins = DATA / release.pins
-    stamp = release.venv / STAMP
-    wanted = pins_digest(release)
-    if not stamp.exists() or stamp.read_text() != wanted:
-        if not install:
-            raise SandboxError(
-                f"OpenStack {release.name} is not installed in {release.venv}: allow installing"
-            )
-        say(f"installing OpenStack {release.name} from its packages")
-        stamp.unlink(missing_ok=True)
-        _virtual_environment(release.venv)
-        _packages(release, pins)
-        stamp.write_text(wanted)
-    install_drivers(release)
+    stamp = venv / STAMP
+    wanted = digest(pins)
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    if not install:
+        raise SandboxError(f"{what} is not installed in {venv}: allow installing")
+    say(f"installing {what} from its packages")
+    stamp.unlink(missing_ok=True)
+    _virtual_environment(venv)
+    _packages(what, venv, DATA / pins)
+    stamp.write_text(wanted)
 
 
 def pins_digest(release: Release) -> str:
     """Give a short digest of the release's pins; schema dumps are kept under it."""
-    return hashlib.sha256((DATA / release.pins).read_bytes()).hexdigest()[:12]
+    return digest(release.pins)
+
+
+def digest(pins: str) -> str:
+    """Give a short digest of a file of pins."""
+    return hashlib.sha256((DATA / pins).read_bytes()).hexdigest()[:12]
 
 
 def python_for_services() -> str:
@@ -155,8 +166,8 @@ def _starts(python: Path) -> bool:
     return True
 
 
-def _packages(release: Release, pins: Path) -> None:
-    python = release.bin / "python"
+def _packages(what: str, venv: Path, pins: Path) -> None:
+    python = venv / "bin" / "python"
     if uv := shutil.which("uv"):
         command = [uv, "pip", "install", "-q", "-p", str(python)]
     else:
@@ -165,7 +176,7 @@ def _packages(release: Release, pins: Path) -> None:
     try:
         run([*command, "-r", pins], timeout=INSTALL_LIMIT)
     except SandboxError as failed:
-        raise SandboxError(f"{failed}\nOpenStack {release.name} could not be installed. {NEEDS}") from failed
+        raise SandboxError(f"{failed}\n{what} could not be installed. {NEEDS}") from failed
 
 
 def site_packages(release: Release) -> Path:

@@ -60,6 +60,11 @@ class Layout:
         return self.state / "venv-older"
 
     @property
+    def venv_horizon(self) -> Path:
+        """Horizon, and the files that browsers load from it."""
+        return self.state / "venv-horizon"
+
+    @property
     def schemas(self) -> Path:
         """Dumps of empty, migrated databases by release."""
         return self.state / "schemas"

@@ -44,12 +44,13 @@ def start_site(site: Site, processes: Processes) -> None:
 
 
 def wait_for_site(site: Site, processes: Processes, database: Database) -> None:
-    """Wait until every API answers and every compute and volume service reports; then map new computes."""
+    """Wait until every API answers, and computes, volume and backup services report; map new computes."""
     wait_for_apis(site, processes)
     for number in range(1, site.computes + 1):
         name = site.process(f"nova-compute{number}")
         processes.wait(name, lambda: _computes(site, database) >= site.computes)
-    processes.wait(site.process("cinder-volume"), lambda: _volumes(site, database) >= 1)
+    for program in ("cinder-volume", "cinder-backup"):
+        processes.wait(site.process(program), partial(_reports, site, program, database))
     unmapped = database.execute(
         "select count(*) from compute_nodes where mapped=0 and deleted=0", site.database("nova")
     )
@@ -76,14 +77,14 @@ def _computes(site: Site, database: Database) -> int:
     )
 
 
-def _volumes(site: Site, database: Database) -> int:
-    return int(
-        database.execute(
-            "select count(*) from services where deleted=0 and `binary`='cinder-volume' "
-            "and timestampdiff(second, updated_at, utc_timestamp()) < 30",
-            site.database("cinder"),
-        )
+def _reports(site: Site, program: str, database: Database) -> bool:
+    """Whether a daemon of cinder reported of late."""
+    found = database.execute(
+        f"select count(*) from services where deleted=0 and `binary`='{program}' "  # noqa: S608 - our own words
+        "and timestampdiff(second, updated_at, utc_timestamp()) < 30",
+        site.database("cinder"),
     )
+    return int(found) >= 1
 
 
 def _nova_manage(site: Site) -> list[Argument]:
@@ -152,6 +153,7 @@ def _daemons(site: Site) -> list[Service]:
         ("nova-scheduler", "nova/nova.conf"),
         ("cinder-scheduler", "cinder/cinder.conf"),
         ("cinder-volume", "cinder/cinder.conf"),
+        ("cinder-backup", "cinder/cinder.conf"),
     ]
     return [
         *(_program(site, program, program, configuration) for program, configuration in programs),

@@ -44,7 +44,7 @@ def seed(site: Site) -> None:
     cloud = Cloud(site.keystone.admin_credentials, site.region)
     _flavors(cloud)
     for name in IMAGES:
-        _image(cloud, name)
+        ensure_image(cloud, name)
     _volume_types(cloud)
     _networks(cloud, site)
 
@@ -57,7 +57,7 @@ def _flavors(cloud: Cloud) -> None:
             cloud.post("compute", "/flavors", {"flavor": body})
 
 
-def _image(cloud: Cloud, name: str) -> None:
+def ensure_image(cloud: Cloud, name: str) -> None:
     """Make an image; one whose upload was cut short is `queued` and gets its data now."""
     found = cloud.get("image", f"/v2/images?name={name}")["images"]
     image = next((image for image in found if image["id"] == image_id(name)), None)
@@ -100,10 +100,11 @@ def _networks(cloud: Cloud, site: Site) -> None:
     subnet = ensure_network(cloud, "subnet", "private-subnet", {**inside, "project_id": project})
     gateway = {"external_gateway_info": {"network_id": public}}
     router = ensure_network(cloud, "router", "router1", {**gateway, "project_id": project})
-    _interface(cloud, router, subnet)
+    join(cloud, router, subnet)
 
 
-def _interface(cloud: Cloud, router: str, subnet: str) -> None:
+def join(cloud: Cloud, router: str, subnet: str) -> None:
+    """Have an interface of the router in the subnet, its only one."""
     owner = "network:router_interface"
     path = f"/v2.0/ports?device_id={router}&device_owner={owner}"
     if not cloud.get("network", path)["ports"]:

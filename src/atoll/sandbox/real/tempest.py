@@ -4,33 +4,22 @@ The baselines are the names of the tests that passed against a bare site of this
 elsewhere is a difference.
 """
 
-import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from atoll.sandbox.real.api import ALIASES, Cloud
-from atoll.sandbox.real.commands import Argument, run
 from atoll.sandbox.real.configuration import write
 from atoll.sandbox.real.errors import SandboxError
 from atoll.sandbox.real.installation import DATA, require_release, site_packages
 from atoll.sandbox.real.layout import Layout
 from atoll.sandbox.real.model import Credentials, newest
 from atoll.sandbox.real.serving import python_environment
+from atoll.sandbox.real.stestr import PASSED, Tests, execute, judge
 
 SERVICES = ("smoke", "compute", "volume", "network", "image")
 TIME_LIMIT = 2 * 3600  # seconds for one baseline; compute takes 20 minutes on two idle cores
 CONCURRENCY = 2
-OUTPUT_TAIL = 1500
-PASSED = "success"
-MISSING = "not run"
-STESTR = """\
-[DEFAULT]
-test_path={packages}/tempest/test_discover
-top_dir={packages}
-group_regex=([^\\.]*\\.)*
-"""
 
 
 @dataclass(frozen=True)
@@ -49,15 +38,6 @@ class Target:
     computes: int = 1
     max_microversion: str = "latest"
     accounts: Path | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one test ended: success, fail, skip, exists, uxsuccess, xfail, or `not run`; and why."""
-
-    name: str
-    status: str
-    reason: str = ""
 
 
 def run_tempest(
@@ -135,71 +115,17 @@ def _auth(target: Target) -> str:
     return f"use_dynamic_credentials = true{who}"
 
 
-def include_list(names: Sequence[str]) -> str:
-    """Give a list for `--include-list`.
-
-    Its lines are regular expressions, and many a test's name begins with another's: both ends are anchored.
-    """
-    return "".join(f"^{re.escape(name)}(\\[|$)\n" for name in names)
-
-
-def judge(names: Sequence[str], results: Sequence[tuple[str, str, str]]) -> list[Outcome]:
-    """Give the outcome of every name, from (id, status, traceback) as they came.
-
-    A class that could not be set up has one result under `setUpClass (CLASS)` and none for its tests.
-    """
-    ended: dict[str, Outcome] = {}
-    broken: dict[str, Outcome] = {}
-    for identifier, status, text in results:
-        outcome = Outcome(identifier.partition("[")[0], status, reason(text))
-        fixture = re.fullmatch(r"(?:setUp|tearDown)Class \((.+)\)", outcome.name)
-        if fixture:
-            broken[fixture[1]] = outcome
-        else:
-            ended[outcome.name] = outcome
-    outcomes = []
-    for name in names:
-        fallback = broken.get(name.rpartition(".")[0]) or Outcome(name, MISSING)
-        found = ended.get(name) or Outcome(name, fallback.status, fallback.reason)
-        outcomes.append(found)
-    return outcomes
-
-
-def reason(text: str) -> str:
-    """Give the line of a traceback that says what was raised, else the first line of the text."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    frames = [number for number, line in enumerate(lines) if line.startswith("  File ")]
-    after = lines[frames[-1] + 1 :] if frames else lines
-    raised = [line for line in after if not line.startswith(" ")]
-    return " ".join(raised[:2]).strip()[:400]
-
-
 def _execute(service: str, names: list[str], layout: Layout, work_dir: Path) -> list[tuple[str, str, str]]:
-    """Run the tests in a fresh repository below `work_dir`; classes are not split between the workers."""
+    """Run the tests in a fresh repository below `work_dir`."""
     release = newest(layout)
     here = work_dir / service
     (here / "logs").mkdir(parents=True, exist_ok=True)  # tempest does not make it and then finds no test
-    write(here / "include.txt", include_list(names))
-    write(here / "stestr.conf", STESTR.format(packages=site_packages(release)))
+    packages = site_packages(release)
+    tests = Tests(release.bin, packages, packages / "tempest" / "test_discover", CONCURRENCY, TIME_LIMIT)
     variables = python_environment(release) | {
         "TEMPEST_CONFIG_DIR": str(work_dir / "etc"),
         "TEMPEST_CONFIG": "tempest.conf",
         "OS_TEST_TIMEOUT": "600",
         "HOME": str(here),
     }
-    stestr: list[Argument] = [release.bin / "stestr", "--config", here / "stestr.conf"]
-    words: list[Argument] = ["run", "--include-list", here / "include.txt", "--concurrency", CONCURRENCY]
-    output = run([*stestr, *words], env=variables, cwd=here, timeout=TIME_LIMIT, accept=range(256))
-    write(here / "output.txt", output)
-    last = here / "last.subunit"
-    script = DATA / "tempest" / "results.py"
-    shell = f'"{release.bin}/stestr" --config "{here}/stestr.conf" last --subunit >"{last}"'
-    run(["/bin/sh", "-c", shell], env=variables, cwd=here, accept=(0, 1))
-    with last.open("rb") as stream:
-        found = run([release.bin / "python", script], env=variables, stdin=stream, timeout=300)
-    results = [(str(name), str(status), str(text)) for name, status, text in json.loads(found)]
-    if not results:
-        raise SandboxError(
-            f"tempest ran no test; see {here / 'output.txt'}\n{output[-OUTPUT_TAIL:].rstrip()}"
-        )
-    return results
+    return execute(tests, names, here, variables)

@@ -23,7 +23,9 @@ from atoll.sandbox.simulated.service import (
 )
 from atoll.sandbox.simulated.snapshots import Snapshots
 from atoll.sandbox.simulated.tokens import Token
+from atoll.sandbox.simulated.transfers import Transfers
 from atoll.sandbox.simulated.volume_admin import VolumeAdmin
+from atoll.sandbox.simulated.volume_hosts import VolumeHosts
 from atoll.sandbox.simulated.volumes import Volumes
 
 if TYPE_CHECKING:
@@ -44,7 +46,8 @@ class BlockStorage:
     """The block storage service of one site.
 
     Knobs: `min_minor`/`max_minor` (microversions 3.x), `create_seconds` (how long a volume stays `creating`),
-    `max_limit`, `zones`, `quota`. `volumes`, `snapshots`, `backups`, `types` hold the records by id.
+    `max_limit`, `zones`, `quota`. `volumes`, `snapshots`, `backups`, `transfers`, `types` hold the records by
+    id.
     """
 
     prefix = "/volume"
@@ -59,13 +62,17 @@ class BlockStorage:
         self.volumes: dict[str, Json] = {}
         self.snapshots: dict[str, Json] = {}
         self.backups: dict[str, Json] = {}
+        self.transfers: dict[str, Json] = {}
         self.types: dict[str, Json] = {}
         self.quota: dict[str, dict[str, int]] = {}
         self.default_type = "__DEFAULT__"
+        self.defaults: dict[str, str] = {}  # of projects
+        self.backend = f"{site.name}-control@fake"
+        self.log_level = "INFO"
         self._seq = 0
         self._routes = Routes()
         self.admin = VolumeAdmin(self)
-        for part in (Volumes(self), Snapshots(self), self.admin):
+        for part in (Volumes(self), Snapshots(self), Transfers(self), VolumeHosts(self), self.admin):
             part.add_routes(self)
 
     def route(self, method: str, template: str, handle: Handle, since: int = 0) -> None:
@@ -289,6 +296,29 @@ class BlockStorage:
         if volume is None or (volume["project_id"] != who.project_id and "admin" not in who.roles):
             return None
         return volume
+
+    def made_for(self, project_id: str, user_id: str, mapping: Json) -> str:
+        """A volume that Nova makes for a server's device; its id."""
+        volume = self.new(
+            status="available", size=int(mapping.get("volume_size") or 1), availability_zone=self.zones[0],
+            name="", description="", volume_type=mapping.get("volume_type") or self.default_type,
+            snapshot_id=mapping["uuid"] if mapping.get("source_type") == "snapshot" else None,
+            source_volid=None, metadata={}, user_id=user_id, project_id=project_id, bootable="true",
+            encrypted=False, replication_status=None, consistencygroup_id=None, multiattach=False,
+            attachments=[], image={}, ready=self.site.clock(),
+        )  # fmt: skip
+        self.volumes[volume["id"]] = volume
+        return str(volume["id"])
+
+    def snapshot_for(self, volume_id: str, name: str) -> str:
+        """A snapshot that Nova takes of an attached volume; its id."""
+        volume = self.volumes[volume_id]
+        snapshot = self.new(
+            name=name, description="", volume_id=volume_id, status="available", size=volume["size"],
+            metadata={}, user_id=volume["user_id"], project_id=volume["project_id"],
+        )  # fmt: skip
+        self.snapshots[snapshot["id"]] = snapshot
+        return str(snapshot["id"])
 
     def attach(self, volume_id: str, server_id: str) -> str | None:
         """Attach a volume to a server; the attachment's id, or None if there is no such volume."""

@@ -52,7 +52,8 @@ class Image:
     """The image service of one site.
 
     `keep_bytes` is how much of an image's data is kept in memory; of larger ones only size and digests are,
-    and a download answers 503. `max_limit` caps pages, `default_limit` is Glance's page size.
+    and a download answers 503. `max_limit` caps pages, `default_limit` is Glance's page size. A store that
+    `spoils` puts these bytes behind what it is sent.
     """
 
     prefix = "/image"
@@ -61,6 +62,7 @@ class Image:
     def __init__(self, site: "Site") -> None:
         self.site = site
         self.keep_bytes = 16 * 1024 * 1024
+        self.spoils = b""
         self.max_limit, self.default_limit = 1000, 25
         self.images: dict[str, Json] = {}
         self.burned: set[str] = set()

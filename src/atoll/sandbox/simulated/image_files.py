@@ -106,6 +106,7 @@ class ImageFiles:
             raise Fault(
                 410, f"Image {image['id']} could not be found after upload. The image may have been deleted."
             )
+        stored.feed(self.image.spoils)
         self.image.finish_upload(image, stored)
         if staged:
             image["status"] = "uploading"

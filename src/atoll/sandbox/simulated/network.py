@@ -53,7 +53,10 @@ _VISIBLE = {
 
 
 class Network(NovaSide):
-    """The network service of one site. `page_limit` caps pages (None: as asked)."""
+    """The network service of one site.
+
+    `page_limit` caps pages (None: as asked), as `pagination_max_limit` does.
+    """
 
     prefix = "/network"
     fault_name = "network"
@@ -184,6 +187,8 @@ class Network(NovaSide):
     # list
     def _list(self, call: Call, kind: Kind) -> Response:
         limit = _limit(call)
+        if self.page_limit is not None:
+            limit = min(limit or self.page_limit, self.page_limit)
         order = _order(call, kind)
         if kind.plural in ("security-groups", "security-group-rules"):
             self.records.default_group(call.project_id)
@@ -209,8 +214,7 @@ class Network(NovaSide):
             self.find(call, kind, marker)
             at = next((at for at, record in enumerate(found) if record["id"] == marker), len(found) - 1)
             found = found[at + 1 :]
-        size = limit if self.page_limit is None else min(limit, self.page_limit)
-        page = found[:size]
+        page = found[:limit]
         return page[::-1] if reverse else page
 
     # one

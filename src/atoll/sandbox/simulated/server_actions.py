@@ -95,7 +95,7 @@ class ServerActions:
         if action in self._handlers:
             return self._handlers[action](call, instance, value)
         if action in _TRANSITIONS:
-            self._move(instance, action)
+            self._move(call, instance, action)
         return self.compute.empty(202)
 
     def _find(self, call: Call) -> Instance:
@@ -104,9 +104,12 @@ class ServerActions:
             raise Fault(404, f"Instance {call.params['id']} could not be found.")
         return instance
 
-    def _move(self, instance: Instance, action: str) -> None:
+    def _move(self, call: Call, instance: Instance, action: str) -> None:
         allowed, after, task, name = _TRANSITIONS[action]
         _require(instance, name, allowed)
+        if action == "shelve" and instance.image_id:
+            image = self.compute.site.image
+            image.snapshot(call.who, f"{instance.name}-shelved", instance.id, instance.image_id)
         if action == "migrate":
             instance.old_flavor = instance.flavor
         if action == "revertResize" and instance.old_flavor is not None:
@@ -152,6 +155,10 @@ class ServerActions:
     def _create_image(self, call: Call, instance: Instance, value: Any) -> Response:
         _require(instance, "createImage", ("active", "stopped", "paused", "suspended"))
         image = self.compute.site.image.snapshot(call.who, value["name"], instance.id, instance.image_id)
+        if not instance.image_id:  # it runs from volumes
+            storage, name = self.compute.site.block_storage, f"snapshot for {value['name']}"
+            for volume in instance.volumes:
+                storage.snapshot_for(volume["volumeId"], name)
         if call.minor >= 45:
             return self.compute.json({"image_id": image["id"]}, 202)
         location = f"{call.request.url_root}/image//images/{image['id']}"

@@ -164,7 +164,8 @@ class ServerParts:
         volume = self.compute.site.block_storage.find(call.who, volume_id)
         if volume is None:
             raise Fault(404, f"Volume {volume_id} could not be found.")
-        if volume["status"] not in ("available", "reserved"):
+        again = volume["multiattach"] and volume["status"] == "in-use" and call.minor >= 60
+        if volume["status"] not in ("available", "reserved") and not again:
             message = (
                 f"Invalid volume: Volume {volume_id} status must be available or downloading to reserve, "
             )

@@ -196,6 +196,8 @@ class Servers:
         compute.site.network.release(instance.ports)
         for volume in instance.volumes:
             compute.site.block_storage.detach(volume["volumeId"], instance.id)
+            if volume.get("delete_on_termination"):
+                compute.site.block_storage.volumes.pop(volume["volumeId"], None)
         now = compute.site.clock()
         if compute.delete_seconds > 0:
             instance.become("deleted", now, task="deleting", after=compute.delete_seconds)
@@ -313,17 +315,21 @@ class Servers:
     def _attach(self, instance: Instance, given: Json) -> None:
         storage = self.compute.site.block_storage
         for mapping in given.get("block_device_mapping_v2") or []:
-            if mapping.get("source_type") == "volume":
-                volume_id = mapping.get("uuid", "")
-                if storage.attach(volume_id, instance.id) is None:
-                    raise Fault(400, f"Block Device Mapping is Invalid: failed to get volume {volume_id}.")
-                attachment = {
-                    "id": volume_id,
-                    "serverId": instance.id,
-                    "volumeId": volume_id,
-                    "device": "/dev/vda",
-                }
-                instance.volumes.append(attachment)
+            volume_id = mapping.get("uuid", "")
+            if mapping.get("source_type") != "volume":
+                if mapping.get("destination_type") != "volume":
+                    continue
+                volume_id = storage.made_for(instance.project_id, instance.user_id, mapping)
+            if storage.attach(volume_id, instance.id) is None:
+                raise Fault(400, f"Block Device Mapping is Invalid: failed to get volume {volume_id}.")
+            attachment = {
+                "id": volume_id,
+                "serverId": instance.id,
+                "volumeId": volume_id,
+                "device": "/dev/vda",
+                "delete_on_termination": bool(mapping.get("delete_on_termination")),
+            }
+            instance.volumes.append(attachment)
 
 
 def _check_create(call: Call, given: Json) -> None:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from atoll.sandbox.simulated.block_storage import BlockStorage
+from atoll.sandbox.simulated.collections import MAKERS, Collections
 from atoll.sandbox.simulated.compute import Compute
 from atoll.sandbox.simulated.faults import Faults
 from atoll.sandbox.simulated.identity import Keystone
@@ -16,6 +17,7 @@ from atoll.sandbox.simulated.instances import Instance
 from atoll.sandbox.simulated.listener import Listener, Service
 from atoll.sandbox.simulated.network import Network
 from atoll.sandbox.simulated.network_kinds import KINDS
+from atoll.sandbox.simulated.placement import Placement
 from atoll.sandbox.simulated.server import Request, Response
 from atoll.sandbox.simulated.service import plain
 from atoll.sandbox.simulated.tokens import Token
@@ -26,6 +28,7 @@ _SERVICES = {
     "image": "image",
     "network": "network",
     "identity": "keystone",
+    "placement": "placement",
 }
 _FLAVORS = (
     ("42", "m1.nano", 128, 1),
@@ -66,6 +69,7 @@ class Site:
         self.number = 1  # which of the /16s its seeded networks use
         self.listener = Listener(self._serve)
         self._public_network_id = ""
+        self._others: dict[str, Collections] = {}
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -94,6 +98,22 @@ class Site:
         return {kind: self.url + path for kind, path in _PATHS.items()} | {"identity": self.keystone.auth_url}
 
     @property
+    def other_endpoints(self) -> dict[str, str]:
+        """Endpoint URLs of the services that are in no catalogue: placement, and some collections."""
+        return {kind: f"{self.url}/{kind}" for kind in ("placement", *MAKERS)}
+
+    def other(self, service_type: str) -> Collections:
+        """One of the further services but placement. Raises LookupError."""
+        if service_type not in self._others:
+            self._others[service_type] = MAKERS[service_type](self)
+        return self._others[service_type]
+
+    @cached_property
+    def placement(self) -> Placement:
+        """The placement service."""
+        return Placement(self)
+
+    @property
     def faults(self) -> Faults:
         """The faults set at this site."""
         return self.listener.faults
@@ -107,7 +127,10 @@ class Site:
         return self.keystone.validate(request.header("x-auth-token"))
 
     async def _serve(self, request: Request) -> Response:
-        service = _SERVICES.get(request.path[1:].partition("/")[0])
+        first = request.path[1:].partition("/")[0]
+        if first in MAKERS:
+            return await self.listener.serve(request, self.other(first))
+        service = _SERVICES.get(first)
         if service is None and request.path != "/_faults":
             body = plain(404, "Not Found", "The resource could not be found.")
             return Response(404, [("Content-Type", "text/plain; charset=UTF-8")], body)

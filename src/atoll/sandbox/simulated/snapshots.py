@@ -158,7 +158,10 @@ class Snapshots:
 
     def _restore(self, call: Call) -> Response:
         backup, given = self._backup(call), _member(call, "restore")
-        volume_id = given.get("volume_id") or backup["volume_id"]
+        volume_id = given.get("volume_id")
+        if not volume_id:
+            blank = {"volume_size": backup["size"]}
+            volume_id = self.storage.made_for(call.project_id, call.who.user_id, blank)
         volume = self.storage.get(call, self.storage.volumes, "Volume", volume_id)
         shown = {"backup_id": backup["id"], "volume_id": volume_id, "volume_name": volume["name"]}
         return self.storage.json({"restore": shown}, 202)

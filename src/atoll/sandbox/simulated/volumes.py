@@ -179,7 +179,7 @@ class Volumes:
             metadata=given.get("metadata") or {}, user_id=call.who.user_id, project_id=call.project_id,
             bootable="true" if image else "false", encrypted=False, replication_status=None,
             consistencygroup_id=None,
-            multiattach=False, attachments=[], image=image,
+            multiattach=self._is_multiattach(volume_type), attachments=[], image=image,
             ready=self.storage.site.clock() + self.storage.create_seconds,
         )  # fmt: skip
         self.storage.volumes[volume["id"]] = volume
@@ -196,6 +196,10 @@ class Volumes:
             if wanted in (volume_type["name"], volume_type["id"]):
                 return str(volume_type["name"])
         raise Fault(404, f"Volume type with name {wanted} could not be found.")
+
+    def _is_multiattach(self, volume_type: str) -> bool:
+        specs = [t["extra_specs"] for t in self.storage.types.values() if t["name"] == volume_type]
+        return any(one.get("multiattach") == "<is> True" for one in specs)
 
     def _image(self, call: Call, image_id: str | None) -> Json:
         if not image_id:

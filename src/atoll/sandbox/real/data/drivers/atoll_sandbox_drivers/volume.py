@@ -8,6 +8,7 @@ import io
 
 from cinder.tests import fake_driver
 
+from atoll_sandbox_drivers import devices
 from atoll_sandbox_drivers import images
 
 
@@ -26,8 +27,8 @@ class SandboxDriver(fake_driver.FakeLoggingVolumeDriver):
     def extend_volume(self, volume, new_size):  # not in 24.x's fake driver
         pass
 
-    def create_volume_from_backup(self, volume, backup):
-        return None, False
+    def delete_volume(self, volume):
+        devices.path(volume.id).unlink(missing_ok=True)
 
     def revert_to_snapshot(self, context, volume, snapshot):
         pass
