@@ -48,6 +48,16 @@ class Read(NamedTuple):
         return self.described.part(0, len(self.items))
 
 
+def one_list(pages: Sequence[Read]) -> tuple[list[Item], Described]:
+    """The pages of one site's whole list as one."""
+    parts = [page.whole() for page in pages]
+    return [item for page in pages for item in page.items], Described(
+        [one for part in parts for one in part.ids],
+        [[one for part in parts for one in part.keys[at]] for at in range(len(parts[0].keys))],
+        None if parts[0].identities is None else [one for part in parts for one in part.identities or ()],
+    )
+
+
 class _Form(NamedTuple):
     """How items of a type are read: decoders for a page and for its items, and where in those is what."""
 

@@ -8,7 +8,7 @@ answer. Items pass as raw bytes; only links, zones and equivalents in them are c
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -27,7 +27,7 @@ from atoll.gateway.cursors import Cursors
 from atoll.gateway.default_groups import GROUP, SHOWING
 from atoll.gateway.fanout import none_answered, scatter
 from atoll.gateway.forward import SiteAnswer
-from atoll.gateway.items import Cut, Item, Read, Reader, joined, made_by, outward
+from atoll.gateway.items import Cut, Item, Read, Reader, joined, made_by, one_list, outward
 from atoll.gateway.partial import add_missing, allows_partial
 from atoll.gateway.parts import Parts
 from atoll.gateway.queries import ListQuery
@@ -236,10 +236,8 @@ class Lists:
             seen=(*cursor.seen, network_lists.COPY) if query.reverse else cursor.seen,
         )
         while needs := walk.needs():
-            for need, came in await self._ask(listing, needs):
-                if came is not None:
-                    walk.feed(need.site, came.items, came.described, more=came.more)
-                elif not (self._has_lost_marker(listing, need) and walk.lost(need.site)):
+            for need, came in await self._ask(listing, needs, walk):
+                if came is None and not (self._has_lost_marker(listing, need) and walk.lost(need.site)):
                     walk.fail(need.site, _reason(listing, need.site))
         if not listing.first:
             return None
@@ -321,7 +319,7 @@ class Lists:
     ) -> tuple[list[Item], Described]:
         """The pages of one site's whole list as one, by the ids that clients see."""
         call, resource = listing.call, listing.resource
-        items, described = _joined(pages[site])
+        items, described = one_list(pages[site])
         equivalents = self._parts.equivalents
         if not equivalents.table.has(resource.name):
             return items, described
@@ -337,17 +335,21 @@ class Lists:
         same = ids if resource.identity == "id" else described.identities or described.ids
         return [items[at] for at in stay], described._replace(ids=ids, identities=same)
 
-    async def _ask(self, listing: _Listing, needs: Sequence[Need]) -> list[tuple[Need, Read | None]]:
+    async def _ask(
+        self, listing: _Listing, needs: Sequence[Need], walk: Walk[Item] | None = None
+    ) -> list[tuple[Need, Read | None]]:
         """One round: what each site answered that was asked; None for one that failed or refused.
 
-        A round has half of the time that is left, so that one site that stalls leaves some for the others.
+        A walk is fed with each answer when it comes, while others are on their way. A round has half of the
+        time that is left, so that one site that stalls leaves some for the others.
         """
         parts, now = self._parts, self._parts.forward.now()
         call = listing.call.aside(now + (listing.call.deadline - now) / 2)
         asked = {}
         for need in needs:
             site = parts.sites.by_name[need.site]
-            asked[need.site] = self._page(listing, call, site, need)
+            page = self._page(listing, call, site, need)
+            asked[need.site] = page if walk is None else _fed(walk, need, page)
         gathered = await scatter(asked)
         listing.failed.update(gathered.failed)
         return [(need, gathered.answered.get(need.site)) for need in needs]
@@ -565,6 +567,14 @@ class Lists:
         self._parts.locations.learn(rows, "list")
 
 
+async def _fed(walk: Walk[Item], need: Need, page: Awaitable[Read | None]) -> Read | None:
+    """A page that a walk waits for, as far as there is one."""
+    came = await page
+    if came is not None:
+        walk.feed(need.site, came.items, came.described, more=came.more)
+    return came
+
+
 def _reason(listing: _Listing, name: str) -> str:
     if (error := listing.failed.get(name)) is not None:
         return str(error)
@@ -588,13 +598,3 @@ def _patience(listing: _Listing, name: str) -> float | None:
         return None
     wait = answer.response.index.get(b"retry-after", b"")
     return float(wait) if wait.isdigit() else 1.0
-
-
-def _joined(pages: Sequence[Read]) -> tuple[list[Item], Described]:
-    """The pages of one site's whole list as one."""
-    parts = [page.whole() for page in pages]
-    return [item for page in pages for item in page.items], Described(
-        [one for part in parts for one in part.ids],
-        [[one for part in parts for one in part.keys[at]] for at in range(len(parts[0].keys))],
-        None if parts[0].identities is None else [one for part in parts for one in part.identities or ()],
-    )
