@@ -117,7 +117,7 @@ def measure(folder: Path, cores: Cores) -> list[Entry]:
     """All figures of lists. Raises NotStarted and OSError."""
     os.sched_setaffinity(0, cores.rest)
     with _setup(folder / "lists", SITES, cores) as setup:
-        found = _pages(setup)
+        found = _pages(folder, setup, cores)
         found.append(_walk(setup))
         found.append(_sdk(folder, setup, cores, found[0]))
     with _setup(folder / "many", MANY, cores) as setup:
@@ -183,22 +183,23 @@ class _Client:
 # -- a hundred sites -----------------------------------------------------------------------------------
 
 
-def _pages(setup: Setup) -> list[Entry]:
+def _pages(folder: Path, setup: Setup, cores: Cores) -> list[Entry]:
     """First pages of both lists in all layouts."""
     client = _Client(setup.port)
     first = Pages()
     _page(setup, client, DETAIL, first)  # connects to every site, and learns a thousand locations
-    slowest = _slowest(setup)
+    alone = _alone(setup)
     entries: list[Entry] = []
     rows = []
     for path, wanted in PAGES.items():
         found = {layout: _layout(setup, client, path, layout) for layout in (*LAYOUTS, "random")}
         rows += [_row(path, layout, pages) for layout, pages in found.items()]
+        setup.lay_out("uniform")
+        slowest = _at_once(folder, path.removeprefix("/compute"), cores)
+        print(f"The slowest of {SITES} sites for {path}: {slowest:.1f} ms; one alone {alone:.1f} ms.")
         begun = f"; the very first page, connecting to every site, took {first.cpu[0]:.0f} ms of CPU"
-        entries += _page_entries(wanted, found, slowest, begun if path == DETAIL else "")
-    print(
-        f"\nFirst {PAGE} over {SITES} sites of {PER_SITE}; the slowest site alone {slowest * 1e3:.1f} ms.\n"
-    )
+        entries += _page_entries(wanted, found, (slowest, alone), begun if path == DETAIL else "")
+    print(f"\nFirst {PAGE} over {SITES} sites of {PER_SITE}.\n")
     head = ("list and layout", "ms", "rounds", "CPU ms", "of the sites", "KB read", "x answered")
     print(table(head, rows))
     return entries
@@ -241,20 +242,36 @@ def _page(setup: Setup, client: _Client, path: str, pages: Pages) -> None:
         raise NotStarted(f"{path}: not a page of {PAGE}")
 
 
-def _slowest(setup: Setup) -> float:
-    """Seconds of the slowest site, each asked for its share of a page straight, the best of three tries."""
+def _at_once(folder: Path, path: str, cores: Cores) -> float:
+    """Milliseconds until the slowest site has answered, all asked at once from Atoll's core (`at_once`)."""
+    ports = str(folder / "lists" / "ports.json")
+    command = [sys.executable, "-m", "bench.at_once", ports, f"{path}?limit={SHARE}", str(ROUNDS)]
+    done = subprocess.run(
+        [*pinned([cores.measured]), *command],
+        capture_output=True, text=True, timeout=PEER_SECONDS, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise NotStarted(f"All sites at once: {done.stderr[-1000:]}")
+    times: list[float] = json.loads(done.stdout)["ms"]
+    return median(times)
+
+
+def _alone(setup: Setup) -> float:
+    """Milliseconds of the slowest site, each asked for its share of a page alone, the best of three tries."""
     times = []
     for port in setup.sites:
         client = _Client(port)
         client.get("/v2.1/")
         times.append(min(client.get(f"/v2.1/servers/detail?limit={SHARE}")[0] for _ in range(3)))
-    return max(times)
+    return max(times) * 1e3
 
 
 def _page_entries(
-    wanted: dict[str, Entry], found: dict[str, Pages], slowest: float, begun: str
+    wanted: dict[str, Entry], found: dict[str, Pages], base: tuple[float, float], begun: str
 ) -> list[Entry]:
     uniform = median(found["uniform"].seconds)
+    slowest, alone = base
+    beside = f"when a client that only reads has the last site's; {uniform * 1e3 / alone:.2f} x one alone"
     machine = load_average()
     took = ", ".join(f"{name} {median(pages.seconds) * 1e3:.0f}" for name, pages in found.items())
     rounds = {name: max(found[name].rounds) for name in LAYOUTS}
@@ -269,8 +286,9 @@ def _page_entries(
     in_one = rounds["uniform"] == 1 and max(rounds.values()) <= 2
     in_time = filled(
         wanted["time"], uniform * 1e3,
-        f"median of {ROUNDS}, one client, each site answers in {DELAY_MS} ms; {took} ms; {machine}",
-        limit=1.5, peer=slowest * 1e3, ratio=uniform / slowest,
+        f"median of {ROUNDS}, one client, each site answers in {DELAY_MS} ms; {took} ms; beside: {beside} "
+        f"({alone:.0f} ms); {machine}",
+        limit=1.5, peer=slowest, ratio=uniform * 1e3 / slowest,
     )  # fmt: skip
     waited = median(found["uniform"].waited)
     if not in_time.met and waited > WAITED_MS:
