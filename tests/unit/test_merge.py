@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.core.errors import BadSiteAnswer
-from atoll.core.merge import Described, Page, Walk, merge_whole
+from atoll.core.merge import Described, Page, Walk
 from atoll.core.order import Direction, SortKey
+from atoll.core.whole import merge_whole
 
 
 class Item(NamedTuple):
@@ -343,3 +344,31 @@ def test_a_site_whose_items_are_none_is_left_out_once_they_would_be_shown():
     page = later.serve(Walk[Item](list(lists), sort=[("key", "asc")], limit=20))
     assert not page.missing
     assert len(page.items) == 20
+
+
+@given(layouts(), st.integers(1, 12), st.data())
+def test_what_sites_had_the_last_time_changes_how_they_are_asked_and_nothing_else(layout, limit, data):
+    lists, direction = layout
+    shares = data.draw(st.dictionaries(st.sampled_from([*lists, "elsewhere"]), st.integers(0, 20)))
+    plain = Sites(lists).serve(Walk[Item](list(lists), sort=[("key", direction)], limit=limit))
+    told = Sites(lists).serve(Walk[Item](list(lists), sort=[("key", direction)], limit=limit, shares=shares))
+    assert (told.items, told.markers, told.more) == (plain.items, plain.markers, plain.more)
+
+
+@pytest.mark.parametrize("layout", ["interleaved", "random", "hot", "by_site"])
+@pytest.mark.parametrize("limit", [20, 1000])
+def test_a_page_that_is_asked_for_again_takes_one_round(layout, limit):
+    lists = layout_of(layout, 100, 100_000)
+    page = Sites(lists).serve(Walk[Item](list(lists), sort=[("key", "desc")], limit=limit))
+    shares = {site: page.origins.count(site) for site in lists}
+    # Some are gone meanwhile, and some have come.
+    again = {
+        site: [Item(f"new-{site}", 1_000_000, site)] * (number % 10 == 0) + items[number % 5 == 0 :]
+        for number, (site, items) in enumerate(lists.items())
+    }
+    source = Sites(again)
+    walk = Walk[Item](list(again), sort=[("key", "desc")], limit=limit, shares=shares)
+    page = source.serve(walk)
+    assert page.items == ordered([item for items in again.values() for item in items], "desc")[:limit]
+    assert walk.rounds == 1
+    assert walk.items_read <= 1.6 * limit + 3 * len(again)

@@ -45,6 +45,9 @@ LOOK_AHEAD: Final = 10
 
 _MAX_DOUBLINGS: Final = 20  # more would make no difference, only big numbers
 
+NEWS: Final = 3
+"""So many items more than the last time a site is asked for, and a tenth: some have come and gone since."""
+
 TRAIL: Final = 3
 """How many items before a marker are remembered, in case it is deleted while a client reads the page."""
 
@@ -123,7 +126,8 @@ class Walk(Generic[T]):
     one since is not shown. Without them, `after` walks from the start and drops everything up to
     and including the item of that id; `offset` drops that many items. Items with an identity in `seen`, or
     met before on this walk, are dropped: the first in the merged order stays, the first site's on a tie (for
-    lists of shared kinds, whose keys may differ by site, see `merge_whole`).
+    lists of shared kinds, whose keys may differ by site, see `core.whole`). `shares` are how many items of
+    this very page each site had the last time: the first round asks accordingly.
     """
 
     def __init__(  # noqa: PLR0913 - one argument per query parameter of a list
@@ -140,6 +144,7 @@ class Walk(Generic[T]):
         offset: int = 0,
         max_page: int = DEFAULT_MAX_PAGE,
         seen: Iterable[Hashable] = (),
+        shares: Mapping[str, int] | None = None,
     ) -> None:
         starts, before = markers or {}, earlier or {}
         self._order = Order([direction for _, direction in sort])
@@ -158,7 +163,7 @@ class Walk(Generic[T]):
         self._searched, self._to_skip = after, offset
         self._seen = set(seen)
         self._due = self._read = self._dropped = self._rounds = 0
-        self._part: int | None = None  # how many items are looked at first of each answer; None: all
+        self._shares = shares or {}
         self._items: list[T] = []
         self._ids: list[str] = []
         self._origins: list[str] = []
@@ -190,6 +195,26 @@ class Walk(Generic[T]):
         if self._due or self.complete:
             return []
         self._rounds += 1
+        asks = self._first_round() if self._rounds == 1 else self._further_round()
+        self._due = len(asks)
+        return [source.ask(min(size, self._max_page)) for source, size in asks]
+
+    def _first_round(self) -> list[tuple["_Source[T]", int]]:
+        """Of whom to ask how much while nothing is known: what each had the last time, or all the same."""
+        sources, remaining = self._sources, self._remaining()
+        if self._limit is None:
+            return [(source, self._max_page) for source in sources]
+        each, mean = _first_ask(remaining, len(sources)), math.ceil(remaining / len(sources))
+        asks = []
+        for source in sources:
+            share = self._shares.get(source.site)
+            if self._searched is None:
+                source.part = (mean if share is None else share) + 1
+            asks.append((source, each if share is None else min(remaining, share + share // 10 + NEWS)))
+        return asks
+
+    def _further_round(self) -> list[tuple["_Source[T]", int]]:
+        """Of whom to ask how much when the page is not full and some have no more items that are known."""
         remaining = self._remaining()
         first = [source for source in self._sources if source.blocks]
         each = _first_ask(remaining, len(first)) if self._limit is not None else self._max_page
@@ -202,11 +227,7 @@ class Walk(Generic[T]):
             behind = self._run_dry(remaining)
             share = max(left // len(behind), math.ceil(least / len(behind))) if behind else 0
             asks += [(source, min(remaining - rank, share)) for rank, source in behind if share > 0]
-        self._part = None
-        if self._rounds == 1 and self._limit is not None and not self._searched:
-            self._part = math.ceil(remaining / len(first)) + 1
-        self._due = len(asks)
-        return [source.ask(min(size, self._max_page)) for source, size in asks]
+        return asks
 
     def feed(
         self,
@@ -232,7 +253,8 @@ class Walk(Generic[T]):
             else:
                 source.take_in(items, described)
                 source.more = more
-                source.describe(self._part, self._order)
+                source.describe(source.part, self._order)
+                source.part = None
         except BadSiteAnswer as error:
             source.fail(str(error))
         source.asked = False
@@ -285,7 +307,7 @@ class Walk(Generic[T]):
         turn = 0
         while not (self._due or self.complete or any(source.blocks for source in self._sources)):
             for source in self._sources:
-                if source.later and source.runs_short(turn, self._part or 0):
+                if source.later and source.runs_short(turn):
                     self._describe(source, None)
             self._take()
             turn += 1
@@ -368,33 +390,6 @@ class Walk(Generic[T]):
                 self._describe(source, None)
 
 
-def merge_whole(
-    lists: Mapping[str, tuple[Sequence[T], Described]],
-    *,
-    sort: Sequence[tuple[str, Direction]],
-    limit: int | None = None,
-    after: str | None = None,
-    offset: int = 0,
-) -> Page[T]:
-    """Merge lists that are known in full, given in site order; of copies the first site's stays.
-
-    For shared kinds: copies may have other values at other sites (`created_at`), so which one is shown can
-    only be said once every list is known. `after` and `limit` then cut a page out.
-    """
-    seen: set[Hashable] = set()
-    walk = Walk[T](list(lists), sort=sort, limit=limit, after=after, offset=offset, max_page=1)
-    walk.needs()
-    for site, (items, described) in lists.items():
-        stay = []
-        for at, identity in enumerate(described.identities or [None] * len(items)):
-            if identity is None or identity not in seen:
-                stay.append(at)
-                seen.add(identity)
-        unique = described.only(stay)._replace(identities=None)
-        walk.feed(site, [items[at] for at in stay], unique, more=False)
-    return walk.page()
-
-
 class _Source(Generic[T]):
     """One site of a walk: what is known of its list, and how far (`at`) it has been taken.
 
@@ -406,7 +401,7 @@ class _Source(Generic[T]):
 
     __slots__ = (
         "asked", "at", "before", "failed", "gone", "identities", "ids", "items", "last", "later", "more",
-        "place", "ranks", "resume", "site", "start", "told_apart",
+        "part", "place", "ranks", "resume", "site", "start", "told_apart",
     )  # fmt: skip
 
     def __init__(self, site: str, place: int, before: list[str | None], start: Any) -> None:
@@ -421,6 +416,7 @@ class _Source(Generic[T]):
         self.ranks: list[Any] = []
         self.identities: list[Hashable] = []
         self.told_apart = False
+        self.part: int | None = None  # how many items of the next answer are described at first; None: all
         self.later: list[tuple[Describes, int, int]] = []
         self.last: str | None = None
         self.at = 0
@@ -479,12 +475,12 @@ class _Source(Generic[T]):
         self.last = None
         return True
 
-    def runs_short(self, turn: int, part: int) -> bool:
-        """Whether it is time to have all its items described, `part` of which were at first.
+    def runs_short(self, turn: int) -> bool:
+        """Whether it is time to have all its items described.
 
-        At once where the next item is not; with each turn of one round sooner, so that there are few.
+        At once where the next one is not; with each turn of one round sooner, so that there are few.
         """
-        used = turn > 0 and self.at > 0 and (turn > 1 or self.ahead * 2 <= part)
+        used = turn > 0 and self.at > 0 and (turn > 1 or self.ahead <= self.at)
         return used or not self.ahead or turn > 2
 
     def gets_on(self, items: Sequence[T], described: Describes) -> bool:

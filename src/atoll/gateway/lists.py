@@ -9,25 +9,24 @@ answer. Items pass as raw bytes; only links, zones and equivalents in them are c
 import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
 import structlog
 
 from atoll.core.errors import (
-    AtollError,
     BadRequest,
-    SiteUnavailable,
     TooManyRequests,
 )
-from atoll.core.merge import Described, Need, Page, Walk, merge_whole
+from atoll.core.merge import Described, Need, Page, Walk
+from atoll.core.whole import merge_whole
 from atoll.gateway import network_lists, next_pages, of_site, queries, versions
 from atoll.gateway.call import Call
 from atoll.gateway.cursors import Cursors
 from atoll.gateway.default_groups import GROUP, SHOWING
 from atoll.gateway.fanout import none_answered, scatter
 from atoll.gateway.forward import SiteAnswer
-from atoll.gateway.items import Cut, Item, Read, Reader, joined, made_by, one_list, outward
+from atoll.gateway.items import Cut, Item, Read, joined, made_by, one_list, outward
+from atoll.gateway.listing import Listing, Shares
 from atoll.gateway.partial import add_missing, allows_partial
 from atoll.gateway.parts import Parts
 from atoll.gateway.queries import ListQuery
@@ -44,33 +43,6 @@ log = structlog.get_logger()
 IMAGE_PAGE = 25
 
 
-@dataclass(slots=True)
-class _Listing:
-    """A list under way: what was asked, and what came back beside the items."""
-
-    call: Call
-    resource: Resource
-    query: ListQuery
-    sites: Sequence[Site]
-    path: bytes
-    brief: bool  # although the detailed list may have to be read, for its order
-    times_at: int | None  # which of the sort keys is the creation, where the brief list lacks only that
-    limit: int | None
-    reader: Reader
-    cut: set[str] = field(default_factory=set)  # the sites whose detailed list was read instead
-    first: dict[str, SiteAnswer] = field(default_factory=dict)  # by site
-    refused: dict[str, SiteAnswer] = field(default_factory=dict)
-    failed: dict[str, AtollError] = field(default_factory=dict)
-    count: int = 0
-    deleted_marker: str | None = None  # the site that no longer knows the client's
-
-    @property
-    def kind(self) -> Kind:
-        """What the list is of."""
-        route = self.call.match.route
-        return route.kind if route is not None else Kind.PLACED
-
-
 class Lists:
     """Merges the lists of all sites."""
 
@@ -78,6 +50,7 @@ class Lists:
         self._parts = parts
         self._times = Times()
         self._cursors = Cursors(parts.store)
+        self._shares = Shares()
 
     async def handle(self, call: Call) -> None:
         """Answer one page."""
@@ -120,7 +93,7 @@ class Lists:
         parts.limiter.take(call.caller.project_id, parts.forward.now())
         await self._one_page(self._listing(call, resource, query, sites, detail=False))
 
-    async def _one_page(self, listing: _Listing) -> None:
+    async def _one_page(self, listing: Listing) -> None:
         """Read what the page takes of the sites, and answer it."""
         query, kind = listing.query, listing.kind
         page = await (self._whole(listing) if kind is Kind.SHARED else self._walk(listing))
@@ -165,7 +138,7 @@ class Lists:
 
     def _listing(
         self, call: Call, resource: Resource, query: ListQuery, sites: Sequence[Site], *, detail: bool
-    ) -> _Listing:
+    ) -> Listing:
         shown = [(resource.shown.get(key, key), way) for key, way in query.sort]
         hidden = [key for key, _ in query.sort if key in resource.unseen]
         if hidden:
@@ -183,7 +156,7 @@ class Lists:
             limit = None
         elif call.service_type != "network":
             limit = min(limit or self._parts.page_limit, self._parts.page_limit)
-        return _Listing(
+        return Listing(
             call=call,
             resource=resource,
             query=query,
@@ -212,7 +185,7 @@ class Lists:
 
     # -- asking -----------------------------------------------------------------------------------
 
-    async def _walk(self, listing: _Listing) -> Page[Item] | None:
+    async def _walk(self, listing: Listing) -> Page[Item] | None:
         """One page of the merged list; None when every site refuses."""
         query = listing.query
         cursor = Cursor(markers={})
@@ -234,16 +207,18 @@ class Lists:
             offset=query.offset,
             max_page=self._parts.page_limit,
             seen=(*cursor.seen, network_lists.COPY) if query.reverse else cursor.seen,
+            shares=self._shares.of(listing),
         )
         while needs := walk.needs():
             for need, came in await self._ask(listing, needs, walk):
                 if came is None and not (self._has_lost_marker(listing, need) and walk.lost(need.site)):
-                    walk.fail(need.site, _reason(listing, need.site))
+                    walk.fail(need.site, listing.reason(need.site))
         if not listing.first:
             return None
         page = walk.page()
+        self._shares.learn(listing, page)
         if not page.items and len(page.missing) == len(listing.sites):
-            listing.failed = {name: _error(listing, name, why) for name, why in page.missing.items()}
+            listing.failed = {name: listing.error(name, why) for name, why in page.missing.items()}
             return None
         return msgspec.structs.replace(
             page,
@@ -251,7 +226,7 @@ class Lists:
             marker_found=page.marker_found and listing.deleted_marker is None,
         )
 
-    def _has_lost_marker(self, listing: _Listing, need: Need) -> bool:
+    def _has_lost_marker(self, listing: Listing, need: Need) -> bool:
         """Whether a site refused because the item it was to go on after is gone.
 
         If that is the client's own marker, the service is to say so, as it does for one site.
@@ -273,7 +248,7 @@ class Lists:
             del listing.refused[need.site]
         return lost
 
-    async def _whole(self, listing: _Listing) -> Page[Item] | None:
+    async def _whole(self, listing: Listing) -> Page[Item] | None:
         """A page of a list of shared things: every site's list is read, and each thing shown once."""
         pages: dict[str, list[Read]] = {}
         needs = [Need(site.name, None, self._parts.page_limit) for site in listing.sites]
@@ -302,10 +277,10 @@ class Lists:
             offset=listing.query.offset,
         )
         gone = {*listing.failed, *listing.refused}
-        missing = {site.name: _reason(listing, site.name) for site in listing.sites if site.name in gone}
+        missing = {site.name: listing.reason(site.name) for site in listing.sites if site.name in gone}
         return msgspec.structs.replace(page, missing=missing)
 
-    async def _compare(self, listing: _Listing, pages: Mapping[str, Sequence[Read]]) -> None:
+    async def _compare(self, listing: Listing, pages: Mapping[str, Sequence[Read]]) -> None:
         """Find out what of the lists is one thing, before each is shown once."""
         call, name = listing.call, listing.resource.name
         if name not in {"image", "keypair"} or (name == "image" and call.service_type != "image"):
@@ -315,7 +290,7 @@ class Lists:
         await self._parts.equivalents.passed(call, name, shown, sites=() if filters else list(pages))
 
     def _joined(
-        self, listing: _Listing, site: str, pages: Mapping[str, Sequence[Read]]
+        self, listing: Listing, site: str, pages: Mapping[str, Sequence[Read]]
     ) -> tuple[list[Item], Described]:
         """The pages of one site's whole list as one, by the ids that clients see."""
         call, resource = listing.call, listing.resource
@@ -336,7 +311,7 @@ class Lists:
         return [items[at] for at in stay], described._replace(ids=ids, identities=same)
 
     async def _ask(
-        self, listing: _Listing, needs: Sequence[Need], walk: Walk[Item] | None = None
+        self, listing: Listing, needs: Sequence[Need], walk: Walk[Item] | None = None
     ) -> list[tuple[Need, Read | None]]:
         """One round: what each site answered that was asked; None for one that failed or refused.
 
@@ -354,7 +329,7 @@ class Lists:
         listing.failed.update(gathered.failed)
         return [(need, gathered.answered.get(need.site)) for need in needs]
 
-    async def _page(self, listing: _Listing, call: Call, site: Site, need: Need) -> Read | None:
+    async def _page(self, listing: Listing, call: Call, site: Site, need: Need) -> Read | None:
         """A page of one site, read while others are on their way; None where it refuses.
 
         Raises what `forward.ask` raises, BadSiteAnswer too for what is no list.
@@ -384,7 +359,7 @@ class Lists:
         return page
 
     async def _read(
-        self, listing: _Listing, call: Call, site: Site, need: Need, *, detail: bool
+        self, listing: Listing, call: Call, site: Site, need: Need, *, detail: bool
     ) -> Read | None:
         """One page, of the list as it was asked for or of the detailed one."""
         path = listing.path + b"/detail" if detail else listing.path
@@ -404,7 +379,7 @@ class Lists:
             listing.count += page.total or 0
         return page
 
-    def _site_query(self, listing: _Listing, site: Site, need: Need) -> bytes:
+    def _site_query(self, listing: Listing, site: Site, need: Need) -> bytes:
         query = listing.query
         first = site.name not in listing.first
         if query.zone is not None and query.zone in site.zones:
@@ -420,10 +395,10 @@ class Lists:
 
     # -- answering --------------------------------------------------------------------------------
 
-    async def _refusal(self, listing: _Listing) -> None:
+    async def _refusal(self, listing: Listing) -> None:
         """Answer what every site refuses, in the words of the first that did; 503 when none answered."""
         call = listing.call
-        waits = [wait for name in listing.refused if (wait := _patience(listing, name)) is not None]
+        waits = [wait for name in listing.refused if (wait := listing.patience(name)) is not None]
         if waits:
             raise TooManyRequests("The sites ask for patience.", retry_after=max(waits))
         first = next((site for site in listing.sites if site.name in listing.refused), None)
@@ -435,12 +410,12 @@ class Lists:
         else:
             raise none_answered(f"its {listing.resource.plural.replace('_', ' ')}", listing.failed)
 
-    async def _unknown_marker(self, listing: _Listing) -> None:
+    async def _unknown_marker(self, listing: Listing) -> None:
         """Answer the service's own fault for a marker that is gone or nowhere; 503 while it may be away."""
         if listing.deleted_marker is not None:
             self._say(listing, listing.deleted_marker, listing.refused[listing.deleted_marker])
             return
-        away = {name: _error(listing, name) for name in (*listing.refused, *listing.failed)}
+        away = {name: listing.error(name) for name in (*listing.refused, *listing.failed)}
         if away:
             raise none_answered("the marker", away)
         call = listing.call
@@ -453,12 +428,12 @@ class Lists:
                 return
         raise BadRequest(f"marker [{listing.query.marker}] not found")
 
-    def _say(self, listing: _Listing, name: str, answer: SiteAnswer) -> None:
+    def _say(self, listing: Listing, name: str, answer: SiteAnswer) -> None:
         """Answer what one site said."""
         endpoint = self._parts.endpoint(self._parts.sites.by_name[name], listing.call)
         self._parts.forward.answer(listing.call, endpoint, answer)
 
-    def _report_missing(self, listing: _Listing, page: Page[Item]) -> None:
+    def _report_missing(self, listing: Listing, page: Page[Item]) -> None:
         """Name the sites that are missing, or refuse to answer without them."""
         if not page.missing:
             return
@@ -466,11 +441,11 @@ class Lists:
         everywhere = route is not None and route.kind is Kind.SHARED and route.resource not in IN_ONE_SITE
         default = not self._parts.strict and (everywhere or not listing.query.look_up)
         if not allows_partial(listing.call, default=default):
-            failed = {name: _error(listing, name, reason) for name, reason in page.missing.items()}
+            failed = {name: listing.error(name, reason) for name, reason in page.missing.items()}
             raise none_answered(f"its {listing.resource.plural.replace('_', ' ')}", failed)
         add_missing(listing.call, page.missing)
 
-    async def _answer(self, listing: _Listing, page: Page[Item]) -> None:
+    async def _answer(self, listing: Listing, page: Page[Item]) -> None:
         call, parts = listing.call, self._parts
         endpoints = {site.name: parts.endpoint(site, call) for site in listing.sites}
         first_name, first = next(
@@ -502,7 +477,7 @@ class Lists:
         body = joined(b'{"%b": [' % listing.resource.plural.encode(), texts, b"".join(tail))
         parts.forward.answer(call, endpoints[first_name], first, body)
 
-    def _outward(self, listing: _Listing, page: Page[Item], endpoints: Mapping[str, Endpoint]) -> list[bytes]:
+    def _outward(self, listing: Listing, page: Page[Item], endpoints: Mapping[str, Endpoint]) -> list[bytes]:
         """The items as clients see them."""
         call, by_name = listing.call, self._parts.sites.by_name
         if listing.kind is Kind.PER_SITE:
@@ -515,7 +490,7 @@ class Lists:
         project_id, envelope = call.caller.project_id, listing.resource.envelope
         return outward(page.items, page.origins, endpoints, cuts, project_id, envelope)
 
-    async def _unknown(self, listing: _Listing, page: Page[Item], said: SiteAnswer) -> list[bytes]:
+    async def _unknown(self, listing: Listing, page: Page[Item], said: SiteAnswer) -> list[bytes]:
         """The known servers of missing sites, as far as there is room for them on the page."""
         room = (listing.limit or 0) - len(page.ids)
         detail = listing.call.match.route is not None and listing.call.match.route.detail
@@ -523,7 +498,7 @@ class Lists:
             listing.call, self._parts, said, page.missing, room=room, but=set(page.ids), detail=detail
         )
 
-    def _links(self, listing: _Listing, page: Page[Item]) -> bytes:
+    def _links(self, listing: Listing, page: Page[Item]) -> bytes:
         """The links of a page of Neutron's."""
         ends = [self._shown(listing, page, at) for at in (0, -1)] if page.ids else []
         if listing.query.reverse:
@@ -531,11 +506,11 @@ class Lists:
         full = len(page.ids) == listing.limit
         return network_lists.links(listing.call, listing.resource, self._parts.public_url, ends, full=full)
 
-    def _last(self, listing: _Listing, page: Page[Item]) -> str:
+    def _last(self, listing: Listing, page: Page[Item]) -> str:
         """The last id of a page as the client sees it: the next page is asked for by that."""
         return self._shown(listing, page, -1)
 
-    def _shown(self, listing: _Listing, page: Page[Item], at: int) -> str:
+    def _shown(self, listing: Listing, page: Page[Item], at: int) -> str:
         """An id of a page as the client sees it."""
         route = listing.call.match.route
         if route is None or route.kind is Kind.SHARED:
@@ -543,7 +518,7 @@ class Lists:
         site, ident = page.origins[at], page.ids[at]
         return self._parts.equivalents.shown(listing.call, listing.resource.name, site, ident)
 
-    async def _from_marker(self, listing: _Listing, marker: str) -> Cursor | None:
+    async def _from_marker(self, listing: Listing, marker: str) -> Cursor | None:
         """Where a walk that is not sorted begins: at the marker's site, behind that each site whole.
 
         None where its site is not on record.
@@ -554,7 +529,7 @@ class Lists:
         listing.sites = listing.sites[listing.sites.index(site) :]
         return Cursor(markers={site.name: marker})
 
-    def _learn(self, listing: _Listing, page: Page[Item]) -> None:
+    def _learn(self, listing: Listing, page: Page[Item]) -> None:
         """Remember where the things passing by are: the next request for one of them needs no search."""
         name, known = listing.resource.name, self._parts.locations.cached
         rows = []
@@ -573,28 +548,3 @@ async def _fed(walk: Walk[Item], need: Need, page: Awaitable[Read | None]) -> Re
     if came is not None:
         walk.feed(need.site, came.items, came.described, more=came.more)
     return came
-
-
-def _reason(listing: _Listing, name: str) -> str:
-    if (error := listing.failed.get(name)) is not None:
-        return str(error)
-    answer = listing.refused.get(name)
-    return f"it answered {answer.status}" if answer is not None else "it did not answer"
-
-
-def _error(listing: _Listing, name: str, reason: str = "") -> AtollError:
-    """What keeps a site from being part of the list."""
-    failed = listing.failed.get(name)
-    if failed is not None:
-        return failed
-    text = reason or _reason(listing, name)
-    return SiteUnavailable(f"The site {name}: {text}.", site=name, retry_after=_patience(listing, name))
-
-
-def _patience(listing: _Listing, name: str) -> float | None:
-    """How long (seconds) a site that said 429 wants to be left alone; None for another."""
-    answer = listing.refused.get(name)
-    if answer is None or answer.status != 429:
-        return None
-    wait = answer.response.index.get(b"retry-after", b"")
-    return float(wait) if wait.isdigit() else 1.0
