@@ -1,11 +1,12 @@
-"""A lean cloud of many sites for lists: pages as Nova gives them, after a fixed delay, from one process.
+"""A lean cloud of many sites for lists: pages as services give them, after a fixed delay, from one process.
 
-    python -m bench.cloud PORTS-FILE SERVERS-PER-SITE DELAY-MS
+    python -m bench.cloud PORTS-FILE THINGS-PER-SITE DELAY-MS
 
-One port for each site, named in a JSON file. Servers are rendered when they are asked for, so that a thousand
-sites take no memory. `GET /counted` gives the lists asked for since the last time: requests, rounds (the most
-that one site was asked for), bytes of their bodies. `GET /layout/NAME` says how the ages of servers lie over
-the sites:
+One port for each site, named in a JSON file: Nova's `/v2.1`, Cinder's `/volume/v3`, Neutron's `/network/v2.0`
+and Glance's `/image/v2`. What they list is `bench.cloud_lists`'s, rendered when it is asked for, so that a
+thousand sites take no memory. `GET /counted` gives the lists asked for since the last time: requests, rounds
+(the most that one site was asked for), bytes of their bodies, and requests beside them (security groups, what
+is public). `GET /layout/NAME` says how the ages of things lie over the sites:
 
     uniform  one by one in turn             random  each at a site drawn by lot
     hot      half of the newest at one      sorted  all of one site newer than all of the next
@@ -13,25 +14,22 @@ the sites:
 
 import asyncio
 import gc
-import itertools
 import json
-import random
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import parse_qs
 
 import uvloop
 
-from bench.backend import PROJECT_ID, SERVER_ID, server_answer, token_answer
+from bench.backend import PROJECT_ID, token_answer
+from bench.cloud_lists import Images, Place, Ports, Servers, Things, Volumes, ages
 
-LAYOUTS = ("uniform", "hot", "sorted", "random")
-MAX_LIMIT = 1000
-# The newest server's age (seconds): all were made before this run.
-START = int(time.time()) - 3600
 BACKLOG = 4096
+# What an answer is counted as: the list that is measured, or what is asked for besides.
+LIST, BESIDE = "list", "beside"
 NOVA_LIMITS = {
     "maxServerMeta": 128, "maxImageMeta": 128, "maxPersonality": 5, "maxPersonalitySize": 10240,
     "maxTotalCores": 20, "maxTotalInstances": 10, "maxTotalRAMSize": 51200, "maxServerGroups": 10,
@@ -40,140 +38,138 @@ NOVA_LIMITS = {
     "totalInstancesUsed": 1, "totalFloatingIpsUsed": 0, "totalSecurityGroupsUsed": 0,
     "totalServerGroupsUsed": 0,
 }  # fmt: skip
-Ages = Callable[[int], int]
 
 
-def server_id(layout: str, site: int, number: int) -> str:
-    """The id of a site's server; its number is where it stands in the site's list.
+class Site(Place):
+    """One site: the lists it answers, by their paths, and what it says of its versions, by the service's."""
 
-    Each layout has servers of its own: what is known of one server is never of another's age.
-    """
-    return f"{site:08x}-5b7d-4e63-9{LAYOUTS.index(layout):03x}-{number:012x}"
+    def __init__(self, number: int, base: str, per_site: int) -> None:
+        super().__init__(number, base, per_site)
+        self.lists: dict[str, Things] = {
+            "v2.1/servers": Servers(self, brief=True),
+            "v2.1/servers/detail": Servers(self, brief=False),
+            "volume/v3/volumes/detail": Volumes(self),
+            "network/v2.0/ports": Ports(self),
+            "image/v2/images": Images(self),
+        }
 
-
-def ages(layout: str, site: int, sites: int, per_site: int) -> Ages:
-    """How old (seconds, from the newest of all) the servers of a site are, by their place in its list."""
-    if layout == "uniform":
-        return lambda number: number * sites + site
-    if layout == "sorted":
-        return lambda number: site * per_site + number
-    if layout == "hot":
-        if site == 0:
-            return lambda number: 2 * number
-        return lambda number: 2 * (number * (sites - 1) + site) - 1
-    if layout == "random":
-        chance = random.Random(site)  # noqa: S311 - a layout, no secret
-        gaps = (chance.expovariate(1 / sites) for _ in range(per_site))
-        return [int(age) for age in itertools.accumulate(gaps)].__getitem__
-    raise LookupError(layout)
+    def beside(self, path: str) -> bytes | None:
+        """What it answers for what lists are of no use without; None for what it has not."""
+        if path == "network/v2.0/security-groups":
+            return json.dumps({"security_groups": [{"id": self.group_id, "name": "default"}]}).encode()
+        return None
 
 
-class Site:
-    """One site: the bytes it answers."""
+class Answer(NamedTuple):
+    """An answer of a service, named as its path begins; `counted` is what it is counted as, if it is."""
 
-    def __init__(self, cloud: "Cloud", number: int, base: str) -> None:
-        self.cloud, self.number, self.base = cloud, number, base
-        shown = server_answer(base)["server"]
-        brief = {key: shown[key] for key in ("id", "name", "links")}
-        self._detail, self._brief = (_template(one) for one in (shown, brief))
-        self.age: Ages = int
-
-    def page(self, *, detail: bool, query: dict[str, list[str]]) -> tuple[int, bytes]:
-        """A page by Nova's rules: newest first, `limit`, `marker`, a next link on every full page."""
-        collection = "servers/detail" if detail else "servers"
-        limit = min(int(query.get("limit", [str(MAX_LIMIT)])[0]), MAX_LIMIT)
-        start = 0
-        if "marker" in query:
-            marker = query["marker"][0]
-            start = int(marker[-12:], 16) + 1
-            if marker != server_id(self.cloud.layout, self.number, start - 1) or start > self.cloud.per_site:
-                message = f"marker [{marker}] not found"
-                return 400, json.dumps({"badRequest": {"code": 400, "message": message}}).encode()
-        stop = min(start + limit, self.cloud.per_site)
-        template = self._detail if detail else self._brief
-        items = [self._item(template, number, detail=detail) for number in range(start, stop)]
-        text = b'{"servers": [%b]' % b", ".join(items)
-        if len(items) == limit:
-            # Nova links on from any full page, were it the last.
-            last = server_id(self.cloud.layout, self.number, stop - 1)
-            text += b', "servers_links": [{"rel": "next", "href": "%b"}]' % (
-                f"{self.base}/v2.1/{collection}?limit={limit}&marker={last}".encode()
-            )
-        return 200, text + b"}"
-
-    def _item(self, template: list[bytes], number: int, *, detail: bool) -> bytes:
-        ident = server_id(self.cloud.layout, self.number, number).encode()
-        if not detail:
-            return ident.join(template)
-        made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(START - self.age(number))).encode()
-        return ident.join(template).replace(CREATED, made, 1)
-
-
-CREATED = server_answer("")["server"]["created"].encode()
-
-
-def _template(shown: object) -> list[bytes]:
-    """The parts of an item between its ids."""
-    return json.dumps(shown).encode().split(SERVER_ID.encode())
+    status: int
+    body: bytes
+    service: str = ""
+    counted: str = ""
 
 
 class Cloud:
-    """All sites. `per_site` servers each, every answer after `delay` seconds."""
+    """All sites. `per_site` things of each type, every answer after `delay` seconds."""
 
     def __init__(self, ports: Sequence[int], per_site: int, delay: float) -> None:
         self.per_site, self.delay = per_site, delay
         self.requests: Counter[int] = Counter()
-        self.bytes = 0
-        self.sites = [Site(self, number, f"http://127.0.0.1:{port}") for number, port in enumerate(ports)]
+        self.bytes = self.beside = 0
+        self.sites = [Site(number, f"http://127.0.0.1:{port}", per_site) for number, port in enumerate(ports)]
         self._token = json.dumps(token_answer()).encode()
         self._limits = json.dumps({"limits": {"rate": [], "absolute": NOVA_LIMITS}}).encode()
         self.lay_out("uniform")
 
     def lay_out(self, layout: str) -> None:
-        """Give every server its age. Raises LookupError."""
-        self.layout = layout
+        """Give every thing its age. Raises LookupError."""
         for site in self.sites:
             site.age = ages(layout, site.number, len(self.sites), self.per_site)
+            site.layout = layout
 
-    def count(self, site: Site, size: int) -> None:
-        """Count a list."""
-        self.requests[site.number] += 1
-        self.bytes += size
+    def count(self, site: Site, answer: Answer) -> None:
+        """Count a list, or what is asked for beside it."""
+        if answer.counted == LIST:
+            self.requests[site.number] += 1
+            self.bytes += len(answer.body)
+        elif answer.counted:
+            self.beside += 1
 
     def counted(self) -> bytes:
         """What was counted, from now on counted anew."""
         counts = self.requests
-        said = {"requests": counts.total(), "rounds": max(counts.values(), default=0), "bytes": self.bytes}
-        self.requests, self.bytes = Counter(), 0
+        said = {
+            "requests": counts.total(),
+            "rounds": max(counts.values(), default=0),
+            "bytes": self.bytes,
+            "beside": self.beside,
+        }
+        self.requests, self.bytes, self.beside = Counter(), 0, 0
         return json.dumps(said).encode()
 
-    def answer(self, site: Site, target: str) -> tuple[int, bytes]:
-        """(status, body) of a GET."""
+    def answer(self, site: Site, target: str) -> Answer:
+        """What a site answers to a GET."""
         path, _, query = target.partition("?")
         parts = [part for part in path.split("/") if part]
         if parts[:1] in (["counted"], ["layout"], ["v3"]):
-            return 200, self._aside(parts)
-        below = [part for part in parts[1:] if part != PROJECT_ID]
-        if below in (["servers"], ["servers", "detail"]):
-            return site.page(detail=len(below) == 2, query=parse_qs(query))
-        if below not in ([], ["limits"]):
-            return 404, json.dumps({"itemNotFound": {"code": 404, "message": "Not here."}}).encode()
-        return 200, self._limits if below else _versions(site.base)
+            return Answer(200, self._aside(parts))
+        service = parts[0] if parts else ""
+        below = "/".join(part for part in parts if part != PROJECT_ID)
+        asked = parse_qs(query)
+        if below in site.lists:
+            # What is public is looked at, to find what sites have in common: it is not the list itself.
+            counted = BESIDE if "visibility" in asked else LIST
+            return Answer(*site.lists[below].page(asked), service, counted)
+        beside = site.beside(below)
+        if beside is not None:
+            return Answer(200, beside, service, BESIDE)
+        if below == "v2.1/limits":
+            return Answer(200, self._limits, service)
+        if below in VERSIONS:
+            return Answer(200, VERSIONS[below](site.base), service)
+        fault = {"itemNotFound": {"code": 404, "message": "Not here."}}
+        return Answer(404, json.dumps(fault).encode(), service, BESIDE)
 
     def _aside(self, parts: list[str]) -> bytes:
-        """What is not Nova's: Keystone's answer, and what the measurement wants."""
+        """What is no list's: Keystone's answer, and what the measurement wants."""
         if parts[0] == "layout":
             self.lay_out(parts[1])
         return self.counted() if parts[0] == "counted" else self._token
 
 
-def _versions(base: str) -> bytes:
+def _compute_versions(base: str) -> bytes:
     links = [{"rel": "self", "href": f"{base}/v2.1/"}]
     version = {
         "id": "v2.1", "status": "CURRENT", "version": "2.96", "min_version": "2.1",
         "updated": "2013-07-23T11:33:21Z", "links": links,
     }  # fmt: skip
     return json.dumps({"version": version}).encode()
+
+
+def _volume_versions(base: str) -> bytes:
+    version = {
+        "id": "v3.0", "status": "CURRENT", "version": "3.71", "min_version": "3.0",
+        "updated": "2023-08-31T00:00:00Z", "links": [{"rel": "self", "href": f"{base}/volume/v3/"}],
+    }  # fmt: skip
+    return json.dumps({"versions": [version]}).encode()
+
+
+def _network_versions(base: str) -> bytes:
+    links = [{"rel": "self", "href": f"{base}/network/v2.0/"}]
+    return json.dumps({"versions": [{"id": "v2.0", "status": "CURRENT", "links": links}]}).encode()
+
+
+def _image_versions(base: str) -> bytes:
+    links = [{"rel": "self", "href": f"{base}/image/v2/"}]
+    return json.dumps({"versions": [{"id": "v2.17", "status": "CURRENT", "links": links}]}).encode()
+
+
+VERSIONS = {
+    "v2.1": _compute_versions,
+    "volume": _volume_versions,
+    "network": _network_versions,
+    "image/versions": _image_versions,
+}
 
 
 class Connection(asyncio.Protocol):
@@ -197,23 +193,45 @@ class Connection(asyncio.Protocol):
         due = self._loop.time() + self._cloud.delay
         target = self._text.split(b" ", 2)[1].decode("latin-1")
         self._text = b""
-        status, body = self._cloud.answer(self._site, target)
-        data = _head(status, body) + body
-        if "/servers" in target:
-            self._cloud.count(self._site, len(body))
+        answer = self._cloud.answer(self._site, target)
+        data = _head(answer) + answer.body
+        self._cloud.count(self._site, answer)
         # Rendered while the client waits anyway, and sent when the time has come.
         self._loop.call_at(due, self._transport.write, data)
 
 
-def _head(status: int, body: bytes) -> bytes:
+REQUEST_ID = b"req-d00eba8f-8f83-4fb2-9baa-b8b8053959f6"
+COMPUTE_HEAD = (
+    b"OpenStack-API-Version: compute 2.1\r\nX-OpenStack-Nova-API-Version: 2.1\r\n"
+    b"Vary: OpenStack-API-Version\r\nVary: X-OpenStack-Nova-API-Version\r\n"
+    b"x-compute-request-id: %b\r\n"
+) % REQUEST_ID
+# What a service's answers have besides, by how its paths begin.
+HEADS = {
+    "volume": (
+        b"OpenStack-API-Version: volume 3.0\r\nVary: OpenStack-API-Version\r\nx-compute-request-id: %b\r\n"
+    )
+    % REQUEST_ID,
+    "network": b"",
+    "image": b"",
+}
+REASONS = {200: b"OK", 400: b"Bad Request", 404: b"Not Found"}
+
+
+def _head(answer: Answer) -> bytes:
+    # Glance's faults are plain text; the others' are not.
+    plain = answer.service == "image" and answer.status != 200
     return (
-        b"HTTP/1.1 %d %b\r\nContent-Length: %d\r\nContent-Type: application/json\r\n"
-        b"OpenStack-API-Version: compute 2.1\r\nX-OpenStack-Nova-API-Version: 2.1\r\n"
-        b"Vary: OpenStack-API-Version\r\nVary: X-OpenStack-Nova-API-Version\r\n"
-        b"x-openstack-request-id: req-d00eba8f-8f83-4fb2-9baa-b8b8053959f6\r\n"
-        b"x-compute-request-id: req-d00eba8f-8f83-4fb2-9baa-b8b8053959f6\r\n"
+        b"HTTP/1.1 %d %b\r\nContent-Length: %d\r\nContent-Type: %b\r\n%bx-openstack-request-id: %b\r\n"
         b"Date: Fri, 20 Nov 2026 10:00:00 GMT\r\nConnection: keep-alive\r\n\r\n"
-    ) % (status, {200: b"OK", 400: b"Bad Request", 404: b"Not Found"}[status], len(body))
+    ) % (
+        answer.status,
+        REASONS[answer.status],
+        len(answer.body),
+        b"text/plain; charset=UTF-8" if plain else b"application/json",
+        HEADS.get(answer.service, COMPUTE_HEAD),
+        REQUEST_ID,
+    )
 
 
 async def listen(cloud: Cloud, ports: Sequence[int]) -> list[asyncio.Server]:

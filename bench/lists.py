@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,8 +48,12 @@ SPARE = 60
 WAITED_MS = 3.0
 SETTLE_SECONDS = 0.25
 PEER_SECONDS = 200
-DETAIL, BRIEF = "/compute/v2.1/servers/detail", "/compute/v2.1/servers"
+# Of lists whose pages take seconds fewer are asked for, and none again.
+SLOW_SECONDS, SLOW_ROUNDS = 1.0, 3
+DETAIL = "/compute/v2.1/servers/detail"
 LIMITS = "/compute/v2.1/limits"
+# What says which microversions it has.
+VERSIONED = frozenset({"compute", "block-storage"})
 # What one site is asked for on the first page, about: the peer is asked for as much.
 SHARE = 20
 
@@ -58,22 +62,59 @@ def _entry(name: str, unit: str, goal: str) -> Entry:
     return Entry(name=name, value=None, unit=unit, goal=goal, met=None, how="")
 
 
-def _of_page(kind: str) -> dict[str, Entry]:
-    name = f"first 1,000 of {kind}, {SITES} sites"
-    return {
-        "time": _entry(f"{name}: uniform", "ms", "<= 1.5 x the slowest site"),
-        "rounds": _entry(f"{name}: rounds, any layout", "", "1 if uniform, else <= 2"),
-        "bytes": _entry(f"{name}: bytes read", "KB", "<= 3 x answered"),
-        "cpu": _entry(f"{name}: CPU of Atoll, any layout", "ms", "<= 40 ms"),
-    }
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A list: its service, what it is called in figures, where Atoll and a site have it, and its query."""
+
+    service: str
+    name: str
+    path: str
+    at_site: str
+    plural: str
+    query: str = ""
+
+    @property
+    def target(self) -> str:
+        """What Atoll is asked for."""
+        return f"{self.path}?limit={PAGE}{self.query}" if self.plural != "servers" else self.path
+
+    @property
+    def share(self) -> str:
+        """What one site is asked for, about."""
+        return f"{self.at_site}?limit={SHARE}{self.query}"
+
+    def entries(self) -> dict[str, Entry]:
+        """Its figures."""
+        name = f"first 1,000 of {self.name}, {SITES} sites"
+        return {
+            "time": _entry(f"{name}: uniform", "ms", "<= 1.5 x the slowest site"),
+            "rounds": _entry(f"{name}: rounds, any layout", "", "1 if uniform, else <= 2"),
+            "bytes": _entry(f"{name}: bytes read", "KB", "<= 3 x answered"),
+            "cpu": _entry(f"{name}: CPU of Atoll, any layout", "ms", "<= 40 ms"),
+        }
 
 
-PAGES = {DETAIL: _of_page("servers/detail"), BRIEF: _of_page("servers")}
+SERVERS = (
+    Listed("compute", "servers/detail", DETAIL, "/v2.1/servers/detail", "servers"),
+    Listed("compute", "servers", "/compute/v2.1/servers", "/v2.1/servers", "servers"),
+)
+PORTS = "/network/v2.0/ports"
+# Without a sort key Neutron has an order of each site's own, and Atoll one site's ports behind the other's.
+OTHERS = (
+    Listed("block-storage", "volumes/detail", "/block-storage/v3/volumes/detail",
+           "/volume/v3/volumes/detail", "volumes"),
+    Listed("network", "ports by id", PORTS, PORTS, "ports", "&sort_key=id&sort_dir=asc"),
+    Listed("network", "ports", PORTS, PORTS, "ports"),
+    Listed("image", "images", "/image/v2/images", "/image/v2/images", "images"),
+)  # fmt: skip
 SDK = _entry(f"first 1,000 of servers/detail, {SITES} sites: openstacksdk", "ms", "< a loop over regions")
 WALK = _entry(f"walk of {SITES * PER_SITE:,} servers: memory grown", "MB", "< 50 MB")
 FAR = _entry(f"first 1,000 of servers/detail, {MANY:,} sites", "s", "< 2 s")
 SUM = _entry(f"limits over {MANY:,} sites", "s", "< 1 s")
-ENTRIES = (*PAGES[DETAIL].values(), *PAGES[BRIEF].values(), SDK, WALK, FAR, SUM)
+ENTRIES = (
+    *(entry for one in (*SERVERS, *OTHERS) for entry in one.entries().values()),
+    SDK, WALK, FAR, SUM,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +127,7 @@ class Setup:
     sites: list[int]
 
     def lay_out(self, layout: str) -> None:
-        """Give the servers their ages."""
+        """Give the things their ages."""
         get(self.sites[0], f"/layout/{layout}")
 
     def counted(self) -> dict[str, int]:
@@ -99,8 +140,9 @@ class Setup:
 class Pages:
     """First pages of one layout, a value each: seconds, CPU (ms) of Atoll and of the sites, rounds, bytes.
 
+    `beside` are the requests that were made beside the list, for security groups or what is public.
     `waited` are the milliseconds that both had to wait for a core; `unknown` is what was read for one byte on
-    the very first page, when nothing was known of the servers (one value).
+    the very first page, when nothing was known of the things (one value); `unknown_rounds` its rounds.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -108,25 +150,45 @@ class Pages:
     cpu: list[float] = field(default_factory=list)
     sites_cpu: list[float] = field(default_factory=list)
     rounds: list[int] = field(default_factory=list)
+    beside: list[int] = field(default_factory=list)
     read: list[int] = field(default_factory=list)
     answered: list[int] = field(default_factory=list)
     unknown: float = 0.0
+    unknown_rounds: int = 0
 
 
 def measure(folder: Path, cores: Cores) -> list[Entry]:
     """All figures of lists. Raises NotStarted and OSError."""
     os.sched_setaffinity(0, cores.rest)
     with _setup(folder / "lists", SITES, cores) as setup:
-        found = _pages(folder, setup, cores)
+        found = _pages(folder / "lists", setup, cores, SERVERS)
         found.append(_walk(setup))
         found.append(_sdk(folder, setup, cores, found[0]))
+    for service in dict.fromkeys(one.service for one in OTHERS):
+        found += _of_service(folder / service, cores, service)
     with _setup(folder / "many", MANY, cores) as setup:
         found += _many(setup)
     return found
 
 
+def _of_service(folder: Path, cores: Cores, service: str) -> list[Entry]:
+    """The figures of one service's lists; as for servers, the sites have that service alone.
+
+    Where one cannot be had, what is not measured says why, and the others are.
+    """
+    lists = [one for one in OTHERS if one.service == service]
+    try:
+        with _setup(folder, SITES, cores, [service]) as setup:
+            return _pages(folder, setup, cores, lists)
+    except (NotStarted, http.client.HTTPException, OSError, subprocess.SubprocessError) as error:
+        print(f"Not measured: {service}: {error}")
+        return [replace(entry, how=str(error)) for one in lists for entry in one.entries().values()]
+
+
 @contextmanager
-def _setup(folder: Path, count: int, cores: Cores) -> Iterator[Setup]:
+def _setup(
+    folder: Path, count: int, cores: Cores, services: Sequence[str] = peers.COMPUTE
+) -> Iterator[Setup]:
     folder.mkdir()
     sites = free_ports(count)
     ports = folder / "ports.json"
@@ -134,16 +196,16 @@ def _setup(folder: Path, count: int, cores: Cores) -> Iterator[Setup]:
     command = [sys.executable, "-m", "bench.cloud", str(ports), str(PER_SITE), str(DELAY_MS)]
     with running(command, cores=cores.rest[:1], log=folder / "cloud.log") as cloud:
         wait_for(cloud, lambda: get(sites[-1], "/v2.1/"))
-        setting = peers.Setting(folder, sites, cores.measured)
+        setting = peers.Setting(folder, sites, cores.measured, services)
         with peers.atoll_cold(setting) as target:
             wait_for(target.process, lambda: get(target.port, "/healthz"))
-            _until_known(target)
+            _until_known(target, services)
             yield Setup(target.process, cloud, target.port, sites)
 
 
-def _until_known(target: peers.Target) -> None:
+def _until_known(target: peers.Target, services: Sequence[str]) -> None:
     """Wait until Atoll has looked at its sites: that is not the cost of a list."""
-    for _ in range(200):
+    for _ in range(200 if VERSIONED.intersection(services) else 0):
         if get(target.port, "/metrics")[1].count(b"\natoll_site_versions{") >= 1:
             break
         time.sleep(0.05)
@@ -183,52 +245,58 @@ class _Client:
 # -- a hundred sites -----------------------------------------------------------------------------------
 
 
-def _pages(folder: Path, setup: Setup, cores: Cores) -> list[Entry]:
-    """First pages of both lists in all layouts."""
+def _pages(folder: Path, setup: Setup, cores: Cores, lists: Sequence[Listed]) -> list[Entry]:
+    """First pages of some lists in all layouts."""
     client = _Client(setup.port)
     first = Pages()
-    _page(setup, client, DETAIL, first)  # connects to every site, and learns a thousand locations
-    alone = _alone(setup)
+    _page(setup, client, lists[0], first)  # connects to every site, and learns a thousand locations
+    begun = (
+        f"; the very first page, connecting to every site, took {first.cpu[0]:.0f} ms of CPU "
+        f"and {first.beside[0]} requests beside the list"
+    )
     entries: list[Entry] = []
     rows = []
-    for path, wanted in PAGES.items():
-        found = {layout: _layout(setup, client, path, layout) for layout in (*LAYOUTS, "random")}
-        rows += [_row(path, layout, pages) for layout, pages in found.items()]
+    for one in lists:
+        alone = _alone(setup, one)
+        found = {layout: _layout(setup, client, one, layout) for layout in (*LAYOUTS, "random")}
+        rows += [_row(one, layout, pages) for layout, pages in found.items()]
         setup.lay_out("uniform")
-        slowest = _at_once(folder, path.removeprefix("/compute"), cores)
-        print(f"The slowest of {SITES} sites for {path}: {slowest:.1f} ms; one alone {alone:.1f} ms.")
-        begun = f"; the very first page, connecting to every site, took {first.cpu[0]:.0f} ms of CPU"
-        entries += _page_entries(wanted, found, (slowest, alone), begun if path == DETAIL else "")
+        slowest = _at_once(folder, one, cores)
+        print(f"The slowest of {SITES} sites for {one.name}: {slowest:.1f} ms; one alone {alone:.1f} ms.")
+        entries += page_entries(one.entries(), found, (slowest, alone), begun if one is lists[0] else "")
     print(f"\nFirst {PAGE} over {SITES} sites of {PER_SITE}.\n")
-    head = ("list and layout", "ms", "rounds", "CPU ms", "of the sites", "KB read", "x answered")
+    head = ("list and layout", "ms", "rounds", "beside", "CPU ms", "of the sites", "KB read", "x answered")
     print(table(head, rows))
     return entries
 
 
-def _layout(setup: Setup, client: _Client, path: str, layout: str) -> Pages:
+def _layout(setup: Setup, client: _Client, listed: Listed, layout: str) -> Pages:
     setup.lay_out(layout)
-    pages, spare = Pages(), SPARE
+    pages, spare, rounds = Pages(), SPARE, ROUNDS
     for number in range(WARM):
         one = Pages()
-        _page(setup, client, path, one)
+        _page(setup, client, listed, one)
         if not number:
-            pages.unknown = _over(one)
-    while len(pages.seconds) < ROUNDS:
+            pages.unknown, pages.unknown_rounds = _over(one), one.rounds[0]
+        if one.seconds[0] > SLOW_SECONDS:
+            spare, rounds = 0, SLOW_ROUNDS
+            break
+    while len(pages.seconds) < rounds:
         one = Pages()
-        _page(setup, client, path, one)
+        _page(setup, client, listed, one)
         if spare and one.waited[0] > WAITED_MS:
             spare -= 1
             continue
-        for name in ("seconds", "waited", "cpu", "sites_cpu", "rounds", "read", "answered"):
+        for name in ("seconds", "waited", "cpu", "sites_cpu", "rounds", "beside", "read", "answered"):
             getattr(pages, name).extend(getattr(one, name))
     return pages
 
 
-def _page(setup: Setup, client: _Client, path: str, pages: Pages) -> None:
+def _page(setup: Setup, client: _Client, listed: Listed, pages: Pages) -> None:
     setup.counted()
     before = _cpu_ms(setup.atoll), _cpu_ms(setup.cloud)
     waited = _waited_ms(setup)
-    seconds, body = client.get(path)
+    seconds, body = client.get(listed.target)
     pages.waited.append(_waited_ms(setup) - waited)
     time.sleep(SETTLE_SECONDS)
     pages.cpu.append(_cpu_ms(setup.atoll) - before[0])
@@ -236,16 +304,17 @@ def _page(setup: Setup, client: _Client, path: str, pages: Pages) -> None:
     counted = setup.counted()
     pages.seconds.append(seconds)
     pages.rounds.append(counted["rounds"])
+    pages.beside.append(counted["beside"])
     pages.read.append(counted["bytes"])
     pages.answered.append(len(body))
-    if len(json.loads(body)["servers"]) != PAGE:
-        raise NotStarted(f"{path}: not a page of {PAGE}")
+    if len(json.loads(body)[listed.plural]) != PAGE:
+        raise NotStarted(f"{listed.target}: not a page of {PAGE}")
 
 
-def _at_once(folder: Path, path: str, cores: Cores) -> float:
+def _at_once(folder: Path, listed: Listed, cores: Cores) -> float:
     """Milliseconds until the slowest site has answered, all asked at once from Atoll's core (`at_once`)."""
-    ports = str(folder / "lists" / "ports.json")
-    command = [sys.executable, "-m", "bench.at_once", ports, f"{path}?limit={SHARE}", str(ROUNDS)]
+    ports = str(folder / "ports.json")
+    command = [sys.executable, "-m", "bench.at_once", ports, listed.share, str(ROUNDS)]
     done = subprocess.run(
         [*pinned([cores.measured]), *command],
         capture_output=True, text=True, timeout=PEER_SECONDS, check=False,
@@ -256,19 +325,20 @@ def _at_once(folder: Path, path: str, cores: Cores) -> float:
     return median(times)
 
 
-def _alone(setup: Setup) -> float:
+def _alone(setup: Setup, listed: Listed) -> float:
     """Milliseconds of the slowest site, each asked for its share of a page alone, the best of three tries."""
     times = []
     for port in setup.sites:
         client = _Client(port)
         client.get("/v2.1/")
-        times.append(min(client.get(f"/v2.1/servers/detail?limit={SHARE}")[0] for _ in range(3)))
+        times.append(min(client.get(listed.share)[0] for _ in range(3)))
     return max(times) * 1e3
 
 
-def _page_entries(
-    wanted: dict[str, Entry], found: dict[str, Pages], base: tuple[float, float], begun: str
+def page_entries(
+    wanted: Mapping[str, Entry], found: Mapping[str, Pages], base: tuple[float, float], begun: str
 ) -> list[Entry]:
+    """The figures of a list, of its pages by layout; `base`: ms of the slowest site, and of one alone."""
     uniform = median(found["uniform"].seconds)
     slowest, alone = base
     beside = f"when a client that only reads has the last site's; {uniform * 1e3 / alone:.2f} x one alone"
@@ -276,17 +346,20 @@ def _page_entries(
     took = ", ".join(f"{name} {median(pages.seconds) * 1e3:.0f}" for name, pages in found.items())
     rounds = {name: max(found[name].rounds) for name in LAYOUTS}
     said = ", ".join(f"{name} {count}" for name, count in rounds.items())
+    asked = len(found["uniform"].seconds)
+    beside_list = max(max(found[name].beside) for name in LAYOUTS)
+    unseen = max(found[name].unknown_rounds for name in LAYOUTS)
     drawn = f"drawn by lot {min(found['random'].rounds)} to {max(found['random'].rounds)}"
     worst = max(LAYOUTS, key=lambda name: _over(found[name]))
     read, answered = median(found[worst].read) / 1e3, median(found[worst].answered) / 1e3
-    seen = f"{max(found[name].unknown for name in LAYOUTS):.1f} x for servers never seen before"
+    seen = f"{max(found[name].unknown for name in LAYOUTS):.1f} x for things never seen before"
     dearest = max(LAYOUTS, key=lambda name: median(found[name].cpu))
     cpu = ", ".join(f"{name} {spread(pages.cpu, 1)}" for name, pages in found.items())
     sites = median(found[dearest].sites_cpu)
     in_one = rounds["uniform"] == 1 and max(rounds.values()) <= 2
     in_time = filled(
         wanted["time"], uniform * 1e3,
-        f"median of {ROUNDS}, one client, each site answers in {DELAY_MS} ms; {took} ms; beside: {beside} "
+        f"median of {asked}, one client, each site answers in {DELAY_MS} ms; {took} ms; beside: {beside} "
         f"({alone:.0f} ms); {machine}",
         limit=1.5, peer=slowest, ratio=uniform * 1e3 / slowest,
     )  # fmt: skip
@@ -298,17 +371,18 @@ def _page_entries(
         in_time,
         filled(
             wanted["rounds"], max(rounds.values()),
-            f"most requests to one site for one of {ROUNDS} pages: {said}; {drawn}",
+            f"most requests to one site for one of {asked} pages: {said}; {drawn}; at most {unseen} for "
+            f"things never seen before; at most {beside_list} requests for a page beside the list",
             limit=2 if in_one else 0,
         ),
         filled(
             wanted["bytes"], read,
-            f"bodies, worst layout ({worst}), servers seen before; beside: bytes answered; {seen}",
+            f"bodies, worst layout ({worst}), things seen before; beside: bytes answered; {seen}",
             limit=3.0, peer=answered, ratio=read / answered,
         ),
         filled(
             wanted["cpu"], median(found[dearest].cpu),
-            f"all threads, medians of {ROUNDS} pages: {cpu}; the sites' own {sites:.0f} ms; {machine}{begun}",
+            f"all threads, medians of {asked} pages: {cpu}; the sites' own {sites:.0f} ms; {machine}{begun}",
             limit=40.0,
         ),
     ]  # fmt: skip
@@ -318,11 +392,12 @@ def _over(pages: Pages) -> float:
     return median(pages.read) / median(pages.answered)
 
 
-def _row(path: str, layout: str, pages: Pages) -> tuple[str, ...]:
+def _row(listed: Listed, layout: str, pages: Pages) -> tuple[str, ...]:
     return (
-        f"{path.removeprefix('/compute/v2.1/')} {layout}",
+        f"{listed.name} {layout}",
         spread([one * 1e3 for one in pages.seconds], 0),
         f"{min(pages.rounds)} to {max(pages.rounds)}",
+        f"{max(pages.beside)}",
         spread(pages.cpu, 1),
         spread(pages.sites_cpu, 1),
         f"{median(pages.read) / 1e3:.0f}",

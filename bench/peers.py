@@ -1,7 +1,7 @@
 """What is measured: Atoll and its peers, each a process in front of the same site."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +9,19 @@ from pathlib import Path
 from bench.backend import HEADERS, SERVER_PATH, server_paths
 from bench.processes import Process, free_ports, get, running, wait_for
 
+COMPUTE = ("compute",)
+# Where a site has its services, below its address.
+PATHS = {"compute": "/v2.1", "block-storage": "/volume/v3", "network": "/network", "image": "/image"}
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where a peer runs: its folder, the sites' ports (the first has the server), the core."""
+    """Where a peer runs: its folder, the sites' ports (the first has the server), the core, services."""
 
     folder: Path
     sites: list[int]
     core: int
+    services: Sequence[str] = COMPUTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ def haproxy(setting: Setting) -> Iterator[Target]:
         yield warm(Target(process, port, SERVER_PATH))
 
 
-def atoll_configuration(folder: Path, port: int, sites: list[int]) -> Path:
+def atoll_configuration(folder: Path, port: int, sites: list[int], services: Sequence[str] = COMPUTE) -> Path:
     """Write Atoll's configuration: a zone for each site, the access log in a file."""
     file = folder / "atoll.toml"
     text = f"""
@@ -78,10 +83,11 @@ auth_url = "http://127.0.0.1:{sites[0]}/v3"
 url = "sqlite:///{folder / "atoll.db"}"
 """
     for number, site in enumerate(sites, 1):
+        endpoints = ", ".join(f'{name} = "http://127.0.0.1:{site}{PATHS[name]}"' for name in services)
         text += f"""
 [sites.Region{number}]
 region = "Region{number}"
-endpoints = {{compute = "http://127.0.0.1:{site}/v2.1"}}
+endpoints = {{{endpoints}}}
 [zones.az{number}]
 site = "Region{number}"
 zone = "nova"
@@ -94,7 +100,7 @@ zone = "nova"
 def atoll_cold(setting: Setting) -> Iterator[Target]:
     """`atoll serve`, just spawned: it may not answer yet."""
     (port,) = free_ports(1)
-    file = atoll_configuration(setting.folder, port, setting.sites)
+    file = atoll_configuration(setting.folder, port, setting.sites, setting.services)
     command = [sys.executable, "-m", "atoll.cli", "serve", "-c", str(file)]
     with running(command, cores=[setting.core], log=setting.folder / "atoll.log") as process:
         yield Target(process, port, f"/compute{SERVER_PATH}")
