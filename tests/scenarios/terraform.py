@@ -53,8 +53,10 @@ class Terraform:
         assert answer.status_code == 201, answer.text
         self.client.headers["X-Auth-Token"] = answer.headers["x-subject-token"]
         for service in answer.json()["token"]["catalog"]:
-            (public,) = [one for one in service["endpoints"] if one["interface"] == "public"]
-            self.endpoints[service["type"]] = public["url"].rstrip("/")
+            public = [one["url"] for one in service["endpoints"] if one["interface"] == "public"]
+            assert len(public) == bool(service["endpoints"]), "one region, or a service that is nowhere"
+            for url in public:
+                self.endpoints[service["type"]] = url.rstrip("/")
         self.endpoints["network"] += "/v2.0"
         self.endpoints["image"] += "/v2"
 
