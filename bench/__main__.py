@@ -22,6 +22,9 @@ SITES = 3
 def main() -> int:
     """Measure. The exit status says whether measuring worked, not whether the goals are met."""
     wanted = sys.argv[1:] or list(PARTS)
+    if not PARTS.keys() >= set(wanted):
+        print(f"python -m bench [{' | '.join(PARTS)}] ...: all of them where none is named.")
+        return 2
     cores, why = _ready()
     entries: list[Entry] = []
     for name in wanted:

@@ -118,20 +118,11 @@ class Fields(Cut):
 class Backwards(Reader):
     """Reads the pages of sites that are asked backwards: the last item comes first."""
 
-    def __init__(
-        self,
-        resource: Resource,
-        keys: Sequence[str],
-        identity: Callable[[str, str], Hashable] | None,
-    ) -> None:
-        super().__init__(resource, keys, identity)
-        self._links = f"{resource.plural}_links"
-
     def read(self, site: str, text: bytes) -> Read:
         """Read a page. Raises BadSiteAnswer."""
         page = super().read(site, text)
         items = page.items[::-1]
-        raw = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get(self._links)
+        raw = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get(f"{self._plural}_links")
         found = msgspec.json.decode(raw, type=list[_Link]) if raw is not None else []
         more = any(link.rel == "previous" for link in found)
         return Read(items, _Turned(page.described, len(items)), more, page.total)
