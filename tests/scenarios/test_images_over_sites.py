@@ -81,6 +81,16 @@ async def test_an_image_of_all_sites_is_one_everywhere(user: Client, cloud: Clou
     assert (await user.get(f"{IMAGES}/{ident}")).status_code == 404
 
 
+async def test_nova_shows_it_in_its_own_form(user: Client, admin: Client) -> None:
+    """Nova's images are what tempest holds to a schema."""
+    for ident in (await uploaded(user), await uploaded(admin, visibility="public")):
+        answer = await user.get(f"/compute/v2.1/images/{ident}")
+        assert answer.status_code == 200, answer.text
+        assert "atoll_sites" not in answer.text
+        listed = (await user.get("/compute/v2.1/images/detail")).json()["images"]
+        assert [one for one in listed if one["id"] == ident] == [answer.json()["image"]]
+
+
 async def test_servers_are_made_from_it_at_any_of_its_sites(start_atoll: StartAtoll, cloud: Cloud) -> None:
     atoll = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), zones=ZONES)
     async with client_of(atoll, cloud.keystone.token()) as user:

@@ -133,7 +133,8 @@ class Images:
         route = call.match.route
         if route is None or route.template != "images/{id}" or call.request.method != b"GET":
             return False
-        return set(ids.values()) == {ident}
+        # Nova shows images, too, in a form that has no place for more.
+        return call.service_type == "image" and set(ids.values()) == {ident}
 
     async def show(self, call: Call, order: Sequence[Site], ident: str) -> None:
         """Show an image as all its sites have it.
