@@ -339,12 +339,12 @@ def image() -> dict[str, Any]:
     path = f"/v2/images/{THING_ID}"
     return {
         "os_distro": "debian", "os_version": "13", "hw_disk_bus": "scsi", "hw_scsi_model": "virtio-scsi",
-        "base_flavor": FLAVOR_ID, "name": "web-03.production-20261120", "disk_format": "qcow2",
+        "base_flavor": FLAVOR_ID, "name": f"web-03.production-{THING_ID}", "disk_format": "qcow2",
         "container_format": "bare", "visibility": "shared", "size": 340000768, "virtual_size": 3221225472,
         "status": "active", "checksum": "0aed082b4f407d89b65187f0e1b4d3a1", "protected": False, "min_ram": 0,
         "min_disk": 3, "owner": PROJECT_ID, "os_hidden": False, "os_hash_algo": "sha512",
-        "os_hash_value": "fa221b9b95dd11cfc4ca213ee1b2af429aa22114d0e5e9dc6833a88876cb2f17"
-        "856de16d0b635cbf448a03c8efd22b7c7bb19db689cb36dad95805250da16a63",
+        # Of other bytes each: the same name and bytes at two sites would be one image.
+        "os_hash_value": f"fa221b9b95dd11cfc4ca213ee1b2af429aa22114d0e5e9dc6833a88876cb2f17856de16d{THING_ID}",
         "id": THING_ID, "created_at": f"{MADE}Z", "updated_at": f"{MADE}Z", "tags": [], "self": path,
         "file": f"{path}/file", "schema": "/v2/schemas/image", "stores": "file",
     }  # fmt: skip

@@ -353,13 +353,14 @@ class Walk(Generic[T]):
                 return False
             self._before = None
         identity = source.identities[at]
+        known = identity is not None and identity in self._seen
         if identity is not None:
-            if identity in self._seen:
-                return False
             self._seen.add(identity)
         if self._searched is not None:
-            if source.ids[at] == self._searched:
+            if self._searched in {source.ids[at], identity}:
                 self._searched = None
+            return False
+        if known:
             return False
         if self._to_skip:
             self._to_skip -= 1

@@ -22,6 +22,8 @@ from atoll.gateway.call import Call
 from atoll.gateway.default_groups import GROUP, DefaultGroups
 from atoll.gateway.fanout import scatter
 from atoll.gateway.forward import Forward
+from atoll.gateway.items import COPY
+from atoll.gateway.looks import AGAIN_SECONDS, ImageLooks, fresh_for
 from atoll.gateway.reach import Reach
 from atoll.inventory.records import KINDS as SITES
 from atoll.same import by_name, compare
@@ -36,14 +38,11 @@ from atoll.store import Ledger, Locations, Registry, StoreError
 
 log = structlog.get_logger()
 
-FRESH_SECONDS: Final = 30.0
-"""How long a change at a site (a flavor made anew, an image deleted) may go unseen while it is used."""
-
-AGAIN_SECONDS: Final = 5.0
-"""A site that did not answer is looked at again after this long."""
-
 LOOK_SECONDS: Final = 5.0
 """How long a site may take to show what it has."""
+
+MANY: Final = 500
+"""Things that take a few milliseconds to compare: of more, others are answered meanwhile."""
 
 PAGES: Final = 20
 """Pages of a thousand that are read of a site: 20,000 public images."""
@@ -76,10 +75,12 @@ class Equivalents:
         self._locations = locations
         self.configured = tuple(configured)
         self._looked: dict[tuple[str, str], float] = {}  # (type, site) -> loop time
+        self._counts: dict[tuple[str, str], int] = {}  # (type, site) -> things seen then
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._sought: dict[str, float] = {}  # type -> when a name that nothing had was last looked for
         self._meanings: dict[str, dict[str, dict[str, by_name.Meaning]]] = {}  # type -> site -> name
         self.defaults = DefaultGroups(sites, reach, forward)
+        self.images = ImageLooks()
         registry.on_change((SameRecord, *SITES), self._rebuild)
         registry.on_change(SITES, self.defaults.forget)
         self._rebuild()
@@ -93,6 +94,7 @@ class Equivalents:
     async def close(self) -> None:
         """End looks that are under way."""
         await self.defaults.close()
+        await self.images.close()
         for task in self._looks.values():
             task.cancel()
         await asyncio.gather(*self._looks.values(), return_exceptions=True)
@@ -177,6 +179,17 @@ class Equivalents:
         found = {name: by_name.unlike(self.meaning(call, resource, name)[1]) for name in names}
         return {name: differences for name, differences in found.items() if differences}
 
+    def copy_of(self, call: Call, site: str, ident: str) -> str | None:
+        """What tells copies of an image; None: it is nobody's copy.
+
+        What goes by the id of another's image is like what is not shown.
+        """
+        group = self.of_site(call, "image", site, ident)
+        shown = ident if group is None else group.id
+        if shown == ident and self.is_another(call, "image", ident, site):
+            return COPY
+        return shown if group is not None or ident in self.table.copies else None
+
     def copies(self, call: Call, idents: Sequence[str]) -> dict[int, dict[str, str]]:
         """Which of some images several sites have under one id: by place, what they say of that."""
         copies = self.table.copies
@@ -231,7 +244,8 @@ class Equivalents:
         now = self._forward.now()
         if anew:
             self.stale(resource)
-        old = [one for one in sites if self._looked.get((resource, one.name), -1e9) < now - FRESH_SECONDS]
+        late = now - self._fresh_for(resource)
+        old = [one for one in sites if self._looked.get((resource, one.name), -1e9) < late]
         if not old:
             return
         first = any((resource, one.name) not in self._looked for one in old)
@@ -247,12 +261,15 @@ class Equivalents:
         """The sites that could not be looked at the last time."""
         if not self._looks_at(call, resource):
             return []
-        late = self._forward.now() - FRESH_SECONDS + AGAIN_SECONDS
+        late = self._forward.now() - self._fresh_for(resource) + AGAIN_SECONDS
         return [
             one.name
             for one in self._reach.sites(call, HOMES[resource])
             if self._looked.get((resource, one.name), -1e9) <= late
         ]
+
+    def _fresh_for(self, resource: str) -> float:
+        return fresh_for(sum(count for (kind, _), count in self._counts.items() if kind == resource))
 
     @staticmethod
     def _looks_at(call: Call, resource: str) -> bool:
@@ -267,9 +284,11 @@ class Equivalents:
         ask: Callable[[Call, Site], Awaitable[list[Thing]]] = partial(self._named, resource)
         ask = ways.get(resource, ask)
         gathered = await scatter({one.name: ask(aside, one) for one in sites})
+        for name, found in gathered.answered.items():
+            self._counts[resource, name] = len(found)
         now = self._forward.now()
         for one in sites:
-            wait = 0.0 if one.name in gathered.answered else FRESH_SECONDS - AGAIN_SECONDS
+            wait = 0.0 if one.name in gathered.answered else self._fresh_for(resource) - AGAIN_SECONDS
             self._looked[resource, one.name] = now - wait
         things = [thing for found in gathered.answered.values() for thing in found]
         scope = "public" if resource == "image" else ""
@@ -351,7 +370,11 @@ class Equivalents:
     ) -> None:
         """Take in what sites showed; `whole` as in `Seen`."""
         seen = await self._seen(resource, things, whole)
-        puts, drops = compared(self.table.records, seen)
+        records = self.table.records
+        if len(things) < MANY:
+            puts, drops = compared(records, seen)
+        else:
+            puts, drops = await asyncio.to_thread(compared, records, seen)
         if not puts and not drops:
             return
 
@@ -408,7 +431,9 @@ class Equivalents:
         if resource == "keypair" and b"user_id" in call.request.query:
             return  # somebody else's: of those of the same names nothing follows for the caller's own
         things = []
-        for site, raw in shown:
+        for at, (site, raw) in enumerate(shown):
+            if at % MANY == MANY - 1:
+                await asyncio.sleep(0)  # others have their turn
             item = msgspec.json.decode(raw)
             one = (
                 compare.keypair(site, item, call.caller.user_id)

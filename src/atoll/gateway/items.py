@@ -31,6 +31,8 @@ BETWEEN = bytes(16)
 OWN_IDS = frozenset(
     {"flavor", "image", "volume", "volume_type", "group", "group_snapshot", "group_type", "qos_specs"}
 )
+# What all copies are that are not shown, whatever they are copies of.
+COPY = ""
 Item = msgspec.Raw
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
@@ -82,7 +84,9 @@ class Reader:
         identity: Callable[[str, str], Hashable] | None,
     ) -> None:
         self._plural = resource.plural
-        self._form = _form(resource.plural, resource.identity, resource.marker, tuple(keys))
+        self._form = _form(
+            resource.plural, resource.links_key, resource.identity, resource.marker, tuple(keys)
+        )
         self._identity = identity
 
     def read(self, site: str, text: bytes) -> Read:
@@ -96,6 +100,10 @@ class Reader:
             raise self._bad(site, error) from error
         more = page.next is not msgspec.UNSET or any(link.rel == "next" for link in page.links)
         return Read(page.items, _Page(self, site, text, page.items), more, page.count)
+
+    def of(self, site: str, items: Sequence[Item]) -> Describes:
+        """What describes items of a site that were read before."""
+        return _Page(self, site, b'{"%b": [%b]}' % (self._plural.encode(), b",".join(items)), items)
 
     def describe(self, site: str, text: bytes, *, whole: bool) -> Described:
         """What the merge has to know of items of a site: of a whole page, or of some in an array.
@@ -141,7 +149,7 @@ class _Link(msgspec.Struct):
 
 
 @lru_cache(FORMS)
-def _form(plural: str, identity: str, marker: str, keys: tuple[str, ...]) -> _Form:
+def _form(plural: str, links_key: str, identity: str, marker: str, keys: tuple[str, ...]) -> _Form:
     nest, _, id_field = identity.rpartition("/")
     marker = id_field if nest else marker
     sorts = [key.rpartition("/")[2] for key in keys]
@@ -155,7 +163,7 @@ def _form(plural: str, identity: str, marker: str, keys: tuple[str, ...]) -> _Fo
     if nest:
         shape = msgspec.defstruct("Nested", [("nested", shape)], rename={"nested": nest})
     at = "nested." if nest else ""
-    links = (f"{plural}_links", list[_Link])
+    links = (links_key, list[_Link])
     split = msgspec.defstruct(
         "Split",
         [

@@ -1,18 +1,23 @@
 """A list under way: what was asked of whom, and what came back beside the items."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from atoll.core.errors import AtollError, SiteUnavailable
+from atoll.core.errors import AtollError, BadRequest, SiteUnavailable
 from atoll.core.merge import Page
+from atoll.gateway import network_lists
 from atoll.gateway.call import Call
 from atoll.gateway.forward import SiteAnswer
 from atoll.gateway.items import Item, Reader
+from atoll.gateway.parts import Parts
 from atoll.gateway.queries import ListQuery
+from atoll.gateway.times import lacks_only
 from atoll.services.table import Kind, Resource
 from atoll.sites.site import Site
 
+# Glance's pages are this long when nobody says otherwise (limit_param_default).
+IMAGE_PAGE = 25
 # Lists of which it is known how their first page lay; a number for each site.
 LISTS = 200
 
@@ -43,6 +48,16 @@ class Listing:
         route = self.call.match.route
         return route.kind if route is not None else Kind.PLACED
 
+    @property
+    def walked(self) -> bool:
+        """Whether a page is merged from what it takes of each site; else every site's list is read whole."""
+        return self.kind is not Kind.SHARED or of_images(self.call)
+
+    def missing(self) -> dict[str, str]:
+        """The sites that have no part in it, with the reason."""
+        gone = {*self.failed, *self.refused}
+        return {site.name: self.reason(site.name) for site in self.sites if site.name in gone}
+
     def reason(self, site: str) -> str:
         """Why a site has no part in it."""
         if (error := self.failed.get(site)) is not None:
@@ -65,6 +80,74 @@ class Listing:
             return None
         wait = answer.response.index.get(b"retry-after", b"")
         return float(wait) if wait.isdigit() else 1.0
+
+
+class Listings:
+    """Says of a request for a list what that means."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def of(
+        self, call: Call, resource: Resource, query: ListQuery, sites: Sequence[Site], *, detail: bool
+    ) -> Listing:
+        """A list that is asked for, of some sites. Raises BadRequest for an order that no answer shows."""
+        shown = [(resource.shown.get(key, key), way) for key, way in query.sort]
+        hidden = [key for key, _ in query.sort if key in resource.unseen]
+        if hidden:
+            keys = ", ".join(hidden)
+            raise BadRequest(f"Lists over several sites cannot be sorted by {keys}: no answer shows it.")
+        brief = bool(resource.brief) and bool(resource.detail) and not detail
+        brief = brief and any(key not in resource.brief for key, _ in shown)
+        path = call.path.rstrip(b"/")
+        if query.zone is not None:
+            sites = [site for site in sites if query.zone in site.zones] or sites
+        limit = query.limit
+        if call.service_type == "image":
+            limit = min(limit or IMAGE_PAGE, self._parts.page_limit)
+        elif not resource.paged:
+            limit = None
+        elif call.service_type != "network":
+            limit = min(limit or self._parts.page_limit, self._parts.page_limit)
+        return Listing(
+            call=call,
+            resource=resource,
+            query=query,
+            sites=sites,
+            path=path,
+            brief=brief,
+            times_at=lacks_only([key for key, _ in shown], resource.brief) if brief else None,
+            limit=limit,
+            reader=self.reader(call, resource, query),
+        )
+
+    def reader(self, call: Call, resource: Resource, query: ListQuery) -> Reader:
+        """What reads its pages, by what is known to be one thing now."""
+        defaults = self._parts.equivalents.defaults
+        return network_lists.reader(call, resource, query, self.identity(call), defaults)
+
+    def identity(self, call: Call) -> Callable[[str, str], Hashable] | None:
+        """What tells copies by site and id; None where nothing has any."""
+        route, equivalents = call.match.route, self._parts.equivalents
+        if route is None or (route.kind is Kind.SHARED and not of_images(call)):
+            return lambda _, ident: ident
+        if not equivalents.has(call, route.resource):
+            return None
+        if of_images(call):
+            return lambda site, ident: equivalents.copy_of(call, site, ident)
+
+        def group(site: str, ident: str) -> Hashable:
+            found = equivalents.of_site(call, route.resource, site, ident)
+            return found.id if found is not None else None
+
+        return group
+
+
+def of_images(call: Call) -> bool:
+    """Whether images are called for."""
+    return (
+        call.service_type == "image" and call.match.route is not None and call.match.route.resource == "image"
+    )
 
 
 class Shares:
@@ -98,6 +181,6 @@ class Shares:
 
 def _first_page(listing: Listing) -> object:
     query, call = listing.query, listing.call
-    if query.marker is not None or query.offset or listing.kind is not Kind.PLACED:
+    if query.marker is not None or query.offset or not listing.walked:
         return None
     return call.caller.project_id, call.request.path, query.rest, listing.limit

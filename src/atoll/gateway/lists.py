@@ -7,8 +7,7 @@ answer. Items pass as raw bytes; only links, zones and equivalents in them are c
 """
 
 import asyncio
-import dataclasses
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import structlog
@@ -23,15 +22,15 @@ from atoll.gateway import network_lists, next_pages, of_site, queries, versions
 from atoll.gateway.call import Call
 from atoll.gateway.cursors import Cursors
 from atoll.gateway.default_groups import GROUP, SHOWING
-from atoll.gateway.fanout import none_answered, scatter
+from atoll.gateway.fanout import none_answered
 from atoll.gateway.forward import SiteAnswer
-from atoll.gateway.items import Cut, Item, Read, joined, made_by, one_list, outward
-from atoll.gateway.listing import Listing, Shares
+from atoll.gateway.image_lists import ImageLists, compare
+from atoll.gateway.items import COPY, Cut, Item, Read, joined, made_by, one_list, outward
+from atoll.gateway.list_reads import ListReads
+from atoll.gateway.listing import Listing, Listings, Shares
 from atoll.gateway.partial import add_missing, allows_partial
 from atoll.gateway.parts import Parts
-from atoll.gateway.queries import ListQuery
 from atoll.gateway.shared import IN_ONE_SITE
-from atoll.gateway.times import Times, lacks_only
 from atoll.gateway.unknown import unknown_servers
 from atoll.services.table import Kind, Resource, Route
 from atoll.sites.site import Endpoint, Site
@@ -39,18 +38,17 @@ from atoll.store import Cursor, Sighting
 
 log = structlog.get_logger()
 
-# Glance's pages are this long when nobody says otherwise (limit_param_default).
-IMAGE_PAGE = 25
-
 
 class Lists:
     """Merges the lists of all sites."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._times = Times()
         self._cursors = Cursors(parts.store)
         self._shares = Shares()
+        self._listings = Listings(parts)
+        self._reads = ListReads(parts)
+        self._images = ImageLists(parts, self._listings, self._reads, self._walk)
 
     async def handle(self, call: Call) -> None:
         """Answer one page."""
@@ -76,7 +74,7 @@ class Lists:
             sites = await self._of_ids(resource, queries.ids(call.request.query)) or sites
         if query.reverse:
             sites = sites[::-1]
-        await self._one_page(self._listing(call, resource, query, sites, detail=route.detail))
+        await self._one_page(self._listings.of(call, resource, query, sites, detail=route.detail))
 
     async def of_sites(self, call: Call, look_ups: frozenset[str]) -> None:
         """Answer one page of what belongs to a site each, by ids that say which; `look_ups` need every site.
@@ -91,12 +89,17 @@ class Lists:
             await self._alone(call, sites[0])
             return
         parts.limiter.take(call.caller.project_id, parts.forward.now())
-        await self._one_page(self._listing(call, resource, query, sites, detail=False))
+        await self._one_page(self._listings.of(call, resource, query, sites, detail=False))
 
     async def _one_page(self, listing: Listing) -> None:
         """Read what the page takes of the sites, and answer it."""
         query, kind = listing.query, listing.kind
-        page = await (self._whole(listing) if kind is Kind.SHARED else self._walk(listing))
+        if kind is not Kind.SHARED:
+            page = await self._walk(listing)
+        elif listing.walked:
+            page = await self._images.page(listing)
+        else:
+            page = await self._whole(listing)
         if page is None:
             await self._refusal(listing)
             return
@@ -136,53 +139,6 @@ class Lists:
         response = await parts.forward.send(call, endpoint)
         await parts.forward.pass_on(call, endpoint, response)
 
-    def _listing(
-        self, call: Call, resource: Resource, query: ListQuery, sites: Sequence[Site], *, detail: bool
-    ) -> Listing:
-        shown = [(resource.shown.get(key, key), way) for key, way in query.sort]
-        hidden = [key for key, _ in query.sort if key in resource.unseen]
-        if hidden:
-            keys = ", ".join(hidden)
-            raise BadRequest(f"Lists over several sites cannot be sorted by {keys}: no answer shows it.")
-        brief = bool(resource.brief) and bool(resource.detail) and not detail
-        brief = brief and any(key not in resource.brief for key, _ in shown)
-        path = call.path.rstrip(b"/")
-        if query.zone is not None:
-            sites = [site for site in sites if query.zone in site.zones] or sites
-        limit = query.limit
-        if call.service_type == "image":
-            limit = min(limit or IMAGE_PAGE, self._parts.page_limit)
-        elif not resource.paged:
-            limit = None
-        elif call.service_type != "network":
-            limit = min(limit or self._parts.page_limit, self._parts.page_limit)
-        return Listing(
-            call=call,
-            resource=resource,
-            query=query,
-            sites=sites,
-            path=path,
-            brief=brief,
-            times_at=lacks_only([key for key, _ in shown], resource.brief) if brief else None,
-            limit=limit,
-            reader=network_lists.reader(
-                call, resource, query, self._identity(call), self._parts.equivalents.defaults
-            ),
-        )
-
-    def _identity(self, call: Call) -> Callable[[str, str], Hashable] | None:
-        route, equivalents = call.match.route, self._parts.equivalents
-        if route is None or route.kind is Kind.SHARED:
-            return lambda _, ident: ident
-        if not equivalents.has(call, route.resource):
-            return None
-
-        def group(site: str, ident: str) -> Hashable:
-            found = equivalents.of_site(call, route.resource, site, ident)
-            return found.id if found is not None else None
-
-        return group
-
     # -- asking -----------------------------------------------------------------------------------
 
     async def _walk(self, listing: Listing) -> Page[Item] | None:
@@ -206,11 +162,11 @@ class Lists:
             after=query.marker if kept is None else None,
             offset=query.offset,
             max_page=self._parts.page_limit,
-            seen=(*cursor.seen, network_lists.COPY) if query.reverse else cursor.seen,
+            seen=(*cursor.seen, COPY),
             shares=self._shares.of(listing),
         )
         while needs := walk.needs():
-            for need, came in await self._ask(listing, needs, walk):
+            for need, came in await self._reads.round(listing, needs, walk):
                 if came is None and not (self._has_lost_marker(listing, need) and walk.lost(need.site)):
                     walk.fail(need.site, listing.reason(need.site))
         if not listing.first:
@@ -250,21 +206,11 @@ class Lists:
 
     async def _whole(self, listing: Listing) -> Page[Item] | None:
         """A page of a list of shared things: every site's list is read, and each thing shown once."""
-        pages: dict[str, list[Read]] = {}
-        needs = [Need(site.name, None, self._parts.page_limit) for site in listing.sites]
-        while needs:
-            further = []
-            for need, came in await self._ask(listing, needs):
-                if came is None:
-                    continue
-                pages.setdefault(need.site, []).append(came)
-                last = came.whole().ids[-1:]
-                if came.more and last and last[0] != need.marker:
-                    further.append(Need(need.site, last[0], self._parts.page_limit))
-            needs = further
+        pages = await self._reads.whole(listing)
         if not listing.first:
             return None
-        await self._compare(listing, pages)
+        if listing.resource.name == "keypair":
+            await compare(self._parts.equivalents, listing, pages)
         page = merge_whole(
             {
                 site.name: self._joined(listing, site.name, pages)
@@ -276,18 +222,7 @@ class Lists:
             after=listing.query.marker,
             offset=listing.query.offset,
         )
-        gone = {*listing.failed, *listing.refused}
-        missing = {site.name: listing.reason(site.name) for site in listing.sites if site.name in gone}
-        return msgspec.structs.replace(page, missing=missing)
-
-    async def _compare(self, listing: Listing, pages: Mapping[str, Sequence[Read]]) -> None:
-        """Find out what of the lists is one thing, before each is shown once."""
-        call, name = listing.call, listing.resource.name
-        if name not in {"image", "keypair"} or (name == "image" and call.service_type != "image"):
-            return
-        shown = [(site, item) for site, some in pages.items() for page in some for item in page.items]
-        filters = [part for part in listing.query.rest if not part.startswith(b"sort")]
-        await self._parts.equivalents.passed(call, name, shown, sites=() if filters else list(pages))
+        return msgspec.structs.replace(page, missing=listing.missing())
 
     def _joined(
         self, listing: Listing, site: str, pages: Mapping[str, Sequence[Read]]
@@ -309,89 +244,6 @@ class Lists:
         ids = [equivalents.shown(call, name, site, ident) for ident in described.ids]
         same = ids if resource.identity == "id" else described.identities or described.ids
         return [items[at] for at in stay], described._replace(ids=ids, identities=same)
-
-    async def _ask(
-        self, listing: Listing, needs: Sequence[Need], walk: Walk[Item] | None = None
-    ) -> list[tuple[Need, Read | None]]:
-        """One round: what each site answered that was asked; None for one that failed or refused.
-
-        A walk is fed with each answer when it comes, while others are on their way. A round has half of the
-        time that is left, so that one site that stalls leaves some for the others.
-        """
-        parts, now = self._parts, self._parts.forward.now()
-        call = listing.call.aside(now + (listing.call.deadline - now) / 2)
-        asked = {}
-        for need in needs:
-            site = parts.sites.by_name[need.site]
-            page = self._page(listing, call, site, need)
-            asked[need.site] = page if walk is None else _fed(walk, need, page)
-        gathered = await scatter(asked)
-        listing.failed.update(gathered.failed)
-        return [(need, gathered.answered.get(need.site)) for need in needs]
-
-    async def _page(self, listing: Listing, call: Call, site: Site, need: Need) -> Read | None:
-        """A page of one site, read while others are on their way; None where it refuses.
-
-        Raises what `forward.ask` raises, BadSiteAnswer too for what is no list.
-        """
-        if not listing.brief:
-            return await self._read(listing, call, site, need, detail=False)
-        project, at = call.caller.project_id, listing.times_at
-        if at is not None and self._times.likely(project, site.name):
-            page = await self._read(listing, call, site, need, detail=False)
-            if page is None:
-                return None
-            described, unknown = self._times.sort_keys(page.whole(), at)
-            if unknown:
-                few = need._replace(limit=unknown)
-                read = await self._read(listing, call, site, few, detail=True)
-                if read is None:
-                    return None
-                self._times.learn(project, site.name, read.whole(), at)
-                described, unknown = self._times.sort_keys(page.whole(), at)
-            if not unknown:
-                return page._replace(described=described)
-        page = await self._read(listing, call, site, need, detail=True)
-        if page is not None:
-            listing.cut.add(site.name)
-            if at is not None:
-                self._times.learn(project, site.name, page.whole(), at)
-        return page
-
-    async def _read(
-        self, listing: Listing, call: Call, site: Site, need: Need, *, detail: bool
-    ) -> Read | None:
-        """One page, of the list as it was asked for or of the detailed one."""
-        path = listing.path + b"/detail" if detail else listing.path
-        target = path + b"?" + self._site_query(listing, site, need)
-        answer = await self._parts.forward.ask(call, self._parts.endpoint(site, call), b"GET", target)
-        if answer.status != 200:
-            listing.refused[site.name] = answer
-            return None
-        page = listing.reader.read(site.name, answer.text)
-        if listing.kind is not Kind.PLACED:
-            per_site = listing.kind is Kind.PER_SITE
-            page = page._replace(
-                described=of_site.described(page.whole(), site) if per_site else page.whole()
-            )
-        if site.name not in listing.first:
-            listing.first[site.name] = answer
-            listing.count += page.total or 0
-        return page
-
-    def _site_query(self, listing: Listing, site: Site, need: Need) -> bytes:
-        query = listing.query
-        first = site.name not in listing.first
-        if query.zone is not None and query.zone in site.zones:
-            here = self._parts.endpoint(site, listing.call).zones[query.zone]
-            query = dataclasses.replace(query, rest=queries.with_zone(query, here))
-        # Neutron gives everything when no limit is named, and sorts only when told to.
-        limit = None if listing.limit is None else need.limit
-        marker = need.marker
-        if marker is not None and listing.kind is Kind.PER_SITE:
-            marker = of_site.local(marker, site)
-        text = query.at_site(limit=limit, marker=marker, count=query.with_count and first)
-        return self._parts.equivalents.query_at(listing.call, listing.resource.name, text, site.name)
 
     # -- answering --------------------------------------------------------------------------------
 
@@ -452,7 +304,7 @@ class Lists:
             (site.name, listing.first[site.name]) for site in listing.sites if site.name in listing.first
         )
         saved = None
-        if listing.kind is not Kind.SHARED and page.ids and (page.more or listing.query.limit is not None):
+        if listing.walked and page.ids and (page.more or listing.query.limit is not None):
             last = self._last(listing, page)
             saved = asyncio.ensure_future(self._cursors.save(call, listing.query.rest, page, last))
             await asyncio.sleep(0)  # it is written while the items are
@@ -512,8 +364,7 @@ class Lists:
 
     def _shown(self, listing: Listing, page: Page[Item], at: int) -> str:
         """An id of a page as the client sees it."""
-        route = listing.call.match.route
-        if route is None or route.kind is Kind.SHARED:
+        if not listing.walked:
             return page.ids[at]
         site, ident = page.origins[at], page.ids[at]
         return self._parts.equivalents.shown(listing.call, listing.resource.name, site, ident)
@@ -540,11 +391,3 @@ class Lists:
                     Sighting(resource_type=name, id=ident, site=site, project_id=project, created_at=made)
                 )
         self._parts.locations.learn(rows, "list")
-
-
-async def _fed(walk: Walk[Item], need: Need, page: Awaitable[Read | None]) -> Read | None:
-    """A page that a walk waits for, as far as there is one."""
-    came = await page
-    if came is not None:
-        walk.feed(need.site, came.items, came.described, more=came.more)
-    return came

@@ -15,7 +15,7 @@ import msgspec
 from atoll.core.merge import Described, Describes
 from atoll.gateway.call import Call
 from atoll.gateway.default_groups import DefaultGroups
-from atoll.gateway.items import Cut, Read, Reader
+from atoll.gateway.items import COPY, Cut, Read, Reader
 from atoll.gateway.queries import Direction, ListQuery
 from atoll.same.records import SameRecord
 from atoll.services.table import Resource
@@ -32,8 +32,6 @@ RULE = (
     "remote_group_id",
     "remote_address_group_id",
 )
-# What every copy is that is not shown.
-COPY = ""
 BACKWARDS = b"page_reverse=True"
 
 

@@ -39,6 +39,11 @@ class ListQuery:
     look_up: bool
     zone: str | None
 
+    @property
+    def filtered(self) -> bool:
+        """Whether it may be of less than all."""
+        return any(not part.startswith(b"sort") for part in self.rest)
+
     def at_site(self, *, limit: int | None, marker: str | None, count: bool) -> bytes:
         """The query for one page of one site."""
         parts = list(self.rest)
