@@ -1,6 +1,7 @@
 """Images: one of each, with its bytes, whichever site answers."""
 
 import hashlib
+import time
 
 import pytest
 from tests.e2e.sites import CLOUD, sites, zones
@@ -125,3 +126,27 @@ def test_namespaces_of_metadata_definitions_are_listed_once(admin, name, undo):
     assert found.count(name) == 1
     for site in sites():
         assert site.has("image", f"/v2/metadefs/namespaces/{name}")
+
+
+@through_atoll
+def test_copies_under_ids_of_their_own_are_listed_once_in_pages_of_any_size(cloud, name):
+    """Made at the sites themselves, one after the other, with other images between."""
+    made = {}
+    for turn in range(3):
+        for site in sites():
+            called, fields = f"{name}-{turn}", {"disk_format": "raw", "container_format": "bare"}
+            ident = site.mine.post("image", "/v2/images", {"name": called, **fields})["id"]
+            site.mine.call("PUT", "image", f"/v2/images/{ident}/file", content(called))
+            made.setdefault(called, set()).add(ident)
+            time.sleep(1.1)  # Glance counts seconds
+    for limit in (1, 2, 25):
+        for sort in ("created_at:desc", "name:asc"):
+            mine = [one for one in cloud.image.images(limit=limit, sort=sort) if one.name in made]
+            assert sorted(one.name for one in mine) == sorted(made), (limit, sort)
+            assert all(one.id in made[one.name] for one in mine)
+    for one in mine:
+        assert cloud.image.get_image(one.id).name == one.name
+        cloud.image.delete_image(one.id)
+    assert not [one.name for one in cloud.image.images(limit=2) if one.name in made]
+    for site in sites():
+        assert not any(site.has("image", f"/v2/images/{ident}") for ids in made.values() for ident in ids)
