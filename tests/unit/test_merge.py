@@ -360,7 +360,7 @@ def test_what_sites_had_the_last_time_changes_how_they_are_asked_and_nothing_els
 def test_a_page_that_is_asked_for_again_takes_one_round(layout, limit):
     lists = layout_of(layout, 100, 100_000)
     page = Sites(lists).serve(Walk[Item](list(lists), sort=[("key", "desc")], limit=limit))
-    shares = {site: page.origins.count(site) for site in lists}
+    shares = page.taken
     # Some are gone meanwhile, and some have come.
     again = {
         site: [Item(f"new-{site}", 1_000_000, site)] * (number % 10 == 0) + items[number % 5 == 0 :]
@@ -372,3 +372,32 @@ def test_a_page_that_is_asked_for_again_takes_one_round(layout, limit):
     assert page.items == ordered([item for items in again.values() for item in items], "desc")[:limit]
     assert walk.rounds == 1
     assert walk.items_read <= 1.6 * limit + 3 * len(again)
+
+
+def copied(sites: int, count: int, own: int = 0) -> dict[str, list[Item]]:
+    """Every site has the same things, made there a while after the first, and some of its own between."""
+    lists = {}
+    for number in range(sites):
+        site = f"s{number}"
+        same = [Item(f"{number}-{i}", 1000 * i + number, site, copy_of=f"thing-{i}") for i in range(count)]
+        mine = [Item(f"{number}-own-{i}", 1000 * i + 500 + number, site) for i in range(own)]
+        lists[site] = sorted([*same, *mine], key=lambda item: item.key)
+    return lists
+
+
+@pytest.mark.parametrize("sites", [2, 3, 100])
+@pytest.mark.parametrize("limit", [25, 200])
+@pytest.mark.parametrize("own", [0, 30])
+def test_what_every_site_has_takes_two_rounds_and_then_one(sites, limit, own):
+    lists = copied(sites, 300, own)
+    source = Sites(lists)
+    walk = Walk[Item](list(lists), sort=[("key", "asc")], limit=limit)
+    page = source.serve(walk)
+    assert len(page.items) == limit
+    copies = [item.copy_of for item in page.items if item.copy_of]
+    assert len(copies) == len(set(copies))
+    assert walk.rounds <= 2
+    again = Walk[Item](list(lists), sort=[("key", "asc")], limit=limit, shares=page.taken)
+    assert Sites(lists).serve(again).items == page.items
+    assert again.rounds == 1
+    assert again.items_read <= 1.2 * sum(page.taken.values()) + 5 * sites

@@ -112,6 +112,8 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """Whether a site has, or says it has, items after this page."""
     missing: dict[str, str]
     """Sites that took no (further) part, with the reason."""
+    taken: dict[str, int]
+    """Per site how many items were taken from it, copies that are not shown too."""
     marker_found: bool
     """False if the walk was to start after an item that no site has."""
     seen: frozenset[Hashable]
@@ -126,8 +128,8 @@ class Walk(Generic[T]):
     one since is not shown. Without them, `after` walks from the start and drops everything up to
     and including the item of that id; `offset` drops that many items. Items with an identity in `seen`, or
     met before on this walk, are dropped: the first in the merged order stays, the first site's on a tie (for
-    lists of shared kinds, whose keys may differ by site, see `core.whole`). `shares` are how many items of
-    this very page each site had the last time: the first round asks accordingly.
+    lists of shared kinds, whose keys may differ by site, see `core.whole`). `shares` are how many items were
+    taken from each site for this very page the last time: the first round asks accordingly.
     """
 
     def __init__(  # noqa: PLR0913 - one argument per query parameter of a list
@@ -162,7 +164,7 @@ class Walk(Generic[T]):
         self._max_page = max(1, max_page)
         self._searched, self._to_skip = after, offset
         self._seen = set(seen)
-        self._due = self._read = self._dropped = self._rounds = 0
+        self._due = self._read = self._dropped = self._copies = self._rounds = 0
         self._shares = shares or {}
         self._items: list[T] = []
         self._ids: list[str] = []
@@ -217,16 +219,18 @@ class Walk(Generic[T]):
         """Of whom to ask how much when the page is not full and some have no more items that are known."""
         remaining = self._remaining()
         first = [source for source in self._sources if source.blocks]
-        each = _first_ask(remaining, len(first)) if self._limit is not None else self._max_page
+        wanted, most = self._with_copies(remaining)
+        each = _first_ask(wanted, len(first)) if self._limit is not None else self._max_page
+        each = min(each, most)
         asks = [(source, each) for source in first]
-        in_all = remaining + len(self._ids) + self._dropped
+        in_all = wanted + len(self._ids) + self._dropped
         left = max(READ_FACTOR * in_all, READ_FLOOR) - self._read - each * len(first)
         least = 0 if self._rounds < 3 else remaining * 2 ** min(self._rounds - 3, _MAX_DOUBLINGS)
         # Of a big page a few items more are not worth the look at all that is known.
         if in_all <= READ_FLOOR or max(left, least) * 4 >= remaining:
-            behind = self._run_dry(remaining)
+            behind = self._run_dry(wanted)
             share = max(left // len(behind), math.ceil(least / len(behind))) if behind else 0
-            asks += [(source, min(remaining - rank, share)) for rank, source in behind if share > 0]
+            asks += [(source, min(wanted - rank, most, share)) for rank, source in behind if share > 0]
         return asks
 
     def feed(
@@ -297,6 +301,7 @@ class Walk(Generic[T]):
             },
             more=any(source.known or source.more for source in self._sources),
             missing={source.site: source.failed for source in self._sources if source.failed is not None},
+            taken={source.site: source.at for source in self._sources},
             marker_found=self._searched is None,
             seen=frozenset(self._seen),
         )
@@ -361,6 +366,7 @@ class Walk(Generic[T]):
                 self._searched = None
             return False
         if known:
+            self._copies += 1
             return False
         if self._to_skip:
             self._to_skip -= 1
@@ -375,6 +381,13 @@ class Walk(Generic[T]):
         if self._searched is not None:  # nobody knows how far: each round reads as much again
             remaining += max(self._limit, min(self._dropped, LOOK_AHEAD * self._limit))
         return remaining
+
+    def _with_copies(self, remaining: int) -> tuple[int, int]:
+        """(how many items, copies too, the page may still take; of one site), going by those taken so far."""
+        if not (self._ids and self._copies):
+            return remaining, self._max_page
+        wanted = math.ceil(remaining * (1 + self._copies / len(self._ids)))
+        return wanted, remaining + remaining // 10 + NEWS
 
     def _run_dry(self, within: int) -> list[tuple[int, "_Source[T]"]]:
         """Give the sites that run out of known items within the next `within`, by when they do.

@@ -151,7 +151,7 @@ def of_images(call: Call) -> bool:
 
 
 class Shares:
-    """How many items of a list's first page each site had, the last time that it was asked for.
+    """How many items were taken from each site for a list's first page, the last time that it was asked for.
 
     Lists are asked for again and again, and little of them changes: what each site is asked for follows.
     """
@@ -171,10 +171,7 @@ class Shares:
             return
         self._known.pop(key, None)  # what is seen last goes last
         if page.more and not page.missing and len(page.ids) == listing.limit:
-            shares = dict.fromkeys((site.name for site in listing.sites), 0)
-            for site in page.origins:
-                shares[site] += 1
-            self._known[key] = shares
+            self._known[key] = page.taken
         for oldest in list(islice(self._known, max(0, len(self._known) - self._most))):
             del self._known[oldest]
 

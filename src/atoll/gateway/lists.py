@@ -106,6 +106,8 @@ class Lists:
         if query.marker is not None and not page.marker_found:
             await self._unknown_marker(listing)
             return
+        if listing.walked:
+            self._shares.learn(listing, page)
         self._report_missing(listing, page)
         await self._answer(listing, page)
         if kind is Kind.PLACED:
@@ -172,7 +174,6 @@ class Lists:
         if not listing.first:
             return None
         page = walk.page()
-        self._shares.learn(listing, page)
         if not page.items and len(page.missing) == len(listing.sites):
             listing.failed = {name: listing.error(name, why) for name, why in page.missing.items()}
             return None
