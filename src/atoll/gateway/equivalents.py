@@ -74,7 +74,7 @@ class Equivalents:
         self._forward = forward
         self._locations = locations
         self.configured = tuple(configured)
-        self._looked: dict[tuple[str, str], float] = {}  # (type, site) -> loop time
+        self._due: dict[tuple[str, str], float] = {}  # (type, site) -> when to look next, loop time
         self._counts: dict[tuple[str, str], int] = {}  # (type, site) -> things seen then
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._sought: dict[str, float] = {}  # type -> when a name that nothing had was last looked for
@@ -231,8 +231,8 @@ class Equivalents:
 
     def stale(self, resource: str) -> None:
         """Something of a type was made, changed or deleted: it is looked at anew when it is next used."""
-        for key in [key for key in self._looked if key[0] == resource]:
-            del self._looked[key]
+        for key in [key for key in self._due if key[0] == resource]:
+            del self._due[key]
 
     async def current(self, call: Call, resource: str, *, anew: bool = False) -> None:
         """Look at what sites have, where the last look is old; waits where there was none, or for `anew`."""
@@ -244,11 +244,10 @@ class Equivalents:
         now = self._forward.now()
         if anew:
             self.stale(resource)
-        late = now - self._fresh_for(resource)
-        old = [one for one in sites if self._looked.get((resource, one.name), -1e9) < late]
+        old = [one for one in sites if self._due.get((resource, one.name), 0.0) < now]
         if not old:
             return
-        first = any((resource, one.name) not in self._looked for one in old)
+        first = any((resource, one.name) not in self._due for one in old)
         task = self._looks.get(resource)
         if task is None or task.done():
             task = asyncio.get_running_loop().create_task(self._look(call, resource, old))
@@ -261,15 +260,12 @@ class Equivalents:
         """The sites that could not be looked at the last time."""
         if not self._looks_at(call, resource):
             return []
-        late = self._forward.now() - self._fresh_for(resource) + AGAIN_SECONDS
+        soon = self._forward.now() + AGAIN_SECONDS
         return [
             one.name
             for one in self._reach.sites(call, HOMES[resource])
-            if self._looked.get((resource, one.name), -1e9) <= late
+            if self._due.get((resource, one.name), 0.0) <= soon
         ]
-
-    def _fresh_for(self, resource: str) -> float:
-        return fresh_for(sum(count for (kind, _), count in self._counts.items() if kind == resource))
 
     @staticmethod
     def _looks_at(call: Call, resource: str) -> bool:
@@ -286,10 +282,10 @@ class Equivalents:
         gathered = await scatter({one.name: ask(aside, one) for one in sites})
         for name, found in gathered.answered.items():
             self._counts[resource, name] = len(found)
+        fresh = fresh_for(sum(count for (kind, _), count in self._counts.items() if kind == resource))
         now = self._forward.now()
         for one in sites:
-            wait = 0.0 if one.name in gathered.answered else self._fresh_for(resource) - AGAIN_SECONDS
-            self._looked[resource, one.name] = now - wait
+            self._due[resource, one.name] = now + (fresh if one.name in gathered.answered else AGAIN_SECONDS)
         things = [thing for found in gathered.answered.values() for thing in found]
         scope = "public" if resource == "image" else ""
         # Of types that some projects only are shown a member does not see all.
