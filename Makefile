@@ -44,7 +44,7 @@ federation:  ## Keystone to Keystone between two real Keystones of its own (root
 	@tools/setup dev
 	@$(PY) -m pytest -q tests/federation
 
-tempest:  ## unmodified tempest through Atoll, on two real sites (SERVICES=smoke,compute,volume,network,image COMPUTES=2)
+tempest:  ## unmodified tempest through Atoll, on two real sites (SERVICES=smoke,compute,volume,network,image,scenario COMPUTES=2)
 	@tools/setup dev
 	@$(PY) -m atoll.cli sandbox tempest --services $(or $(SERVICES),smoke) --computes $(or $(COMPUTES),1)
 

@@ -40,8 +40,8 @@ def main() -> int:
     return int(any(entry.value is None for entry in entries))
 
 
-STARTING = (figures.HEALTHZ, figures.SERVER, figures.MEMORY)
-REQUESTS = (figures.CPU, figures.LATENCY)
+STARTING = (figures.HEALTHZ, figures.SHOWN, figures.MEMORY)
+REQUESTS = tuple(entry for entries in figures.BY_ID.values() for entry in entries)
 
 
 def _ready() -> tuple[Cores | None, str]:
@@ -61,15 +61,15 @@ def _ready() -> tuple[Cores | None, str]:
 def _requests(folder: Path, cores: Cores) -> list[Entry]:
     ports = free_ports(SITES)
 
-    def setting(name: str) -> Setting:
+    def setting(name: str, services: Sequence[str] = peers.COMPUTE) -> Setting:
         made = folder / name
         made.mkdir()
-        return Setting(made, ports, cores.measured)
+        return Setting(made, ports, cores.measured, services)
 
     def requests(stack: ExitStack) -> list[Entry]:
         targets = {
             "HAProxy": stack.enter_context(peers.haproxy(setting("haproxy"))),
-            "Atoll": stack.enter_context(peers.atoll(setting("atoll"))),
+            "Atoll": stack.enter_context(peers.atoll(setting("atoll", tuple(peers.PATHS)))),
         }
         return figures.requests(targets, ports[0], cores, setting)
 

@@ -1,4 +1,4 @@
-"""The clouds behind the proxies: nginx with static answers in the form of Keystone and Nova."""
+"""The clouds behind the proxies: nginx with static answers in the form of Keystone and the services."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -8,15 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from bench.processes import Process, get, running, wait_for
+from bench.things import (
+    FLAVOR_ID,
+    IMAGE_ID,
+    PROJECT_ID,
+    SERVER,
+    SERVER_ID,
+    THINGS,
+    USER_ID,
+    Thing,
+    paths,
+    server_answer,
+)
 
-SERVER_ID = "8f2a1c9e-5b7d-4e63-9a41-d07c3be852f6"
-PROJECT_ID = "0ec3fefb53714f79949e4bf3a7c26720"
-USER_ID = "c4b6a6f6f48d47cc9713aec491245ec7"
-FLAVOR_ID = "42"
-IMAGE_ID = "70a599e0-31e7-49b7-b260-868f441e862b"
-SERVER_PATH = f"/v2.1/servers/{SERVER_ID}"
-# Servers asked for by turns, so that no proxy answers the same request twice in a row.
-SERVERS = 200
+__all__ = ["FLAVOR_ID", "IMAGE_ID", "PROJECT_ID", "SERVER_ID", "USER_ID", "server_answer"]
+
+SERVER_PATH = SERVER.at_site
 # A Fernet token of a project-scoped user is this long; the value is opaque to everybody but Keystone.
 TOKEN = "gAAAAABn" + "Zk3yT9_q" * 21 + "w7RbHcE-"
 # The headers that openstacksdk (requests) sends with a GET.
@@ -27,11 +34,9 @@ HEADERS = {
     "Connection": "keep-alive",
     "X-Auth-Token": TOKEN,
 }
-
-
-def server_paths(first: str) -> list[str]:
-    """The paths of all servers, from that of the first one."""
-    return [f"{first[:-4]}{(int(first[-4:], 16) + number) % 65536:04x}" for number in range(SERVERS)]
+REQUEST_ID = "req-d00eba8f-8f83-4fb2-9baa-b8b8053959f6"
+BESIDE = {path: answer for thing in THINGS for path, answer in thing.beside.items()}
+NOT_FOUND = {"itemNotFound": {"code": 404, "message": "It could not be found."}}
 
 
 def token_answer() -> dict[str, Any]:
@@ -55,59 +60,6 @@ def token_answer() -> dict[str, Any]:
     }
 
 
-def server_answer(base: str) -> dict[str, Any]:
-    """What Nova 2.1 says of a server to its owner; `base` begins its links. About 1.5 KB."""
-    return {
-        "server": {
-            "id": SERVER_ID,
-            "name": "web-03.production",
-            "status": "ACTIVE",
-            "tenant_id": PROJECT_ID,
-            "user_id": USER_ID,
-            "metadata": {"role": "web", "owner": "team-storefront"},
-            "hostId": "a9c4c3b5d38a2f1f4ce4a3a3a0ed1bbd5fdfe0dd66cb5ed24d5f3a8e",
-            "image": {
-                "id": IMAGE_ID,
-                "links": [{"rel": "bookmark", "href": f"{base}/images/{IMAGE_ID}"}],
-            },
-            "flavor": {
-                "id": FLAVOR_ID,
-                "links": [{"rel": "bookmark", "href": f"{base}/flavors/{FLAVOR_ID}"}],
-            },
-            "created": "2026-11-20T10:31:04Z",
-            "updated": "2026-11-20T10:31:19Z",
-            "addresses": {
-                "private": [
-                    {
-                        "version": 4,
-                        "addr": "10.1.3.27",
-                        "OS-EXT-IPS:type": "fixed",
-                        "OS-EXT-IPS-MAC:mac_addr": "fa:16:3e:5c:0b:9d",
-                    }
-                ]
-            },
-            "accessIPv4": "",
-            "accessIPv6": "",
-            "links": [
-                {"rel": "self", "href": f"{base}{SERVER_PATH}"},
-                {"rel": "bookmark", "href": f"{base}/servers/{SERVER_ID}"},
-            ],
-            "OS-DCF:diskConfig": "MANUAL",
-            "progress": 0,
-            "OS-EXT-AZ:availability_zone": "nova",
-            "config_drive": "",
-            "key_name": "deploy",
-            "OS-SRV-USG:launched_at": "2026-11-20T10:31:19.000000",
-            "OS-SRV-USG:terminated_at": None,
-            "security_groups": [{"name": "default"}],
-            "OS-EXT-STS:task_state": None,
-            "OS-EXT-STS:vm_state": "active",
-            "OS-EXT-STS:power_state": 1,
-            "os-extended-volumes:volumes_attached": [],
-        }
-    }
-
-
 def _versions(base: str) -> dict[str, Any]:
     return {
         "version": {
@@ -121,36 +73,43 @@ def _versions(base: str) -> dict[str, Any]:
     }
 
 
-_NOT_FOUND = {"itemNotFound": {"code": 404, "message": f"Instance {SERVER_ID} could not be found."}}
-
-
-def _site(port: int, *, has_server: bool) -> str:
+def _site(port: int, *, first: bool) -> str:
     base = f"http://127.0.0.1:{port}"
-    nova = "add_header OpenStack-API-Version 'compute 2.1'; add_header X-OpenStack-Nova-API-Version 2.1;"
-    vary = "add_header Vary OpenStack-API-Version; add_header Vary X-OpenStack-Nova-API-Version;"
-    request_id = "req-d00eba8f-8f83-4fb2-9baa-b8b8053959f6"
-    ids = f"add_header x-openstack-request-id {request_id}; add_header x-compute-request-id {request_id};"
-    status, answer = (200, server_answer(base)) if has_server else (404, _NOT_FOUND)
-    answers = "".join(
-        f"""
-        location = {path} {{
-            {nova} {vary} {ids}
-            return {status} '{json.dumps(answer).replace(SERVER_ID, path.rpartition("/")[2])}';
-        }}"""
-        for path in server_paths(SERVER_PATH)
-    )
+    answers = "".join(_answers(thing, base, there=first or thing.everywhere) for thing in THINGS)
+    beside = "".join(f"\n        location = {path} {{ alias {_file(path)}; }}" for path in BESIDE)
     return f"""
     server {{
         listen 127.0.0.1:{port} backlog=1024;
         location = /v3/auth/tokens {{ return 200 '{json.dumps(token_answer())}'; }}
         location = /v2.1/ {{ return 200 '{json.dumps(_versions(base))}'; }}
+        {beside}
         {answers}
     }}"""
 
 
+def _file(path: str) -> str:
+    return f"{path.strip('/').replace('/', '-')}.json"
+
+
+def _answers(thing: Thing, base: str, *, there: bool) -> str:
+    """What a site says of each thing of a kind."""
+    ids = f"x-openstack-request-id {REQUEST_ID}"
+    headers = "".join(f"add_header {one}; " for one in (ids, *thing.headers))
+    status, answer = (200, thing.answer(base)) if there else (404, NOT_FOUND)
+    text = json.dumps(answer)
+    return "".join(
+        f"""
+        location = {path} {{
+            {headers}
+            return {status} '{text.replace(thing.id, path.rpartition("/")[2])}';
+        }}"""
+        for path in paths(thing.at_site)
+    )
+
+
 def configuration(ports: list[int]) -> str:
-    """The configuration of nginx: a site at each port, the first of which has the server."""
-    sites = "".join(_site(port, has_server=not index) for index, port in enumerate(ports))
+    """The configuration of nginx: a site at each port, the first of which has the things."""
+    sites = "".join(_site(port, first=not index) for index, port in enumerate(ports))
     return f"""
 daemon off;
 master_process off;
@@ -170,6 +129,8 @@ http {{
 @contextmanager
 def sites(ports: list[int], folder: Path, *, cores: Sequence[int]) -> Iterator[Process]:
     """The sites, running. Raises NotStarted."""
+    for path, answer in BESIDE.items():
+        (folder / _file(path)).write_text(json.dumps(answer))
     (folder / "nginx.conf").write_text(configuration(ports))
     command = ["nginx", "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]
     with running(command, cores=cores, log=folder / "nginx.log") as process:

@@ -344,7 +344,7 @@ def image() -> dict[str, Any]:
         "status": "active", "checksum": "0aed082b4f407d89b65187f0e1b4d3a1", "protected": False, "min_ram": 0,
         "min_disk": 3, "owner": PROJECT_ID, "os_hidden": False, "os_hash_algo": "sha512",
         # Of other bytes each: the same name and bytes at two sites would be one image.
-        "os_hash_value": f"fa221b9b95dd11cfc4ca213ee1b2af429aa22114d0e5e9dc6833a88876cb2f17856de16d{THING_ID}",
+        "os_hash_value": f"fa221b9b95dd11cfc4ca213ee1b2af429aa22114d0e5e9dc6833a88876cb{THING_ID}",
         "id": THING_ID, "created_at": f"{MADE}Z", "updated_at": f"{MADE}Z", "tags": [], "self": path,
         "file": f"{path}/file", "schema": "/v2/schemas/image", "stores": "file",
     }  # fmt: skip

@@ -1,31 +1,52 @@
 """From measurements to entries: what is compared with what, and what the goal is."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace as changed
+from platform import python_version
 from statistics import median
 
 from msgspec.structs import replace
 
 from bench import measure, peers
-from bench.backend import SERVERS
 from bench.measure import BUSY, Cost, ratios, spread
 from bench.peers import Setting, Target
 from bench.processes import Cores, load_average
 from bench.report import Entry, table
+from bench.things import COUNT, SERVER, THINGS, Thing
 
 CPU_ROUNDS = 6
 LATENCY_ROUNDS = 5
 START_ROUNDS = 7
-# Rounds that may be done again because the machine was busy with something else.
-CPU_SPARE = 12
+# Rounds that may be done again, for each kind of thing, because the machine was busy with something else.
+CPU_SPARE = 6
 
-CPU = Entry(
-    name="by-id GET: CPU of a request", value=None, unit="us", goal="<= 2 x HAProxy", met=None, how=""
-)
-LATENCY = Entry(
-    name="by-id GET: added median latency", value=None, unit="us", goal="<= 3 x HAProxy", met=None, how=""
-)
+
+def _entries(thing: Thing) -> tuple[Entry, Entry]:
+    """(CPU, latency) of a kind of thing, not measured yet."""
+    asked = "by-id GET" if thing is SERVER else f"by-id GET of {_a(thing)}"
+    return (
+        Entry(
+            name=f"{asked}: CPU of a request", value=None, unit="us", goal="<= 2 x HAProxy", met=None, how=""
+        ),
+        Entry(
+            name=f"{asked}: added median latency",
+            value=None,
+            unit="us",
+            goal="<= 3 x HAProxy",
+            met=None,
+            how="",
+        ),
+    )
+
+
+def _a(thing: Thing) -> str:
+    return f"an {thing.name}" if thing.name[0] in "aeio" else f"a {thing.name}"
+
+
+BY_ID = {thing.name: _entries(thing) for thing in THINGS}
+CPU, LATENCY = BY_ID[SERVER.name]
 HEALTHZ = Entry(name="start to the first answer", value=None, unit="s", goal="< 1 s", met=None, how="")
-SERVER = Entry(name="start to the first server shown", value=None, unit="s", goal="< 1 s", met=None, how="")
+SHOWN = Entry(name="start to the first server shown", value=None, unit="s", goal="< 1 s", met=None, how="")
 MEMORY = Entry(
     name="resident memory, idle, 3 sites", value=None, unit="MB", goal="< 120 MB", met=None, how=""
 )
@@ -66,7 +87,7 @@ def start(settings: Settings) -> list[Entry]:
     )
     return [
         filled(HEALTHZ, median(healthz), f"{how}; GET /healthz {spread(healthz)}", limit=1.0),
-        filled(SERVER, median(server), f"{how}; token, search and forward {spread(server)}", limit=1.0),
+        filled(SHOWN, median(server), f"{how}; token, search and forward {spread(server)}", limit=1.0),
         filled(
             MEMORY,
             max(one.resident_mb for one in found),
@@ -77,34 +98,54 @@ def start(settings: Settings) -> list[Entry]:
 
 
 def requests(targets: Mapping[str, Target], site: int, cores: Cores, settings: Settings) -> list[Entry]:
-    """What a request costs, Atoll beside its peers. Raises NotStarted and LoadFailed."""
-    costs = measure.cost(targets, cores, CPU_ROUNDS, spare=CPU_SPARE)
-    direct, added = measure.latency(targets, site, cores, LATENCY_ROUNDS)
-    rows = {name: (cost, spread(added[name], 0)) for name, cost in costs.items()}
-    for name, begin in (("aiohttp", peers.aiohttp), ("Flask + requests", peers.flask)):
-        cost, median_us = measure.once(begin, settings(name.split()[0]), cores)
-        rows[name] = (cost, f"{median_us - median(direct):.0f}")
-    print(f"\nMedian straight to the site, one connection: {spread(direct, 0)} us.\n")
-    print(_table(rows))
-    for name, (one, _) in rows.items():
-        if min(one.busy) < BUSY:
-            print(f"Not saturated: {name}'s core was only {min(one.busy):.0%} busy in one of its rounds.")
+    """What a request costs, Atoll beside its peers, thing by thing. Raises NotStarted and LoadFailed."""
+    entries = []
+    for thing in THINGS:
+        asked = {
+            name: peers.visited(changed(one, path=thing.at_site if name == "HAProxy" else thing.at_atoll))
+            for name, one in targets.items()
+        }
+        costs = measure.cost(asked, cores, CPU_ROUNDS, spare=CPU_SPARE)
+        direct, added = measure.latency(asked, (site, thing.at_site), cores, LATENCY_ROUNDS)
+        rows = {name: (cost, spread(added[name], 0)) for name, cost in costs.items()}
+        if thing is SERVER:
+            rows |= _naive(cores, settings, median(direct))
+        print(
+            f"\n{_a(thing).capitalize()}. Median straight to the site, one connection: "
+            f"{spread(direct, 0)} us.\n"
+        )
+        print(_table(rows))
+        for name, (one, _) in rows.items():
+            if min(one.busy) < BUSY:
+                print(f"Not saturated: {name}'s core was only {min(one.busy):.0%} busy in one of its rounds.")
+        cpu, slower = BY_ID[thing.name]
+        entries.append(cpu_entry(costs["Atoll"], costs["HAProxy"], cpu))
+        entries.append(_latency_entry(added["Atoll"], added["HAProxy"], slower))
     resident = targets["Atoll"].process.resident_mb()
     print(f"\nAtoll's resident memory after the load: {resident:.0f} MB.")
-    return [cpu_entry(costs["Atoll"], costs["HAProxy"]), _latency_entry(added["Atoll"], added["HAProxy"])]
+    return entries
 
 
-def cpu_entry(ours: Cost, theirs: Cost) -> Entry:
+def _naive(cores: Cores, settings: Settings, direct: float) -> dict[str, tuple[Cost, str]]:
+    """What a server costs by the proxies that anybody would write first."""
+    rows = {}
+    for name, begin in (("aiohttp", peers.aiohttp), ("Flask + requests", peers.flask)):
+        cost, median_us = measure.once(begin, settings(name.split()[0]), cores)
+        rows[name] = (cost, f"{median_us - direct:.0f}")
+    return rows
+
+
+def cpu_entry(ours: Cost, theirs: Cost, of: Entry = CPU) -> Entry:
     """The entry of what a request costs; a goal reached on a core that was idle at times stays open."""
     each = ratios(ours.cpu_us, theirs.cpu_us)
     busy, own = min(*ours.busy, *theirs.busy), min(*ours.own, *theirs.own)
     how = (
-        f"user+sys of the process over the requests answered, {SERVERS} servers by turns, "
+        f"user+sys of the process over the requests answered, {COUNT} by turns, "
         f"{measure.CONNECTIONS} connections, medians of "
         f"{CPU_ROUNDS} rounds by turns; ratio {spread(each)}; the core at least {busy:.0%} busy, "
-        f"{own:.0%} with the proxy; {load_average()}"
+        f"{own:.0%} with the proxy; Python {python_version()}; {load_average()}"
     )
-    entry = filled(CPU, median(ours.cpu_us), how, limit=2.0, peer=median(theirs.cpu_us), ratio=median(each))
+    entry = filled(of, median(ours.cpu_us), how, limit=2.0, peer=median(theirs.cpu_us), ratio=median(each))
     if busy < BUSY:
         # Waiting and waking make each request dearer, most for the faster one: a goal that is missed so is
         # missed, one that is reached so is not proven.
@@ -113,13 +154,13 @@ def cpu_entry(ours: Cost, theirs: Cost) -> Entry:
     return entry
 
 
-def _latency_entry(ours: list[float], theirs: list[float]) -> Entry:
+def _latency_entry(ours: list[float], theirs: list[float], of: Entry) -> Entry:
     how = (
         f"wrk, one connection, median through the proxy less median straight to the site, medians of "
         f"{LATENCY_ROUNDS} rounds by turns; Atoll {spread(ours, 0)}, HAProxy {spread(theirs, 0)}"
     )
     peer = median(theirs)
-    return filled(LATENCY, median(ours), how, limit=3.0, peer=peer, ratio=median(ours) / peer)
+    return filled(of, median(ours), how, limit=3.0, peer=peer, ratio=median(ours) / peer)
 
 
 def _table(rows: Mapping[str, tuple[Cost, str]]) -> str:

@@ -1,4 +1,4 @@
-"""Load by wrk: keep-alive connections that ask for one server again and again."""
+"""Load by wrk: keep-alive connections that ask for one kind of thing again and again."""
 
 import re
 import subprocess
@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.backend import HEADERS, server_paths
+from bench.backend import HEADERS
 from bench.processes import pinned
+from bench.things import paths
 
 _COUNT = re.compile(r"(\d+) requests in ")
 _RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
@@ -48,20 +49,20 @@ def wrk(
     cores: Sequence[int],
     look: Callable[[], None] = lambda: None,
 ) -> Load:
-    """Ask for all servers by turns for some seconds; `path` is that of the first.
+    """Ask for all things of a kind by turns for some seconds; `path` is that of the first.
 
     `look` is called soon after the start and shortly before the end. Raises LoadFailed unless every answer
     was a good one.
     """
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(_script(server_paths(path)))
+        script.write(_script(paths(path)))
         script.flush()
         return _run(port, script.name, connections, seconds, cores, look)
 
 
-def _script(paths: Sequence[str]) -> str:
+def _script(asked: Sequence[str]) -> str:
     """What wrk asks for: requests made once, sent by turns."""
-    listed = ", ".join(f'"{path}"' for path in paths)
+    listed = ", ".join(f'"{path}"' for path in asked)
     return f"""
 local requests, next = {{}}, 0
 init = function(args)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
 
-from bench.backend import SERVER_PATH
 from bench.load import wrk
 from bench.peers import Setting, Start, Target, ask, atoll_cold
 from bench.processes import Cores, core_ticks, get, pinned, wait_for
@@ -95,13 +94,16 @@ def _load(target: Target, cores: Cores) -> Cost:
 
 
 def latency(
-    targets: Mapping[str, Target], site: int, cores: Cores, rounds: int
+    targets: Mapping[str, Target], site: tuple[int, str], cores: Cores, rounds: int
 ) -> tuple[list[float], dict[str, list[float]]]:
-    """Median microseconds at one connection, per round: straight to the site, and what each target adds."""
+    """Median microseconds at one connection, per round: straight to the site, and what each target adds.
+
+    `site` is its port and the path there.
+    """
     direct: list[float] = []
     added: dict[str, list[float]] = {name: [] for name in targets}
     for _ in range(rounds):
-        load = wrk(site, SERVER_PATH, connections=1, seconds=LATENCY_SECONDS, cores=cores.rest)
+        load = wrk(*site, connections=1, seconds=LATENCY_SECONDS, cores=cores.rest)
         direct.append(load.median_us)
         for name, target in targets.items():
             load = wrk(target.port, target.path, connections=1, seconds=LATENCY_SECONDS, cores=cores.rest)

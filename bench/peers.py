@@ -6,8 +6,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.backend import HEADERS, SERVER_PATH, server_paths
+from bench.backend import HEADERS, SERVER_PATH
 from bench.processes import Process, free_ports, get, running, wait_for
+from bench.things import paths
 
 COMPUTE = ("compute",)
 # Where a site has its services, below its address.
@@ -16,7 +17,7 @@ PATHS = {"compute": "/v2.1", "block-storage": "/volume/v3", "network": "/network
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where a peer runs: its folder, the sites' ports (the first has the server), the core, services."""
+    """Where a peer runs: its folder, the sites' ports (the first has the things), the core, services."""
 
     folder: Path
     sites: list[int]
@@ -26,7 +27,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A proxy that answers: its process, and where it is asked for the server."""
+    """A proxy that answers: its process, and where it is asked for the thing."""
 
     process: Process
     port: int
@@ -139,13 +140,18 @@ def flask(setting: Setting) -> Iterator[Target]:
 
 
 def ask(target: Target) -> tuple[int, bytes]:
-    """Ask a target for the server, once."""
+    """Ask a target for the thing, once."""
     return get(target.port, target.path, HEADERS)
 
 
 def warm(target: Target) -> Target:
-    """A target that has answered, and knows where the servers are."""
+    """A target that has answered, and knows where the things are."""
     wait_for(target.process, lambda: ask(target))
-    for path in server_paths(target.path):
+    return visited(target)
+
+
+def visited(target: Target) -> Target:
+    """A target that was asked for every thing of its kind."""
+    for path in paths(target.path):
         get(target.port, path, HEADERS)
     return target

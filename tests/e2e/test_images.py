@@ -131,7 +131,7 @@ def test_namespaces_of_metadata_definitions_are_listed_once(admin, name, undo):
 @through_atoll
 def test_copies_under_ids_of_their_own_are_listed_once_in_pages_of_any_size(cloud, name):
     """Made at the sites themselves, one after the other, with other images between."""
-    made = {}
+    made: dict[str, set[str]] = {}
     for turn in range(3):
         for site in sites():
             called, fields = f"{name}-{turn}", {"disk_format": "raw", "container_format": "bare"}

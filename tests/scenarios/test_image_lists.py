@@ -175,8 +175,8 @@ async def test_one_shared_by_others_is_listed_once(
     ident = put(cloud, clock, 0, 15, "golden", visibility="shared")
     for site, at in ((1, 155), (2, 295)):
         put(cloud, clock, site, at, "golden", visibility="shared", image_id=ident)
-    for site in cloud.sites:
-        site.image.members[ident] = {project: {"member_id": project, "status": "accepted"}}
+    for one in cloud.sites:
+        one.image.members[ident] = {project: {"member_id": project, "status": "accepted"}}
     async with client_of(atoll, cloud.keystone.token("alt_demo")) as other:
         for _ in range(2):
             assert [one["id"] for one in await pages(other, 1)] == [ident]

@@ -381,7 +381,7 @@ def copied(sites: int, count: int, own: int = 0) -> dict[str, list[Item]]:
         site = f"s{number}"
         same = [Item(f"{number}-{i}", 1000 * i + number, site, copy_of=f"thing-{i}") for i in range(count)]
         mine = [Item(f"{number}-own-{i}", 1000 * i + 500 + number, site) for i in range(own)]
-        lists[site] = sorted([*same, *mine], key=lambda item: item.key)
+        lists[site] = ordered([*same, *mine], "asc")
     return lists
 
 

@@ -1,16 +1,18 @@
-"""The page of what is promised about trust names tests that there are."""
+"""The pages of what is promised and of what must not come back name tests that there are."""
 
 import re
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parents[1]
-PAGE = TESTS.parent / "docs" / "reference" / "trust.md"
+PAGES = TESTS.parent / "docs" / "reference"
 
 
-def named() -> list[tuple[str, str]]:
-    """(file, function) of each test on the page; `::name` alone is of the file named last."""
+def named(page: str) -> list[tuple[str, str]]:
+    """(file, function) of each test on a page; `::name` alone is of the file named last."""
     found, file = [], ""
-    for text in re.findall(r"`([^`]+)`", PAGE.read_text()):
+    for text in re.findall(r"`([^`]+)`", (PAGES / page).read_text()):
         path, _, name = text.partition("::")
         if path.endswith(".py"):
             file = path
@@ -20,9 +22,10 @@ def named() -> list[tuple[str, str]]:
     return found
 
 
-def test_each_of_them_is_there() -> None:
-    tests = named()
-    assert len(tests) > 50
+@pytest.mark.parametrize(("page", "least"), [("trust.md", 51), ("regressions.md", 60)])
+def test_each_of_them_is_there(page: str, least: int) -> None:
+    tests = named(page)
+    assert len(tests) >= least
     functions = {
         file: re.findall(r"^(?:async )?def (\w+)\(", (TESTS / file).read_text(), re.MULTILINE)
         for file in {file for file, _ in tests}

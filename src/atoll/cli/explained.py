@@ -29,6 +29,8 @@ MEANS: Final = {
     (Kind.SHARED, Shape.LIST): "the lists of all sites are merged, each thing once",
     (Kind.SUMMED, None): "a figure over all sites",
     (Kind.PER_SITE, None): "it belongs to a site; lists are joined",
+    (Kind.TOPOLOGY, None): "it is at the site that has it already, else at the default site",
+    (Kind.EACH, None): "each site has its own: all are asked, and answered for together",
     (Kind.ANY_SITE, None): "every site answers alike, so one is asked",
     (Kind.COMMON, None): "what every site has, and no more",
     (Kind.ZONES, None): "the zones of all sites, under the operator's names",

@@ -242,7 +242,7 @@ def _baselines(context: click.Context, parameter: click.Parameter, value: str) -
 @sandbox.command()
 @click.option(
     "--services", default="smoke", show_default=True, callback=_baselines,
-    help="smoke,compute,volume,network,image",
+    help="smoke,compute,volume,network,image,scenario",
 )  # fmt: skip
 @click.option("--sites", type=click.IntRange(2, 9), default=2, show_default=True)
 @click.option("--computes", type=click.IntRange(1, 4), default=1, show_default=True)

@@ -16,16 +16,20 @@ ACCESS: Final = {
     "addTenantAccess": ("removeTenantAccess", "os-flavor-access", "flavor_access", "tenant_id"),
     "addProjectAccess": ("removeProjectAccess", "os-volume-type-access", "volume_type_access", "project_id"),
 }
+# How the volumes of a type are encrypted, and what of that is written; `{}` is shown where they are not.
+ENCRYPTION: Final = "encryption"
+_ENCRYPTED: Final = ("provider", "cipher", "key_size", "control_location")
 # What a site says to a request that takes back what was not there.
 NOTHING_THERE: Final = frozenset({404, 409})
 
 
 class Request(NamedTuple):
-    """A request on the thing at one site; `body` None: without one."""
+    """A request on the thing at one site; `body` None: without one, `under` a name that it has since."""
 
     method: bytes
     tail: str
     body: bytes | None = None
+    under: str = ""
 
 
 class Way(NamedTuple):
@@ -44,6 +48,8 @@ def way(method: bytes, tail: str, body: Mapping[str, Any] | None) -> Way:
     first, _, key = tail.partition("/")
     if first in SPECS and (body is not None or method == b"DELETE"):
         return Way(first, frozenset({404}) if method == b"DELETE" and key else frozenset())
+    if first == ENCRYPTION and (body is not None or method == b"DELETE"):
+        return Way(ENCRYPTION, frozenset({404}) if method == b"DELETE" else frozenset())
     if tail == "action" and body is not None:
         for add, (remove, read, _, _) in ACCESS.items():
             if remove in body:
@@ -63,6 +69,8 @@ def undo(
     if first in SPECS:
         old = before.get(SPECS[first])
         return _specs(method, first, key, body or {}, old) if isinstance(old, dict) else None
+    if first == ENCRYPTION:
+        return _encryption(method, body or {}, before)
     if tail == "action":
         return _access(body or {}, before)
     if not tail and method == b"PUT" and body:
@@ -90,6 +98,9 @@ def shows(method: bytes, tail: str, body: Mapping[str, Any] | None, seen: Mappin
             return key not in now
         wanted = (body or {}).get(SPECS[first], body) or {}
         return all(str(now.get(name)) == str(value) for name, value in wanted.items())
+    if first == ENCRYPTION:
+        wanted = _encrypted(body or {}).items()
+        return not seen if method == b"DELETE" else all(seen.get(key) == value for key, value in wanted)
     if tail == "action":
         return _access_shows(body or {}, seen)
     shown = _inner(seen)
@@ -109,6 +120,26 @@ def _specs(
             Request(b"DELETE", f"{coll}/{quote(name, safe='')}") for name in written if name not in old
         ]
     return requests
+
+
+def _encrypted(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    inner = body.get(ENCRYPTION)
+    return inner if isinstance(inner, Mapping) else {}
+
+
+def _encryption(method: bytes, body: Mapping[str, Any], before: Mapping[str, Any]) -> list[Request] | None:
+    """Cinder asks for an id of the encryption in a path, and goes by the type alone."""
+    old = {key: before[key] for key in _ENCRYPTED if before.get(key) is not None}
+    written = msgspec.json.encode({ENCRYPTION: old})
+    if method == b"POST":
+        return [] if old else [Request(b"DELETE", f"{ENCRYPTION}/any")]
+    if not old:
+        return []
+    if method == b"DELETE":
+        return [Request(b"POST", ENCRYPTION, written)]
+    if any(key not in old for key in _encrypted(body)):
+        return None
+    return [Request(b"PUT", f"{ENCRYPTION}/any", written)]
 
 
 def _access(body: Mapping[str, Any], before: Mapping[str, Any]) -> list[Request] | None:

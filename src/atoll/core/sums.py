@@ -42,6 +42,8 @@ _MINIMAL: Final = frozenset().union(*PER_OBJECT.values()) | PER_OBJECT_IN_LIMITS
 
 # Figures without limits: -1 is a number like another there (a hypervisor's free disk may be below zero).
 _FIGURES: Final = frozenset({"hypervisor_statistics", "tenant_usage", "tenant_usages", "volume-summary"})
+# Lists with one item for each project.
+_OF_PROJECTS: Final = frozenset({"tenant_usages", "quotas"})
 # What is the same in every share.
 _KEPT: Final = frozenset({"id", "name", "project_id", "tenant_id", "start", "stop"})
 
@@ -101,11 +103,11 @@ def _numbers(key: str, values: Sequence[float], *, bounded: bool) -> float:
 
 def _lists(key: str, values: Sequence[list[Any]]) -> list[Any]:
     items = [item for value in values for item in value]
-    if key == "tenant_usages":
+    if key in _OF_PROJECTS:
         reports: dict[str, list[Any]] = {}
         for report in items:
             reports.setdefault(report.get("tenant_id", ""), []).append(report)
-        return [_combine(key, of_one, bounded=False) for of_one in reports.values()]
+        return [_combine(key, of_one, bounded=key != "tenant_usages") for of_one in reports.values()]
     if key == "server_usages":
         return items  # a server is at one site only
     joined: list[Any] = []

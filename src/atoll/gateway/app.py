@@ -11,15 +11,18 @@ Middleware there is none: what is true of every request stands in `handle`.
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 import structlog
 
-from atoll.core.errors import AtollError, BadRequest, Forbidden, Unauthorized
+from atoll.core.errors import AtollError, BadRequest, Forbidden, SiteUnavailable, Unauthorized
 from atoll.gateway import other_project, policy, versions
+from atoll.gateway.auto_topology import AutoTopology
 from atoll.gateway.built_in import BuiltIn, LocalTokens
 from atoll.gateway.call import Call, new_request_id
 from atoll.gateway.common import Common
 from atoll.gateway.discovery import Discovery
+from atoll.gateway.each import Each
 from atoll.gateway.events import Events
 from atoll.gateway.faults import fault
 from atoll.gateway.group_rules import GroupRules
@@ -80,7 +83,7 @@ class App:
         self._handlers: dict[tuple[Kind, Shape], Handle] = {
             (Kind.PLACED, Shape.BY_ID): placed.by_id,
             (Kind.PLACED, Shape.CREATE): placed.create,
-            (Kind.PLACED, Shape.LIST): lists.handle,
+            (Kind.PLACED, Shape.LIST): partial(group_rules.listed, lists.handle),
             (Kind.GROUP_RULES, Shape.CREATE): group_rules.create,
             (Kind.GROUP_RULES, Shape.BY_ID): group_rules.delete,
             (Kind.SHARED, Shape.BY_ID): shared.by_id,
@@ -88,6 +91,8 @@ class App:
             (Kind.SHARED, Shape.LIST): lists.handle,
             **{(Kind.SUMMED, shape): summed.handle for shape in Shape},
             **{(Kind.PER_SITE, shape): per_site.handle for shape in Shape},
+            **{(Kind.TOPOLOGY, shape): AutoTopology(parts).handle for shape in Shape},
+            **{(Kind.EACH, shape): Each(parts).handle for shape in Shape},
             **{(Kind.SETTING, shape): SettingsAlike(parts).handle for shape in Shape},
             **{(Kind.ANY_SITE, shape): self._any_site for shape in Shape},
             **{(Kind.COMMON, shape): Common(parts).handle for shape in Shape},
@@ -224,10 +229,19 @@ class App:
         self._somewhere(call, sites)
         without = versions.lacking(call, sites)
         fit = [one for one in sites if one not in without] or sites
-        site = min(fit, key=lambda one: (bool(one.notice), not one.healthy(call.service_type)))
-        endpoint = parts.endpoint(site, call)
-        response = await parts.forward.send(call, endpoint)
-        await parts.forward.pass_on(call, endpoint, response)
+        order = sorted(fit, key=lambda one: (bool(one.notice), not one.healthy(call.service_type)))
+        if call.request.method not in {b"GET", b"HEAD"} or call.request.has_body:
+            order = order[:1]
+        for site in order:
+            endpoint = parts.endpoint(site, call)
+            try:
+                response = await parts.forward.send(call, endpoint)
+            except SiteUnavailable:
+                if site is order[-1]:
+                    raise
+                continue
+            await parts.forward.pass_on(call, endpoint, response)
+            return
 
     def fail(self, call: Call, error: Exception) -> None:
         """Answer with the fault of the service that was called."""

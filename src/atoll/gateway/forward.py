@@ -60,6 +60,8 @@ OF_THE_CLOUD = frozenset({b"x-auth-token", b"x-subject-token", b"set-cookie", b"
 SPEAKING = frozenset({b"link", b"warning", b"content-location"})
 # Never followed, and nobody is sent to follow them.
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# Headers, beside those of versions, without which a change is another one: Glance's.
+SAY_MORE = (b"x-openstack-append", b"x-image-cache-clear-target", b"x-image-meta-store")
 # Codings of an answer that are undone to read it.
 _DECODED = frozenset({b"identity", b"gzip", b"deflate"})
 _VERSIONS = (b"openstack-api-version", b"x-openstack-nova-api-version")
@@ -268,6 +270,8 @@ class Forward:
                 b"X-OpenStack-Request-ID: %b\r\n" % call.id.encode(),
                 *self.version_lines(call.request.index, endpoint),
             ]  # fmt: skip
+            if method != b"GET":
+                lines += said_with(call.request.index)
             if body is not None:
                 kind = call.request.index.get(b"content-type", b"application/json")
                 lines.append(b"Content-Type: %b\r\nContent-Length: %d\r\n" % (kind, len(body)))
@@ -446,6 +450,11 @@ def passed_on(endpoint: Endpoint, response: Response) -> list[bytes]:
             ours = ours if endpoint.grant is None else endpoint.grant.ids.outward(ours)
             lines = [*lines, b"Location: %b\r\n" % ours]
     return lines
+
+
+def said_with(index: Mapping[bytes, bytes]) -> list[bytes]:
+    """The headers in which a change says what it means."""
+    return [b"%b: %b\r\n" % (name, index[name]) for name in SAY_MORE if name in index]
 
 
 def said_lines(grant: Grant, lines: Iterable[bytes]) -> list[bytes]:

@@ -2,12 +2,15 @@
 
     POST    /network/v2.0/security-group-rules
     DELETE  /network/v2.0/security-group-rules/{id}
+    POST    /compute/v2.1/os-security-group-rules         Nova's own view of them, up to 2.35
+    DELETE  /compute/v2.1/os-security-group-rules/{id}
 
 The project's group `default` is one to its users (see `default_groups`), so a rule of it is made at all
-sites, or undone where it was, and deleted with the rules that say the same.
+sites, or undone where it was, and deleted with the rules that say the same. Through Nova's view, which says
+less of a rule than would tell them apart, those of `default` are not changed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +33,8 @@ from atoll.store import Sighting
 
 log = structlog.get_logger()
 
+NOVA: Final = "compute"
+NEUTRON: Final = "network"
 RESOURCE: Final = "security_group_rule"
 MANY: Final = "security_group_rules"
 PATH: Final = "/v2.0/security-group-rules"
@@ -49,6 +54,30 @@ class GroupRules:
         self._placed = placed
         self._everywhere = Everywhere(parts)
 
+    # -- Nova's view ------------------------------------------------------------------------------
+
+    def listed(self, handle: Callable[[Call], Awaitable[None]], call: Call) -> Awaitable[None]:
+        """Answer a list, of groups with `default` known as one."""
+        route = call.match.route
+        if route is not None and route.resource == GROUP and call.service_type == NOVA:
+            return self._listed(handle, call)
+        return handle(call)
+
+    async def _listed(self, handle: Callable[[Call], Awaitable[None]], call: Call) -> None:
+        await self._parts.equivalents.current(call, GROUP)
+        await handle(call)
+
+    def _refuse_default(self, group: SameRecord) -> None:
+        """Raise Conflict for a change of a default group's rules through Nova."""
+        if len(group.ids) > 1:
+            raise Conflict(
+                f"Rules of the security group default ({group.id}) are the same at every site "
+                f"({', '.join(group.ids)}) and are changed through the network service: "
+                f"`openstack security group rule create {group.id} …`. Nothing was changed.",
+                resource=RESOURCE,
+                site=", ".join(group.ids),
+            )
+
     # -- making -----------------------------------------------------------------------------------
 
     async def create(self, call: Call) -> None:
@@ -57,6 +86,12 @@ class GroupRules:
         text = await call.read_body(parts.body_limit)
         body = bodies.decoded(text)
         await parts.equivalents.current(call, GROUP)
+        if call.service_type == NOVA:
+            parent = next((bodies.value_at(one, "parent_group_id") for one in _rules(body)), None) or ""
+            if (its := parts.equivalents.defaults.named(call, GROUP, parent)) is not None:
+                self._refuse_default(its)
+            await self._placed.create(call)
+            return
         groups = {bodies.value_at(rule, "security_group_id") or "" for rule in _rules(body)}
         found = {one: parts.equivalents.defaults.named(call, GROUP, one) for one in groups}
         group = next((one for one in found.values() if one is not None), None)
@@ -215,6 +250,8 @@ class GroupRules:
         if group is None or what is None:
             await self._placed.by_id(call)
             return
+        if call.service_type == NOVA:
+            self._refuse_default(group)
         sites = self._sites(call, group)
         gathered = await scatter({site.name: self._alike(call, site, group, what) for site in sites})
         for error in gathered.failed.values():
@@ -252,7 +289,9 @@ class GroupRules:
         except NotFound:
             return None
         target = f"{PATH}/{ident}".encode()
-        answer = await parts.forward.ask(call, parts.endpoint(site, call), b"GET", target, why="check")
+        aside = call.aside(call.deadline, versioned=call.service_type != NOVA)
+        endpoint = parts.reach.endpoint(site, call, NEUTRON)
+        answer = await parts.forward.ask(aside, endpoint, b"GET", target, why="check")
         content = bodies.decoded(answer.text) if answer.status == 200 else None
         rule = (content or {}).get(RESOURCE)
         return said_by(msgspec.json.encode(rule), group) if isinstance(rule, dict) else None

@@ -6,9 +6,12 @@ site has answered, is left to the ordinary way; nothing is decided here that is 
 What follows from a path alone, or from a header section alone, is found out once and kept.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from atoll.core.image_sites import with_properties
 from atoll.core.rewrite import Ids, Others
+from atoll.gateway import bodies, versions
 from atoll.gateway.app import App, given_id
 from atoll.gateway.call import Call, Caller, RequestIds
 from atoll.gateway.default_groups import SHOWING
@@ -21,10 +24,11 @@ from atoll.gateway.forward import (
     said_lines,
     without,
 )
+from atoll.gateway.known_images import Known, KnownImages
 from atoll.gateway.parts import Parts
 from atoll.gateway.telemetry import Sent, Way
 from atoll.services.table import RANKS, Kind, Match, Service, Shape
-from atoll.sites.site import Endpoint
+from atoll.sites.site import Endpoint, Site
 from atoll.wire.client import Broken, Connection, Exchange
 from atoll.wire.heads import PLAIN_TARGET, Head
 from atoll.wire.message import Response
@@ -34,8 +38,12 @@ from atoll.wire.server import Reply, ServerConnection
 LARGEST = 128 * 1024
 BODILESS = frozenset({204, 304})
 NOT_PLAIN = frozenset({b"location", b"content-encoding"}) | OF_THE_CLOUD | SPEAKING
+IMAGE = "image"
 # Paths whose meaning is kept, each a few hundred bytes.
 PATHS = 20_000
+# Answers kept as they were shown last, and how long one may be (bytes): less than 20 MB in all.
+ANSWERS = 2000
+LONGEST_KEPT = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +58,7 @@ class _Path:
     project: str | None
     below: bytes  # the service: /v2.1/servers/…
     shows_groups: bool  # its answer may name a security group
+    image: bool  # where it is may be more than one site
     same: bool  # whether it reads so at every site, whatever projects and users are called there
     envelope: tuple[str, ...]
     rank: int  # the least that may ask for it
@@ -64,6 +73,9 @@ class _Section:
     request_id: bytes | None
     lines: bytes
     bare: bytes  # the lines without the token, for a cloud that does not know it
+    own: bytes  # the lines of a question of Atoll's own
+    own_bare: bytes
+    versioned: bool
 
 
 class Lane:
@@ -81,7 +93,10 @@ class Lane:
         self._forward = parts.forward
         self._ids = RequestIds()
         self._groups = parts.equivalents.defaults
+        self._images = KnownImages(parts)
         self._paths: dict[bytes, _Path] = {}
+        # By target: the last answer of the site, what it was changed by, and what became of it.
+        self._answers: dict[bytes, tuple[bytes, tuple[object, ...], bytes]] = {}
 
     def take(self, head: Head, target: bytes, connection: ServerConnection) -> bool:
         """Begin to answer, if all is known; False leaves the request as it was."""
@@ -98,31 +113,29 @@ class Lane:
             or (path.shows_groups and not self._groups.fresh(caller.project_id))
         ):
             return False
-        name = self._locations.cached(path.resource, path.id)
-        site = self._sites.get(name) if name is not None else None
-        endpoint = site.endpoints.get(path.service_type) if site is not None else None
-        if endpoint is None:
-            return False
-        below, lines = path.below, section.lines
-        if site is not None and site.cloud is not None:
-            grant = self._reach.known(site, caller)
-            # An administrator may mean what is another project's: that takes a look at whose it is.
-            usual = path.rank <= caller.rank < RANKS["admin"]
-            token = grant.token(started) if grant is not None and usual else None
-            if grant is None or token is None or grant.rules is not None:
-                return False
-            endpoint = endpoint.granted(grant)
-            if not path.same:
-                below = grant.ids.target(below)
-            lines = b"X-Auth-Token: %b\r\n%b" % (token, section.bare)
-        request_id = section.request_id or self._ids.new()
-        exchange = _LaneExchange(self, connection, endpoint, started)
+        exchange = _LaneExchange(self, connection, started)
         exchange.head, exchange.target, exchange.path = head, target, path
-        exchange.caller, exchange.request_id = caller, request_id
+        exchange.caller, exchange.request_id = caller, section.request_id or self._ids.new()
+        site: Site | None
+        if path.image:
+            site = self._image_at(exchange, section)
+        else:
+            name = self._locations.cached(path.resource, path.id)
+            site = self._sites.get(name) if name is not None else None
+        endpoint = site.endpoints.get(path.service_type) if site is not None else None
+        if site is None or endpoint is None:
+            return False
+        below, lines = path.below, section.lines if not exchange.told else section.own
+        if site.cloud is not None:
+            granted = self._granted(exchange, section, site, endpoint)
+            if granted is None:
+                return False
+            endpoint, below, lines = granted
+        exchange.endpoint, exchange.stall = endpoint, endpoint.origin.stall_seconds
         connection.on_gone = exchange.cancel
         out = (
             b"GET ", endpoint.root, below, endpoint.head_end, lines,
-            b"X-OpenStack-Request-ID: ", request_id, b"\r\n\r\n",
+            b"X-OpenStack-Request-ID: ", exchange.request_id, b"\r\n\r\n",
         )  # fmt: skip
         exchange.connection = endpoint.origin.begin(exchange, b"".join(out))
         if exchange.connection is None:
@@ -130,8 +143,35 @@ class Lane:
             return False
         return True
 
+    def _granted(
+        self, exchange: "_LaneExchange", section: _Section, site: Site, endpoint: Endpoint
+    ) -> tuple[Endpoint, bytes, bytes] | None:
+        """(endpoint, path, header lines) for a cloud that does not know the token; None where not all is."""
+        caller, path = exchange.caller, exchange.path
+        grant = self._reach.known(site, caller)
+        # An administrator may mean what is another project's: that takes a look at whose it is.
+        usual = path.rank <= caller.rank < RANKS["admin"]
+        token = grant.token(exchange.started) if grant is not None and usual else None
+        if grant is None or token is None or grant.rules is not None:
+            return None
+        below = path.below if path.same else grant.ids.target(path.below)
+        bare = section.own_bare if exchange.told else section.bare
+        return endpoint.granted(grant), below, b"X-Auth-Token: %b\r\n%b" % (token, bare)
+
+    def _image_at(self, exchange: "_LaneExchange", section: _Section) -> Site | None:
+        """The first site that would be asked for an image, where that is known."""
+        if section.versioned:
+            return None
+        known = exchange.known = self._images.find(
+            exchange.path.id, exchange.caller, exchange.started, lambda: self.call(exchange)
+        )
+        if known is None:
+            return None
+        exchange.told = known.told
+        return known.site
+
     def _path(self, target: bytes) -> _Path | None:
-        """What a path means; None where it is not one of a placed thing."""
+        """What a path means; None where it is not one of a placed thing or an image."""
         if PLAIN_TARGET.match(target) is None:
             return None
         found = self._app.matched(target)
@@ -139,7 +179,10 @@ class Lane:
             return None
         service, project, match = found
         route = match.route
-        if route is None or route.kind is not Kind.PLACED or route.shape is not Shape.BY_ID or route.raw:
+        if route is None or route.shape is not Shape.BY_ID or route.raw:
+            return None
+        image = service.service_type == IMAGE and route.template == "images/{id}"
+        if not bodies.is_id(match.id.decode()) if image else route.kind is not Kind.PLACED:
             return None
         below = target[target.index(b"/", 1) :]
         path = _Path(
@@ -153,6 +196,7 @@ class Lane:
             same=project is None and Ids.names_none(below.replace(match.id, b"")),
             envelope=service.envelope(route),
             shows_groups=service.service_type == "network" and route.resource in SHOWING,
+            image=image,
             rank=RANKS[route.role],
             way=Way(service.service_type, route.template, target, below),
         )
@@ -166,11 +210,16 @@ class Lane:
         """What a header section means; False where it cannot be said once for all."""
         head.note = False
         if not Forward.names_latest(head.index):
+            token, version = head.index.get(b"x-auth-token", b""), Forward.version_lines(head.index)
+            own = b"".join([b"Accept: application/json\r\n", *version])
             head.note = _Section(
-                token=head.index.get(b"x-auth-token", b""),
+                token=token,
                 request_id=given.encode() if (given := given_id(head.index)) is not None else None,
-                lines=b"".join([*head.lines, *Forward.version_lines(head.index)]),
-                bare=b"".join([*without(head.lines, *CREDENTIALS), *Forward.version_lines(head.index)]),
+                lines=b"".join([*head.lines, *version]),
+                bare=b"".join([*without(head.lines, *CREDENTIALS), *version]),
+                own=b"X-Auth-Token: %b\r\n%b" % (token, own),
+                own_bare=own,
+                versioned=any(name in head.index for name in versions.HEADERS),
             )
         return head.note
 
@@ -182,7 +231,6 @@ class Lane:
         call.match = exchange.path.match
         call.caller = exchange.caller
         call.path = exchange.path.below
-        call.sites.append(exchange.endpoint.site)
         return call
 
     def streams(self, exchange: "_LaneExchange", response: Response) -> None:
@@ -191,9 +239,14 @@ class Lane:
             response.close()
             self._refused(exchange)
             return
-        call, endpoint = self.call(exchange), exchange.endpoint
-        sent = Sent(b"GET", call.path, exchange.started, response=response)
-        self._telemetry.site_answered(call, endpoint, sent)
+        if exchange.known is not None and not exchange.known.decides(response.status, b""):
+            response.close()
+            self._undecided(exchange, response)
+            return
+        endpoint = exchange.endpoint
+        call = self._answered(
+            exchange, Sent(b"GET", exchange.path.below, exchange.started, response=response)
+        )
         work = self._app.finish(call, self._forward.pass_on(call, endpoint, response))
         exchange.client.lane_hands_over(call.request, call.reply, work)
 
@@ -203,16 +256,20 @@ class Lane:
         if status == 401 and endpoint.grant is not None:
             self._refused(exchange)
             return
-        if status == 404:
+        known = exchange.known
+        if known is not None and not known.decides(status, text):
+            self._undecided(exchange, response)
+            return
+        if status == 404 and known is None:
             self._locations.deleted(path.resource, path.id, endpoint.site)
         lines = response.lines
         if endpoint.grant is not None and status >= 400:
             lines, text = said_lines(endpoint.grant, lines), endpoint.grant.ids.said(text)
-        if b"json" in response.index.get(b"content-type", b""):
+        if exchange.told is not None or b"json" in response.index.get(b"content-type", b""):
             if endpoint.grant is not None:
                 others = path.service_type in Others.SERVICES
                 text = endpoint.grant.ids.outward(text, others=others)
-            text = rewritten(endpoint, text, path.envelope, exchange.caller.project_id)
+            text = self._shown(exchange, text)
             if b"etag" in response.index:
                 lines = without(lines, b"etag")
         exchange.client.lane_answers(status, lines, text)
@@ -221,15 +278,48 @@ class Lane:
             exchange.started, len(text),
         )  # fmt: skip
 
+    def _shown(self, exchange: "_LaneExchange", text: bytes) -> bytes:
+        """A site's answer as the client sees it; who polls is mostly shown the same again."""
+        endpoint, project, told = exchange.endpoint, exchange.caller.project_id, exchange.told
+        translate = endpoint.same(project) if endpoint.same is not None else None
+        by = (endpoint, endpoint.links, endpoint.names, translate, told)
+        last = self._answers.get(exchange.target)
+        if last is not None and last[0] == text and last[1] == by:
+            return last[2]
+        shown = rewritten(endpoint, text, exchange.path.envelope, project)
+        if told is not None:
+            shown = with_properties(shown, told)
+        if len(text) <= LONGEST_KEPT:
+            if len(self._answers) >= ANSWERS:
+                self._answers.clear()
+            self._answers[exchange.target] = (text, by, shown)
+        return shown
+
+    def _answered(self, exchange: "_LaneExchange", sent: Sent) -> Call:
+        """The call of a request with the site's answer, or that there was none, written down."""
+        call = self.call(exchange)
+        call.sites.append(exchange.endpoint.site)
+        self._telemetry.site_answered(call, exchange.endpoint, sent)
+        return call
+
+    def _undecided(self, exchange: "_LaneExchange", response: Response) -> None:
+        """Other sites are to be asked, too: the ordinary way does it."""
+        self._answered(exchange, Sent(b"GET", exchange.path.below, exchange.started, response=response))
+        self._left(exchange)
+
+    def _left(self, exchange: "_LaneExchange") -> None:
+        """Leave a request to the ordinary way, under the id that the site was told."""
+        request = exchange.client.request(exchange.head, exchange.target, exchange.started)
+        request.id = exchange.request_id.decode()
+        exchange.client.lane_failed(request)
+
     def _refused(self, exchange: "_LaneExchange") -> None:
         """The site's cloud takes the token no more: the ordinary way asks for another one."""
-        endpoint, client = exchange.endpoint, exchange.client
+        endpoint = exchange.endpoint
         assert endpoint.grant is not None  # noqa: S101 - what refuses it
         if (token := endpoint.grant.token(exchange.started)) is not None:
             endpoint.grant.refused(token)
-        request = client.request(exchange.head, exchange.target, exchange.started)
-        request.id = exchange.request_id.decode()
-        client.lane_failed(request)
+        self._left(exchange)
 
     def failed(self, exchange: "_LaneExchange", error: Broken) -> None:
         """Leave a request whose connection was dead to the ordinary way; answer for every other failure."""
@@ -237,13 +327,10 @@ class Lane:
         origin = endpoint.origin
         sent = Sent(b"GET", exchange.path.below, exchange.started)
         if exchange.connection is not None and origin.closed_early(exchange.connection, error):
-            request = client.request(exchange.head, exchange.target, exchange.started)
-            request.id = exchange.request_id.decode()
-            self._telemetry.lost(request.id, endpoint, sent)
-            client.lane_failed(request)
+            self._telemetry.lost(exchange.request_id.decode(), endpoint, sent)
+            self._left(exchange)
             return
-        call = self.call(exchange)
-        self._telemetry.site_answered(call, endpoint, sent)
+        call = self._answered(exchange, sent)
         work = self._app.finish(call, _fail(origin.failure(error, repeatable=True)))
         client.lane_hands_over(call.request, call.reply, work)
 
@@ -256,27 +343,28 @@ class _LaneExchange(Exchange):
     """One request in the lane."""
 
     __slots__ = (
-        "caller", "client", "connection", "endpoint", "head", "lane", "path", "request_id", "started",
-        "streaming", "target", "until",
+        "caller", "client", "connection", "endpoint", "head", "known", "lane", "path", "request_id",
+        "started", "streaming", "target", "told", "until",
     )  # fmt: skip
     head: Head
     target: bytes
     path: _Path
     caller: Caller
+    endpoint: Endpoint
     request_id: bytes
 
-    def __init__(self, lane: Lane, client: ServerConnection, endpoint: Endpoint, started: float) -> None:
+    def __init__(self, lane: Lane, client: ServerConnection, started: float) -> None:
         self.method = b"GET"
         self.started = started
         self.deadline = self.until = started + lane.deadline
-        self.stall = endpoint.origin.stall_seconds
         self.response = None
         self.informational = None
         self.lane = lane
-        self.endpoint = endpoint
         self.client = client
         self.connection: Connection | None = None
         self.streaming = False
+        self.known: Known | None = None  # of an image
+        self.told: Mapping[str, str] | None = None
 
     def whole(self, response: Response, text: bytes) -> None:
         """Pass the answer on, unless the client has gone."""

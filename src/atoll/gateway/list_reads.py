@@ -91,7 +91,8 @@ class ListReads:
             page = page._replace(described=page.whole())
         if site.name not in listing.first:
             listing.first[site.name] = answer
-            listing.count += page.total or 0
+            if page.total is not None:
+                listing.count = (listing.count or 0) + page.total
         return page
 
     def _site_query(self, listing: Listing, site: Site, need: Need) -> bytes:

@@ -39,7 +39,7 @@ class Listing:
     first: dict[str, SiteAnswer] = field(default_factory=dict)  # by site
     refused: dict[str, SiteAnswer] = field(default_factory=dict)
     failed: dict[str, AtollError] = field(default_factory=dict)
-    count: int = 0
+    count: int | None = None  # of all items, as far as the sites say it
     deleted_marker: str | None = None  # the site that no longer knows the client's
 
     @property

@@ -315,7 +315,7 @@ class Lists:
         if saved is not None:
             await saved
         tail = [b"]"]
-        if listing.query.with_count:
+        if listing.query.with_count and listing.count is not None:
             tail.append(b', "count": %d' % listing.count)
         if listing.query.reverse:
             texts.reverse()

@@ -13,7 +13,7 @@ import msgspec
 from atoll.core.errors import BadSiteAnswer, Conflict, NotFound, SiteUnavailable
 from atoll.core.ids import possible
 from atoll.core.limiter import Limiter
-from atoll.gateway.call import Call
+from atoll.gateway.call import Call, Caller
 from atoll.gateway.equivalents import Equivalents
 from atoll.gateway.fanout import scatter
 from atoll.gateway.forward import Forward, SiteAnswer
@@ -165,10 +165,10 @@ class Locator:
                 return frozenset({(await self.site_of(call, resource, ident)).name})
             except NotFound:
                 return frozenset()
-        now = asyncio.get_running_loop().time()
         key = (call.caller.key, resource, ident)
-        known = self._presence.get(key)
-        if known is None or known.until < now:
+        now = asyncio.get_running_loop().time()
+        known = self._lately(key, now)
+        if known is None:
             found, away = await self._ask_all(call, resource, ident)
             if resource in {"image", "keypair"} and len(found) > 1:
                 # Two images with one id, two keys of one name, need not be one.
@@ -184,6 +184,15 @@ class Locator:
         if not known.sites and known.away:
             raise missing(resource, ident, dict.fromkeys(known.away, "it did not answer"))
         return known.sites | known.away if perhaps else known.sites
+
+    def seen(self, caller: Caller, resource: str, ident: str, now: float) -> frozenset[str]:
+        """The names of the sites that showed a shared thing to a caller a moment ago; none: not known."""
+        known = self._lately((caller.key, resource, ident), now)
+        return known.sites if known is not None else frozenset()
+
+    def _lately(self, key: NegativeKey, now: float) -> _Presence | None:
+        known = self._presence.get(key)
+        return known if known is not None and known.until >= now else None
 
     async def named(self, call: Call, resource: str, name: str, *, by: str = "name") -> frozenset[str]:
         """The sites where a thing of that name (or that `by`) is, for the few bodies that name so.

@@ -19,7 +19,7 @@ def link(call: Call, resource: Resource, last: str, public_url: str) -> bytes:
         return b', "next": %b' % msgspec.json.encode(f"{path}?{query}")
     url = f"{public_url}{call.request.path.decode('latin-1')}?{query}"
     links = [{"rel": "next", "href": url}]
-    return b', "%b_links": %b' % (resource.plural.encode(), msgspec.json.encode(links))
+    return b', "%b": %b' % (resource.links_key.encode(), msgspec.json.encode(links))
 
 
 def images(

@@ -16,7 +16,7 @@ import structlog
 
 from atoll.core.choose import CHOSEN, Candidate, Reason, Want, choose
 from atoll.core.errors import BadSiteAnswer, Conflict, NotFound, SiteTimeout, SiteUnavailable
-from atoll.gateway import bodies, hosts, look_alikes, together, versions, zone_hints
+from atoll.gateway import backup_records, bodies, hosts, look_alikes, together, versions, zone_hints
 from atoll.gateway.call import Call
 from atoll.gateway.default_groups import GROUP, SHOWING
 from atoll.gateway.equivalents import at_site
@@ -189,7 +189,10 @@ class Placed:
     async def create(self, call: Call) -> None:
         """Choose a site, make the thing there, remember where it is."""
         text = await call.read_body(self._parts.body_limit)
-        await self.create_at_choice(call, text, bodies.decoded(text))
+        body = bodies.decoded(text)
+        if body is not None and backup_records.RECORD in body:
+            body = await backup_records.with_its_volume(self._parts.locator, body)
+        await self.create_at_choice(call, text, body)
 
     async def create_at_choice(self, call: Call, text: bytes, body: dict[str, object] | None) -> None:
         """Create what a body describes (None: no JSON object) at the site that is chosen for it."""

@@ -68,13 +68,14 @@ def parse(resource: Resource, query: bytes, *, paged: bool = True) -> ListQuery 
     if not paged:
         pairs = [one for one in pairs if one[0] not in _PLACE]
     given = {name: value for name, value, _ in pairs}
-    sort = _sort([(name, value) for name, value, _ in pairs])
+    sort = _sort([(name, value) for name, value, _ in pairs], [key for key, _ in resource.sort])
     limit, offset = given.get("limit", "0"), given.get("offset", "0")
     if sort is None or not limit.isdecimal() or not offset.isdecimal():
         return None
-    if given.get("with_count", "false").lower() not in _YES | _NO:
+    if resource.counted and given.get("with_count", "false").lower() not in _YES | _NO:
         return None
     place = _PLACE - {"marker"} if resource.by_offset else _PLACE  # then it is for a site to judge
+    place = place if resource.counted else place - {"with_count"}
     return ListQuery(
         rest=tuple(part for name, _, part in pairs if name not in place),
         sort=sort or tuple((key, "asc" if way == "asc" else "desc") for key, way in resource.sort),
@@ -83,7 +84,7 @@ def parse(resource: Resource, query: bytes, *, paged: bool = True) -> ListQuery 
         marker=None if resource.by_offset else given.get("marker") or None,
         offset=int(offset),
         reverse=given.get("page_reverse", "").lower() == "true",  # as Neutron reads it
-        with_count=given.get("with_count", "").lower() in _YES,
+        with_count=resource.counted and given.get("with_count", "").lower() in _YES,
         # One of several (`in:a,b`) is a list again: clients look names up that way and can do without some.
         look_up=any(name in LOOK_UPS and not value.startswith("in:") for name, value in given.items()),
         zone=given.get("availability_zone"),
@@ -111,8 +112,13 @@ def ids(query: bytes) -> list[str]:
     return [value for name, value in parse_qsl(query.decode("latin-1")) if name == "id"]
 
 
-def _sort(pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, Direction], ...] | None:
-    """Sort keys with directions, from both of the forms in use; None for a direction that is none."""
+def _sort(
+    pairs: Sequence[tuple[str, str]], default: Sequence[str]
+) -> tuple[tuple[str, Direction], ...] | None:
+    """Sort keys with directions, from both of the forms in use; None for a direction that is none.
+
+    A direction alone is that of the `default` keys.
+    """
     keys: list[str] = []
     ways: list[str] = []
     for name, value in pairs:
@@ -125,6 +131,9 @@ def _sort(pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, Direction], ...]
                 key, _, way = one.strip().partition(":")
                 keys.append(key)
                 ways.append(way.lower() or "desc")
+    if ways and not keys:
+        keys = list(default)  # each goes the one way that is named
+        ways = ways[:1]
     ways += [ways[-1] if ways else "desc"] * (len(keys) - len(ways))
     if any(way not in {"asc", "desc"} for way in ways) or not all(key.isprintable() for key in keys):
         return None
@@ -144,7 +153,8 @@ def with_zone(query: ListQuery, zone: str | None) -> tuple[bytes, ...]:
 # Parameters that name a thing of another type than the list's, or of the list's own.
 _NAMED = {
     "compute": {"flavor": "flavor", "image": "image"},
-    "block-storage": {"volume_type": "volume_type", "volume_type_id": "volume_type"},
+    "block-storage": {"volume_type": "volume_type", "volume_type_id": "volume_type",
+                      "vol_type_id": "volume_type"},
     "image": {"id": "image"},
     "network": {
         "network_id": "network", "floating_network_id": "network", "subnet_id": "subnet",

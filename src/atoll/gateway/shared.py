@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from urllib.parse import unquote
 
 from atoll.core.errors import AtollError, SiteUnavailable, TooLarge
+from atoll.core.qos_inverses import CHANGING_GETS
 from atoll.gateway import bodies, versions
 from atoll.gateway.call import Call
 from atoll.gateway.equivalents import at_site
@@ -48,7 +49,7 @@ class Shared:
         ident = unquote(call.match.id.decode("latin-1"))
         if route.raw and call.request.method == b"PUT":
             await self._upload(call, route.resource, ident)
-        elif call.request.method in {b"GET", b"HEAD"} or route.raw:
+        elif route.raw or (call.request.method in {b"GET", b"HEAD"} and not _changes(call, route.resource)):
             await self._at_one(call, route.resource, ident, raw=route.raw)
         else:
             await self._at_all(call, route.resource, ident)
@@ -120,7 +121,9 @@ class Shared:
         if same is not None:
             return order(same)
         if resource in IN_ONE_SITE:
-            known = await parts.locator.recorded(resource, ident)
+            known = parts.locator.cached(resource, ident)
+            if known is None and not parts.locator.seen(call.caller, resource, ident, parts.forward.now()):
+                known = await parts.locator.recorded(resource, ident)
             if known is not None:
                 return [known]
             having = await self._having(call, resource, ident)
@@ -159,6 +162,8 @@ class Shared:
             endpoint = parts.endpoint(sites[0], call)
             ids = parts.equivalents.ids(call, resource, ident) or {}
             call.path = at_site(call, ids.get(sites[0].name, ident))
+            query = call.request.query
+            call.request.query = parts.equivalents.query_at(call, resource, query, sites[0].name)
             response = await parts.forward.send(call, endpoint)
             parts.locator.gone(resource, ident)
             await parts.forward.pass_on(call, endpoint, response)
@@ -210,3 +215,8 @@ class Shared:
             self._parts.limiter.take(call.caller.project_id, self._parts.forward.now())
         # Of what is no body one site says what is wrong with it.
         await self._creates.create(call, text, sites if body is not None else sites[:1])
+
+
+def _changes(call: Call, resource: str) -> bool:
+    """Whether a GET changes something: Cinder associates types with specs in answer to one."""
+    return resource == "qos_spec" and tail(call) in CHANGING_GETS

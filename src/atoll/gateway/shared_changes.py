@@ -10,13 +10,13 @@ each site's own, and is changed under that.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 import msgspec
 import structlog
 
-from atoll.core import image_inverses, inverses
+from atoll.core import image_inverses, inverses, metadef_inverses, qos_inverses
 from atoll.core.errors import AtollError, Conflict, SiteTimeout, SiteUnavailable
 from atoll.gateway import bodies
 from atoll.gateway.call import Call
@@ -50,12 +50,12 @@ class SharedChanges:
         part = tail(call)
         if _resource(call) == "image":
             body = _patch(text) if body is None else body
-            way = image_inverses.way(call.request.method, part, body)
-        else:
-            way = inverses.way(call.request.method, part, body)
+        way = _rules(call).way(call.request.method, part, body)
         before = await self._before(call, sites, paths, way.read or "")
         having = [site for site in sites if before[site.name].status != 404 or part == "action"]
-        wanted = _Wanted(call, part, text, body, way)
+        at = self._parts.equivalents.query_at
+        queries = {site.name: at(call, _resource(call), call.request.query, site.name) for site in sites}
+        wanted = _Wanted(call, part, text, body, way, queries)
         # The site of the very id goes first: it answers for all.
         order = sorted(having or sites[:1], key=lambda one: paths[one.name] != _own(call))
         changes = [wanted.at(site, paths[site.name], before[site.name]) for site in order]
@@ -184,26 +184,30 @@ class _Wanted:
     text: bytes | None
     body: Any
     way: inverses.Way
+    queries: Mapping[str, bytes]  # by site, with its own ids
 
     def at(self, site: Site, path: bytes, before: SiteAnswer) -> Change:
         """The change at one site, which has the thing at a path and showed what was before."""
-        method, query = self.call.request.method, _query(self.call)
+        method, query = self.call.request.method, self.queries[site.name]
+        query = b"?" + query if query else b""
         part, body, read = self.part, self.body, self.way.read
+        if part in qos_inverses.CHANGING_GETS:
+            part += query.decode("latin-1")
         old = bodies.decoded(before.text) if before.status == 200 and read is not None else None
-        undo_of, already, shows = _RULES[_resource(self.call) == "image"]
-        steps = undo_of(method, part, body, old) if old is not None else None
+        rules = _rules(self.call)
+        steps = rules.undo(method, part, body, old) if old is not None else None
         undo = None
         if steps is not None:
             undo = tuple(
                 Step(
                     method=one.method,
-                    target=path + (f"/{one.tail}".encode() if one.tail else b"") + query,
+                    target=_below(_renamed(path, one.under) if one.under else path, one.tail, query),
                     bodies=(one.body,),
                     restored=inverses.NOTHING_THERE,
                 )
                 for one in steps
             )
-        there = old is not None and already(method, part, body, old)
+        there = old is not None and rules.already(method, part, body, old)
         return Change(
             site=site,
             method=method,
@@ -211,18 +215,42 @@ class _Wanted:
             body=self.text,
             fine=self.way.fine | ({409} if there else set()),
             undo=undo,
-            look=None if read is None else path + (f"/{read}".encode() if read else b"") + query,
-            shows=lambda seen: shows(method, part, body, bodies.decoded(seen) or {}),
+            look=None if read is None else _below(path, read, query),
+            shows=lambda seen: rules.shows(method, part, body, bodies.decoded(seen) or {}),
         )
 
 
-# By whether it is an image: what takes a change back, whether it is as wanted already, whether it was made.
-_RULES: Final[
-    dict[bool, tuple[Callable[..., list[inverses.Request] | None], Callable[..., bool], Callable[..., bool]]]
-] = {
-    True: (image_inverses.undo, image_inverses.already, image_inverses.shows),
-    False: (inverses.undo, inverses.already, inverses.shows),
+class _Rules(NamedTuple):
+    """What is known of a change, what takes it back, whether it is as wanted already, whether it was made."""
+
+    way: Callable[..., inverses.Way]
+    undo: Callable[..., list[inverses.Request] | None]
+    already: Callable[..., bool]
+    shows: Callable[..., bool]
+
+
+_SPECS: Final = _Rules(inverses.way, inverses.undo, inverses.already, inverses.shows)
+_OWN_RULES: Final[Mapping[str, _Rules]] = {
+    "image": _Rules(image_inverses.way, image_inverses.undo, image_inverses.already, image_inverses.shows),
+    "namespace": _Rules(
+        metadef_inverses.way, metadef_inverses.undo, metadef_inverses.already, metadef_inverses.shows
+    ),
+    "qos_spec": _Rules(qos_inverses.way, qos_inverses.undo, qos_inverses.already, qos_inverses.shows),
 }
+
+
+def _rules(call: Call) -> _Rules:
+    return _OWN_RULES.get(_resource(call), _SPECS)
+
+
+def _below(path: bytes, tail: str, query: bytes) -> bytes:
+    """What hangs below the thing itself; a tail may have a query of its own."""
+    return path + (f"/{tail}".encode() if tail else b"") + (b"" if "?" in tail else query)
+
+
+def _renamed(path: bytes, name: str) -> bytes:
+    """The path of the thing itself under a name that it was given."""
+    return path.rpartition(b"/")[0] + b"/" + quote(name, safe="").encode()
 
 
 def _patch(text: bytes | None) -> Any:

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from atoll.core.errors import AtollError, BadSiteAnswer, Conflict, SiteTimeout, SiteUnavailable
+from atoll.core.metadef_inverses import FIELDS
 from atoll.core.spans import find, splice
 from atoll.gateway import bodies
 from atoll.gateway.call import Call
@@ -128,10 +129,22 @@ class SharedCreates:
     async def _take_back(self, work: _Work) -> None:
         """Delete what was made, and what may have been where that is provably of this request."""
         for name, answer in work.made.items():
-            await self._delete(work, name, identity_of(answer.text, work.resource))
+            ident = identity_of(answer.text, work.resource)
+            await self._release(work, name, ident, answer.text)
+            await self._delete(work, name, ident)
         for name, error in work.failed.items():
             if isinstance(error, SiteTimeout | BadSiteAnswer):
                 await self._look(work, name)
+
+    async def _release(self, work: _Work, name: str, ident: str, shown: bytes) -> None:
+        """Take the protection away from what was made protected: nobody could delete it."""
+        if (released := unprotected(work.resource, shown)) is None:
+            return
+        method, kind, body = released
+        try:
+            await self._ask(work, name, method, ident, "undo", body=body, kind=kind)
+        except AtollError as error:  # the delete says then why it cannot be
+            log.warning("undo_failed", request_id=work.call.id, site=name, id=ident, reason=str(error)[:256])
 
     async def _delete(self, work: _Work, name: str, ident: str) -> None:
         reason = ""
@@ -168,12 +181,16 @@ class SharedCreates:
         work.unknown.append(name)
         log.error("outcome_unknown", request_id=work.call.id, site=name, resource=work.resource, id=ident)
 
-    async def _ask(self, work: _Work, name: str, method: bytes, ident: str, why: str) -> SiteAnswer:
+    async def _ask(
+        self, work: _Work, name: str, method: bytes, ident: str, why: str, *, body: bytes | None = None,
+        kind: bytes = b"application/json",
+    ) -> SiteAnswer:  # fmt: skip
         parts, call = self._parts, work.call
         path = call.path.rstrip(b"/") + b"/" + quote(ident, safe="").encode()
         aside = call.aside(parts.forward.now() + UNDO_SECONDS)
+        aside.request.index = {**aside.request.index, b"content-type": kind}
         endpoint = parts.endpoint(parts.sites.by_name[name], call)
-        return await parts.forward.ask(aside, endpoint, method, path, why=why)
+        return await parts.forward.ask(aside, endpoint, method, path, body=body, why=why)
 
     # -- answering --------------------------------------------------------------------------------
 
@@ -243,6 +260,20 @@ def proof_of(given: bytes, sent: bytes) -> bytes:
         for start, end in find(sent, path):
             return sent[start:end].strip(b'"')
     return b""
+
+
+def unprotected(resource: str, shown: bytes) -> tuple[bytes, bytes, bytes] | None:
+    """(method, media type, body) of what takes its protection from a thing of Glance's; None: it has none."""
+    if resource not in {"image", "namespace"}:
+        return None
+    made = bodies.decoded(shown) or {}
+    if not made.get("protected"):
+        return None
+    if resource == "image":
+        operation = {"op": "replace", "path": "/protected", "value": False}
+        return b"PATCH", b"application/openstack-images-v2.1-json-patch", msgspec.json.encode([operation])
+    fields = {key: made[key] for key in FIELDS if key in made} | {"protected": False}
+    return b"PUT", b"application/json", msgspec.json.encode(fields)
 
 
 def identity_of(text: bytes, resource: str) -> str:

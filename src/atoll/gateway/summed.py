@@ -11,6 +11,7 @@ import msgspec
 
 from atoll.core.errors import BadRequest, BadSiteAnswer
 from atoll.core.sums import combine
+from atoll.gateway import quota_lists
 from atoll.gateway.call import Call
 from atoll.gateway.fanout import none_answered, scatter
 from atoll.gateway.forward import SiteAnswer
@@ -35,7 +36,7 @@ class Summed:
     async def handle(self, call: Call) -> None:
         """Answer for all sites together."""
         parts = self._parts
-        sites = self._asked(call)
+        sites = asked(parts, call)
         if len(sites) == 1:
             endpoint = parts.endpoint(sites[0], call)
             await parts.forward.pass_on(call, endpoint, await parts.forward.send(call, endpoint))
@@ -56,7 +57,11 @@ class Summed:
         else:
             shares = {name: _decoded(name, one) for name, one in answers.items()}
             self._require_alike(call, shares)
-            summed = combine(list(shares.values()))
+            route = call.match.route
+            if route is not None and route.template == quota_lists.TEMPLATE:
+                summed = await quota_lists.together(parts, call, shares)
+            else:
+                summed = combine(list(shares.values()))
             parts.forward.answer(call, endpoint, first, msgspec.json.encode(summed))
 
     @staticmethod
@@ -68,19 +73,6 @@ class Summed:
             raise BadSiteAnswer(
                 f"The site {lacking[0]} answered what are not the figures asked for.", site=lacking[0]
             )
-
-    def _asked(self, call: Call) -> Sequence[Site]:
-        """All sites, or the one whose share is asked for."""
-        sites = self._parts.reach.sites(call)
-        query = call.request.query
-        for part in query.split(b"&") if SHARE in query else ():
-            if part.startswith(SHARE):
-                call.request.query = b"&".join(one for one in query.split(b"&") if one != part)
-                wanted = part[len(SHARE) :].decode("latin-1")
-                if not (chosen := [site for site in sites if site.name == wanted]):
-                    raise BadRequest(f"There is no site {wanted} with this service.")
-                return chosen
-        return sites
 
     async def _ask(self, call: Call, sites: Sequence[Site]) -> dict[str, SiteAnswer]:
         parts = self._parts
@@ -94,6 +86,20 @@ class Summed:
                 raise none_answered("its share of the total", gathered.failed)
             add_missing(call, gathered.missing())
         return gathered.answered
+
+
+def asked(parts: Parts, call: Call) -> Sequence[Site]:
+    """All sites, or the one whose share is asked for. Raises BadRequest for one that is none."""
+    sites = parts.reach.sites(call)
+    query = call.request.query
+    for part in query.split(b"&") if SHARE in query else ():
+        if part.startswith(SHARE):
+            call.request.query = b"&".join(one for one in query.split(b"&") if one != part)
+            wanted = part[len(SHARE) :].decode("latin-1")
+            if not (chosen := [site for site in sites if site.name == wanted]):
+                raise BadRequest(f"There is no site {wanted} with this service.")
+            return chosen
+    return sites
 
 
 def _decoded(site: str, answer: SiteAnswer) -> Mapping[str, Any]:

@@ -10,12 +10,16 @@ PLACED, SHARED, SUMMED, PER_SITE = Kind.PLACED, Kind.SHARED, Kind.SUMMED, Kind.P
 CREATED = (("created_at", "desc"),)
 SHOWN = {"display_name": "name", "uuid": "id", "project_id": "os-vol-tenant-attr:tenant_id"}
 
+NAMED = ("id", "name")
+OF_TRANSFERS = ("id", "volume_id", "name", "links")
+
 HINTS = "OS-SCH-HNT:scheduler_hints"
 
 RESOURCES = (
     Resource(
         name="volume", plural="volumes", path="volumes", detail="volumes/detail",
-        brief=("id", "name", "links"), sort=CREATED, shown=SHOWN, zone="volume/availability_zone",
+        brief=("id", "name", "links"), sort=CREATED, shown=SHOWN, counted=True,
+        zone="volume/availability_zone",
         refs=(Ref("volume/snapshot_id", "snapshot"), Ref("volume/source_volid", "volume"),
               Ref("volume/imageRef", "image"), Ref("volume/image_id", "image"),
               Ref("volume/backup_id", "backup"), Ref("volume/volume_type", "volume_type"),
@@ -27,31 +31,39 @@ RESOURCES = (
     Resource(name="snapshot", plural="snapshots", path="snapshots", detail="snapshots/detail",
              brief=("id", "name", "status", "size", "metadata", "description", "volume_id", "created_at",
                     "updated_at", "user_id", "consumes_quota", "group_snapshot_id"),
-             sort=CREATED, shown=SHOWN, refs=(Ref("snapshot/volume_id", "volume"),)),
+             sort=CREATED, shown=SHOWN, counted=True, refs=(Ref("snapshot/volume_id", "volume"),)),
     Resource(name="backup", plural="backups", path="backups", detail="backups/detail",
              brief=("id", "name", "links"), sort=CREATED, shown=SHOWN, zone="backup/availability_zone",
-             refs=(Ref("backup/volume_id", "volume"), Ref("backup/snapshot_id", "snapshot"))),
+             counted=True, refs=(Ref("backup/volume_id", "volume"), Ref("backup/snapshot_id", "snapshot"))),
     # Cinder takes a limit it does not know for a filter that nothing matches.
     Resource(name="transfer", plural="transfers", path="os-volume-transfer", paged=False,
+             detail="os-volume-transfer/detail", brief=OF_TRANSFERS, sort=(("created_at", "asc"),),
              refs=(Ref("transfer/volume_id", "volume"),)),
     Resource(name="volume_transfer", plural="transfers", path="volume-transfers", singular="transfer",
-             kept_as="transfer", paged_since=(3, 59), refs=(Ref("transfer/volume_id", "volume"),)),
+             kept_as="transfer", paged_since=(3, 59), detail="volume-transfers/detail", brief=OF_TRANSFERS,
+             sort=CREATED, refs=(Ref("transfer/volume_id", "volume"),)),
     Resource(name="attachment", plural="attachments", path="attachments", detail="attachments/detail",
+             shown={"instance_uuid": "instance", "attach_status": "status"},
+             unseen=frozenset({"created_at", "updated_at", "mountpoint", "attached_host", "attach_mode"}),
              refs=(Ref("attachment/volume_uuid", "volume"), Ref("attachment/instance_uuid", "server"))),
     Resource(name="group", plural="groups", path="groups", detail="groups/detail", sort=CREATED,
-             zone="group/availability_zone",
+             brief=NAMED, links="group_links", zone="group/availability_zone",
              refs=(Ref("group/volume_types/*", "volume_type"), Ref("group/group_type", "group_type"))),
-    Resource(name="group_snapshot", plural="group_snapshots", path="group_snapshots",
+    Resource(name="group_snapshot", plural="group_snapshots", path="group_snapshots", sort=CREATED,
+             detail="group_snapshots/detail", brief=NAMED, links="group_snapshot_links", paged_since=(3, 29),
              refs=(Ref("group_snapshot/group_id", "group"),)),
-    Resource(name="consistencygroup", plural="consistencygroups", path="consistencygroups",
+    Resource(name="consistencygroup", plural="consistencygroups", path="consistencygroups", sort=CREATED,
+             detail="consistencygroups/detail", brief=NAMED, links="consistencygroup_links",
              zone="consistencygroup/availability_zone",
              refs=(Ref("consistencygroup/volume_types", "volume_type", separator=","),)),
-    Resource(name="cgsnapshot", plural="cgsnapshots", path="cgsnapshots",
+    Resource(name="cgsnapshot", plural="cgsnapshots", path="cgsnapshots", sort=CREATED, by_offset=True,
+             detail="cgsnapshots/detail", brief=NAMED,
              refs=(Ref("cgsnapshot/consistencygroup_id", "consistencygroup"),)),
-    Resource(name="message", plural="messages", path="messages", sort=CREATED),
+    Resource(name="message", plural="messages", path="messages", sort=CREATED, paged_since=(3, 5)),
     Resource(name="volume_type", plural="volume_types", path="types", identity="name", sort=CREATED,
-             id_form="any"),
-    Resource(name="group_type", plural="group_types", path="group_types", identity="name", id_form="any"),
+             id_form="any", links="volume_type_links"),
+    Resource(name="group_type", plural="group_types", path="group_types", identity="name", id_form="any",
+             links="group_type_links"),
     Resource(name="qos_spec", plural="qos_specs", path="qos-specs", singular="qos_specs", identity="name"),
     Resource(name="service", plural="services", path="os-services", id_form="any"),
     Resource(name="cluster", plural="clusters", path="clusters", id_form="any"),

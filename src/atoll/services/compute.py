@@ -148,8 +148,8 @@ ROUTES = (
     # Nova's own views of Cinder, Neutron, Glance and Ironic: closed from 2.36 on, but for images/…/metadata
     row("os-security-groups", "GET POST", PLACED, "security_group"),
     row("os-security-groups/{id}", "GET PUT DELETE", PLACED, "security_group"),
-    row("os-security-group-rules", "POST", PLACED, "security_group_rule"),
-    row("os-security-group-rules/{id}", "DELETE", PLACED, "security_group_rule"),
+    row("os-security-group-rules", "POST", Kind.GROUP_RULES, "security_group_rule"),
+    row("os-security-group-rules/{id}", "DELETE", Kind.GROUP_RULES, "security_group_rule"),
     row("os-floating-ips", "GET POST", PLACED, "floatingip"),
     row("os-floating-ips/{id}", "GET DELETE", PLACED, "floatingip"),
     row("os-floating-ip-pools", "GET:any", Kind.ANY_SITE),

@@ -5,14 +5,16 @@
 
 from atoll.services.table import ANY, READ_BY_ALL, Kind, Resource, Service, row
 
-SHARED = Kind.SHARED
+SHARED, EACH = Kind.SHARED, Kind.EACH
+
+CREATED = (("created_at", "desc"),)
 
 RESOURCES = (
     Resource(name="image", plural="images", path="images", id_form="any",
              sort=(("created_at", "desc"), ("id", "desc"))),
     Resource(name="task", plural="tasks", path="tasks", sort=(("created_at", "desc"), ("id", "desc"))),
     Resource(name="namespace", plural="namespaces", path="metadefs/namespaces", id_form="any",
-             identity="namespace", marker="namespace", sort=(("namespace", "asc"),)),
+             identity="namespace", marker="namespace", sort=CREATED),
 )  # fmt: skip
 
 PUBLIC = ("visibility=public",)
@@ -25,7 +27,7 @@ ROUTES = (
     row("images/{id}/import", "POST", SHARED, "image", admin_fields=("method/name=copy-image",)),
     row("images/{id}/locations", "GET:service POST", SHARED, "image"),
     row("images/{id}/**", ANY, SHARED, "image"),  # members, tags, tasks, actions
-    row("stores/{id}/{id}", "DELETE", Kind.PER_SITE, role="admin"),
+    row("stores/{id}/{id}", "DELETE", EACH, role="admin"),
     row("tasks", "GET POST", Kind.PLACED, "task", role="admin"),
     row("tasks/{id}", "GET DELETE", Kind.PLACED, "task", role="admin"),
     row("schemas/**", "GET", Kind.ANY_SITE, role="any"),
@@ -34,19 +36,19 @@ ROUTES = (
     # objects, properties, tags, types of resources
     row("metadefs/namespaces/{id}/**", READ_BY_ALL, SHARED, "namespace"),
     row("metadefs/resource_types", "GET", Kind.ANY_SITE),
-    row("info/import", "GET", Kind.ANY_SITE, role="any"),
-    row("info/stores", "GET", Kind.ANY_SITE, role="any"),
-    row("info/stores/detail", "GET", Kind.ANY_SITE, role="service"),
+    row("info/import", "GET", EACH, role="any"),
+    row("info/stores", "GET", EACH, role="any"),
+    row("info/stores/detail", "GET", EACH, role="service"),
     row("info/usage", "GET", Kind.SUMMED, "usage", role="any"),
-    row("cache", "GET DELETE", Kind.PER_SITE, role="admin"),
-    row("cache/clean", "POST", Kind.PER_SITE, role="admin"),
-    row("cache/prune", "POST", Kind.PER_SITE, role="admin"),
-    row("cache/nodes/{id}", "GET", Kind.PER_SITE, role="admin"),
-    row("cache/{id}", "PUT DELETE", Kind.PER_SITE, role="admin"),
-    row("cached_images", "GET DELETE", Kind.PER_SITE, role="admin"),
-    row("cached_images/{id}", "DELETE", Kind.PER_SITE, role="admin"),
-    row("queued_images", "GET DELETE", Kind.PER_SITE, role="admin"),
-    row("queued_images/{id}", "PUT DELETE", Kind.PER_SITE, role="admin"),
+    row("cache", "GET DELETE", EACH, role="admin"),
+    row("cache/clean", "POST", EACH, role="admin"),
+    row("cache/prune", "POST", EACH, role="admin"),
+    row("cache/nodes/{id}", "GET", EACH, role="admin"),
+    row("cache/{id}", "PUT DELETE", EACH, role="admin"),
+    row("cached_images", "GET DELETE", EACH, role="admin"),
+    row("cached_images/{id}", "DELETE", EACH, role="admin"),
+    row("queued_images", "GET DELETE", EACH, role="admin"),
+    row("queued_images/{id}", "PUT DELETE", EACH, role="admin"),
 )  # fmt: skip
 
 IMAGE = Service(

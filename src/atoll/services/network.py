@@ -285,7 +285,7 @@ ROUTES = (
     row("flavors/{id}/service_profiles/{id}", "GET DELETE:admin", PLACED, "network_flavor"),
     row("flavors/{id}/next_providers/{id}", "GET", PLACED, "network_flavor", role="admin"),
     row("availability_zones", "GET", Kind.ZONES),
-    row("quotas", "GET", Kind.PER_SITE, "quota", role="manager"),
+    row("quotas", "GET", Kind.SUMMED, "quota", role="manager"),
     row("quotas/tenant", "GET", Kind.ANY_SITE, role="any"),
     row("quotas/project", "GET", Kind.ANY_SITE, role="any"),
     row("quotas/{id}", "GET:any PUT:admin DELETE:admin", Kind.SUMMED, "quota", of_project=True),
@@ -298,7 +298,7 @@ ROUTES = (
     row("qos/rule-types/{id}", "GET", Kind.ANY_SITE),
     row("log/loggable-resources", "GET", Kind.ANY_SITE, role="manager"),
     row("auto-allocated-topology", "GET", Kind.ANY_SITE),
-    row("auto-allocated-topology/{id}", "GET DELETE", Kind.ANY_SITE),
+    row("auto-allocated-topology/{id}", "GET DELETE", Kind.TOPOLOGY),
     row("vpn/**", ANY, Kind.ANY_SITE, beyond=VPN),
 )  # fmt: skip
 

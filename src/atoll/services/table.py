@@ -21,10 +21,12 @@ class Kind(Enum):
     SHARED = "shared"  # one thing in every site, under one id or name
     SUMMED = "summed"  # a figure over sites
     PER_SITE = "per site"  # belongs to a site and means nothing elsewhere
+    EACH = "each site"  # each site's own, asked of all and done at all
     SETTING = "setting"  # of a project, the same at every site: set at all of them, or at none
     ANY_SITE = "any site"  # the same answer everywhere: schemas
     COMMON = "common"  # what every site has: extensions
     ZONES = "zones"  # the availability zones a user picks from
+    TOPOLOGY = "topology"  # a network that Neutron makes when it is asked for: at one site for each project
     GROUP_RULES = "group rules"  # at the site of their security group; at every site where that is `default`
     EVENTS = "events"  # a batch, each part for the site of its own subject
     IDENTITY = "identity"  # Keystone's, passed on
@@ -93,7 +95,8 @@ class Resource:
     where the detailed one has to be read for its order. Lists that are not `paged` know no limit and no
     marker, and some sites break on them; `paged_since` is the microversion from which they do. Those that go
     `by_offset` know no marker, and take a limit of 0 for none. `marker` is the field after whose last value
-    the next page is asked for. What is another name of a type is `kept_as` that.
+    the next page is asked for. What is another name of a type is `kept_as` that. `links` is the key of a
+    list's links; only lists that are `counted` say how many there are in all, when asked to.
     """
 
     name: str
@@ -114,11 +117,18 @@ class Resource:
     paged_since: tuple[int, int] = (0, 0)
     by_offset: bool = False
     kept_as: str = ""
+    links: str = ""
+    counted: bool = False
 
     @property
     def envelope(self) -> str:
         """The envelope of one: `server`."""
         return self.singular or self.name
+
+    @property
+    def links_key(self) -> str:
+        """Where a list has its links: `servers_links`."""
+        return self.links or f"{self.plural}_links"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

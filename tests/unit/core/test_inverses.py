@@ -82,9 +82,24 @@ def test_fields_come_back():
     assert not shows(b"PUT", "", body, before)
 
 
+def test_encryption_comes_back():
+    cipher = {"provider": "luks", "cipher": "aes", "key_size": 256, "control_location": "front-end"}
+    before = {"volume_type_id": "t", "encryption_id": "e", **cipher}
+    change = {"encryption": {"key_size": 512}}
+    (request,) = undo(b"PUT", "encryption/e", change, before)
+    assert (request.tail, sent(request)) == ("encryption/any", {"encryption": cipher})
+    (request,) = undo(b"DELETE", "encryption/e", None, before)
+    assert (request.method, sent(request)) == (b"POST", {"encryption": cipher})
+    (request,) = undo(b"POST", "encryption", {"encryption": cipher}, {})
+    assert (request.method, request.tail) == (b"DELETE", "encryption/any")
+    assert undo(b"POST", "encryption", {"encryption": cipher}, before) == []
+    assert shows(b"PUT", "encryption/e", change, {**before, "key_size": 512})
+    assert not shows(b"DELETE", "encryption/e", None, before)
+
+
 def test_what_has_no_way_back():
     for method, tail, body in (
-        (b"POST", "encryption", {"encryption": {}}),
+        (b"POST", "something", {"something": {}}),
         (b"PATCH", "", {"a": 1}),
         (b"POST", "action", {"something": {}}),
     ):

@@ -17,7 +17,7 @@ from atoll.sandbox.real.model import Credentials, newest
 from atoll.sandbox.real.serving import python_environment
 from atoll.sandbox.real.stestr import PASSED, Tests, execute, judge
 
-SERVICES = ("smoke", "compute", "volume", "network", "image")
+SERVICES = ("smoke", "compute", "volume", "network", "image", "scenario")
 TIME_LIMIT = 2 * 3600  # seconds for one baseline; compute takes 20 minutes on two idle cores
 CONCURRENCY = 2
 

@@ -7,11 +7,13 @@ import json
 import re
 import time
 import uuid
+from collections import deque
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from atoll.sandbox.simulated.server import Request, Response
 from atoll.sandbox.simulated.service import (
+    RECEIVED,
     UNAUTHORIZED,
     Call,
     Fault,
@@ -25,7 +27,9 @@ from atoll.sandbox.simulated.snapshots import Snapshots
 from atoll.sandbox.simulated.tokens import Token
 from atoll.sandbox.simulated.transfers import Transfers
 from atoll.sandbox.simulated.volume_admin import VolumeAdmin
+from atoll.sandbox.simulated.volume_groups import VolumeGroups
 from atoll.sandbox.simulated.volume_hosts import VolumeHosts
+from atoll.sandbox.simulated.volume_rest import VolumeRest
 from atoll.sandbox.simulated.volumes import Volumes
 
 if TYPE_CHECKING:
@@ -69,10 +73,13 @@ class BlockStorage:
         self.defaults: dict[str, str] = {}  # of projects
         self.backend = f"{site.name}-control@fake"
         self.log_level = "INFO"
+        self.received: deque[bytes] = deque(maxlen=RECEIVED)  # bodies, newest last
         self._seq = 0
         self._routes = Routes()
         self.admin = VolumeAdmin(self)
-        for part in (Volumes(self), Snapshots(self), Transfers(self), VolumeHosts(self), self.admin):
+        self.groups, self.rest = VolumeGroups(self), VolumeRest(self)
+        parts = (Volumes(self), Snapshots(self), Transfers(self), VolumeHosts(self), self.admin)
+        for part in (*parts, self.groups, self.rest):
             part.add_routes(self)
 
     def route(self, method: str, template: str, handle: Handle, since: int = 0) -> None:
@@ -112,6 +119,7 @@ class BlockStorage:
         handle, names = found[0][request.method]
         call.params = dict(zip(names, found[1], strict=True))
         call.raw = await request.read() if request.method in ("POST", "PUT", "DELETE") else b""
+        self.received.append(call.raw)
         try:
             self._negotiate(call)
             call.body = _body(call)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from atoll.sandbox.simulated.instances import Json
+from atoll.sandbox.simulated.network_kinds import KINDS
 from atoll.sandbox.simulated.server import Response
 from atoll.sandbox.simulated.server_view import links
 from atoll.sandbox.simulated.service import Call, Fault
@@ -38,6 +39,8 @@ class Proxies:
         compute.route("GET", "/images/detail", lambda call: self._list_images(call, full=True), until=35)
         compute.route("GET", "/images/{id}", self._show_image, until=35)
         compute.route("GET", "/os-security-groups", self._list_groups, until=35)
+        compute.route("POST", "/os-security-group-rules", self._make_rule, until=35)
+        compute.route("DELETE", "/os-security-group-rules/{id}", self._drop_rule, until=35)
         compute.route("GET", "/os-networks", self._list_networks, until=35)
         compute.route("GET", "/os-floating-ips", lambda _: compute.json({"floating_ips": []}), until=35)
 
@@ -92,6 +95,28 @@ class Proxies:
         network = self.compute.site.network
         groups = [network.nova_group(group) for group in network.groups_of(call.project_id)]
         return self.compute.json({"security_groups": groups})
+
+    def _make_rule(self, call: Call) -> Response:
+        given = (call.body or {}).get("security_group_rule") or {}
+        network = self.compute.site.network
+        group = network.security_group(call.who, given.get("parent_group_id") or "")
+        if group is None:
+            raise Fault(404, f"Security group {given.get('parent_group_id')} not found.")
+        rule = network.records.create(
+            call.who,
+            KINDS["security-group-rules"],
+            {"security_group_id": group["id"], "direction": "ingress", "protocol": given.get("ip_protocol"),
+             "port_range_min": given.get("from_port"), "port_range_max": given.get("to_port"),
+             "remote_ip_prefix": given.get("cidr")},
+        )  # fmt: skip
+        shown = next(one for one in network.nova_group(group)["rules"] if one["id"] == rule["id"])
+        return self.compute.json({"security_group_rule": shown})
+
+    def _drop_rule(self, call: Call) -> Response:
+        rules = self.compute.site.network.records.of("security-group-rules")
+        if rules.pop(call.params["id"], None) is None:
+            raise Fault(404, f"Security group rule {call.params['id']} not found.")
+        return Response(202)
 
     def _list_networks(self, call: Call) -> Response:
         empty = dict.fromkeys(

@@ -72,8 +72,6 @@ POST /os-floating-ips
 GET DELETE /os-floating-ips/{id}
 POST /os-security-groups
 GET PUT DELETE /os-security-groups/{id}
-POST /os-security-group-rules
-DELETE /os-security-group-rules/{id}
 GET /os-hypervisors/{id}/uptime
 GET /os-networks/{id}
 GET /os-tenant-networks

@@ -5,12 +5,15 @@ Served by a site below `/image`. Faults are plain text, as Glance's are.
 
 import time
 import uuid
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from atoll.sandbox.simulated.image_admin import ImageAdmin
 from atoll.sandbox.simulated.image_files import ImageFiles, Stored
 from atoll.sandbox.simulated.images import Images
+from atoll.sandbox.simulated.metadefs import Metadefs
 from atoll.sandbox.simulated.server import Request, Response
-from atoll.sandbox.simulated.service import Call, Fault, Routes, dumps, keystone_challenge, plain
+from atoll.sandbox.simulated.service import RECEIVED, Call, Fault, Routes, dumps, keystone_challenge, plain
 from atoll.sandbox.simulated.tokens import Token
 
 if TYPE_CHECKING:
@@ -64,18 +67,17 @@ class Image:
         self.keep_bytes = 16 * 1024 * 1024
         self.spoils = b""
         self.max_limit, self.default_limit = 1000, 25
+        self.received: deque[bytes] = deque(maxlen=RECEIVED)  # bodies but uploads, newest last
         self.images: dict[str, Json] = {}
         self.burned: set[str] = set()
         self.members: dict[str, dict[str, Json]] = {}
         self.stored: dict[str, Stored] = {}
+        self.metadefs = Metadefs(self)
+        self.admin = ImageAdmin(self)
         self._routes = Routes()
-        add = self._routes.add
-        Images(self).add_routes(self._routes)
-        ImageFiles(self).add_routes(self._routes)
-        add("GET", "/v2/schemas/{name}", self._schema)
-        add("GET", "/v2/info/stores", lambda _: self.json({"stores": [{"id": "file", "default": "true"}]}))
-        add("GET", "/v2/info/import", lambda _: self.json(_IMPORT))
-        add("GET", "/v2/info/usage", lambda _: self.json({"usage": {}}))
+        for part in (Images(self), ImageFiles(self), self.metadefs, self.admin):
+            part.add_routes(self._routes)
+        self._routes.add("GET", "/v2/schemas/{name}", self._schema)
 
     async def handle(self, request: Request) -> Response:
         """Answer one request to the service."""
@@ -103,6 +105,7 @@ class Image:
                 call.raw = (
                     await request.read() if request.method in ("POST", "PUT", "PATCH", "DELETE") else b""
                 )
+                self.received.append(call.raw)
             answer = handle(call)
             return self._finish(call, answer if isinstance(answer, Response) else await answer)
         except Fault as fault:
@@ -269,11 +272,4 @@ _SCHEMAS = {
     "images": _collection("images", _IMAGE_SCHEMA),
     "member": _MEMBER_SCHEMA,
     "members": _collection("members", _MEMBER_SCHEMA),
-}
-_IMPORT = {
-    "import-methods": {
-        "description": "Import methods available.",
-        "type": "array",
-        "value": ["glance-direct", "web-download", "copy-image"],
-    }
 }

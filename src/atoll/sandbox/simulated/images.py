@@ -168,6 +168,10 @@ class Images:
         for name in given:
             if name in _READ_ONLY and name != "id":
                 raise Fault(403, f"Attribute '{name}' is read-only.")
+        for name, value in given.items():
+            if name not in _READ_ONLY and name not in _SETTABLE and not isinstance(value, str):
+                message = f"Provided object does not match schema 'image': {value!r} is not of type 'string'"
+                raise Fault(400, message)
         if given.get("disk_format") not in _DISK_FORMATS:
             message = f"{given['disk_format']!r} is not one of {_DISK_FORMATS}"
             raise Fault(400, f"Provided object does not match schema 'image': {message}")

@@ -6,6 +6,7 @@ What a kind does beyond that (addresses, gateways, rules) is in `network_records
 
 import json
 import re
+from collections import deque
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -15,6 +16,7 @@ from atoll.sandbox.simulated.network_nova import NovaSide
 from atoll.sandbox.simulated.network_records import Json, Records
 from atoll.sandbox.simulated.server import Request, Response
 from atoll.sandbox.simulated.service import (
+    RECEIVED,
     UNAUTHORIZED,
     Call,
     Fault,
@@ -64,6 +66,7 @@ class Network(NovaSide):
     def __init__(self, site: "Site") -> None:
         self.site = site
         self.page_limit: int | None = None
+        self.received: deque[bytes] = deque(maxlen=RECEIVED)  # bodies, newest last
         self.records = Records(site.name, site.clock)
         self._made: set[str] = set()
         self._routes = Routes()
@@ -103,6 +106,7 @@ class Network(NovaSide):
                 else self._match(call, path.rstrip("/").removesuffix(".json"))
             )
             call.raw = await request.read() if request.method in ("POST", "PUT", "PATCH", "DELETE") else b""
+            self.received.append(call.raw)
             call.body = _body(call)
             answer = handle(call)
             return self._finish(call, answer if isinstance(answer, Response) else await answer)

@@ -42,6 +42,9 @@ class Extras:
         routes.add("GET", "/v2.0/quotas/{project}/default", lambda call: self._quota(call, dict(QUOTAS)))
         routes.add("PUT", "/v2.0/quotas/{project}", self._update_quota)
         routes.add("DELETE", "/v2.0/quotas/{project}", self._delete_quota)
+        topology = "/v2.0/auto-allocated-topology/{project}"
+        routes.add("GET", topology, self._auto_allocate)
+        routes.add("DELETE", topology, self._drop_allocated)
         for plural in KINDS:
             if plural != "agents":
                 self._add_tags(routes, plural)
@@ -170,6 +173,34 @@ class Extras:
 
     def _delete_quota(self, call: Call) -> Response:
         self.quotas.pop(self._allowed(call, "delete_quota", own=False), None)
+        return Response(204)
+
+    # the network of a project that asks for one
+    def _allocated(self, call: Call) -> tuple[str, Json | None]:
+        """(the project, its network where it has one). Raises Fault 403 for somebody else's."""
+        project = call.params["project"]
+        project = call.project_id if project == "None" else project
+        if not call.admin and project != call.project_id:
+            raise Fault(403, "Not authorized.", "NotAuthorized")
+        networks = self.records.of("networks").values()
+        named = (one for one in networks if one["name"] == "auto_allocated_network")
+        return project, next((one for one in named if one["project_id"] == project), None)
+
+    def _auto_allocate(self, call: Call) -> Response:
+        project, network = self._allocated(call)
+        shown = {"id": "dry-run=pass", "project_id": project, "tenant_id": project}
+        if "dry-run" not in call.all("fields"):
+            if network is None:
+                network = self.records.create(
+                    call.who, KINDS["networks"], {"name": "auto_allocated_network", "project_id": project}
+                )
+            shown["id"] = network["id"]
+        return self.network.json({"auto_allocated_topology": shown})
+
+    def _drop_allocated(self, call: Call) -> Response:
+        _, network = self._allocated(call)
+        if network is not None:
+            del self.records.of("networks")[network["id"]]
         return Response(204)
 
     # the rest

@@ -15,6 +15,7 @@ from atoll.sandbox.simulated.server import Request, Response
 from atoll.sandbox.simulated.tokens import Token
 
 Json = dict[str, Any]
+RECEIVED = 100  # how many bodies a service keeps for tests to look at
 _PARAMETER = "{}"  # the trie's key for a segment of any value
 UUID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\Z")
 

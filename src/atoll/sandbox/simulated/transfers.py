@@ -4,12 +4,15 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from atoll.sandbox.simulated.server import Response
-from atoll.sandbox.simulated.service import Call, Fault
+from atoll.sandbox.simulated.service import Call, Fault, Handle
 
 if TYPE_CHECKING:
     from atoll.sandbox.simulated.block_storage import BlockStorage
 
 Json = dict[str, Any]
+_SORT = {"created_at": "seq", "id": "id", "name": "name"}
+# From here on the newest come first, in pages.
+PAGED_SINCE = 59
 _SINCE = {"/os-volume-transfer": 0, "/volume-transfers": 55}
 
 
@@ -22,8 +25,8 @@ class Transfers:
     def add_routes(self, storage: "BlockStorage") -> None:
         """Register the routes."""
         for path, since in _SINCE.items():
-            storage.route("GET", path, self._list, since)
-            storage.route("GET", f"{path}/detail", self._list, since)
+            storage.route("GET", path, self._list_of(path), since)
+            storage.route("GET", f"{path}/detail", self._list_of(path, "created_at"), since)
             storage.route("POST", path, self._create, since)
             storage.route("GET", f"{path}/{{id}}", self._show, since)
             storage.route("DELETE", f"{path}/{{id}}", self._delete, since)
@@ -34,9 +37,16 @@ class Transfers:
         links = self.storage.links(call, "os-volume-transfer", transfer["id"])
         return {key: transfer[key] for key in keys} | {"links": links}
 
-    def _list(self, call: Call) -> Response:
-        found = self.storage.owned(call, self.storage.transfers)
-        return self.storage.json({"transfers": [self._view(call, one, "created_at") for one in found]})
+    def _list_of(self, path: str, *more: str) -> Handle:
+        def handle(call: Call) -> Response:
+            found = self.storage.owned(call, self.storage.transfers)
+            total = len(found)
+            if path == "/volume-transfers" and call.minor >= PAGED_SINCE:
+                found, total = self.storage.page(call, found, _SORT, "Transfer")
+            shown = [self._view(call, one, *more) for one in found]
+            return self.storage.listed(call, path[1:], shown, total, key="transfers")
+
+        return handle
 
     def _find(self, call: Call) -> Json:
         return self.storage.get(call, self.storage.transfers, "Transfer", call.params["id"])
@@ -45,7 +55,9 @@ class Transfers:
         return self.storage.json({"transfer": self._view(call, self._find(call), "created_at")})
 
     def _create(self, call: Call) -> Response:
-        given = (call.body or {}).get("transfer") or {}
+        if not isinstance(call.body, dict) or "transfer" not in call.body:
+            raise Fault(400, "'transfer' is a required property")
+        given = call.body["transfer"] or {}
         volume = self.storage.get(call, self.storage.volumes, "Volume", given.get("volume_id", ""))
         if volume["status"] != "available":
             raise Fault(400, "Invalid volume: status must be available")

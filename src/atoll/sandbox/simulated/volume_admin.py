@@ -52,11 +52,7 @@ class VolumeAdmin:
         route("GET", "/os-availability-zone", self._list_zones)
         route("GET", "/os-services", self._list_services)
         route("GET", "/scheduler-stats/get_pools", self._list_pools)
-        route("GET", "/qos-specs", self._list_qos)
         route("GET", "/extensions", self._list_extensions)
-        route("GET", "/groups", lambda _: storage.json({"groups": []}), since=13)
-        route("GET", "/groups/detail", lambda _: storage.json({"groups": []}), since=13)
-        route("GET", "/group_types", lambda _: storage.json({"group_types": []}), since=11)
 
     def seed(self, name: str, description: str | None = None, **extra_specs: str) -> Json:
         """Add a public volume type."""
@@ -73,7 +69,7 @@ class VolumeAdmin:
         shown = {key: record[key] for key in ("id", "name", "is_public", "description")} | {
             "extra_specs": specs
         }
-        shown |= {"qos_specs_id": None} if call.admin else {}
+        shown |= {"qos_specs_id": self.storage.rest.associated.get(record["id"])} if call.admin else {}
         return shown | ({"os-volume-type-access:is_public": record["is_public"]} if listed else {})
 
     def _list_types(self, call: Call) -> Response:
@@ -144,6 +140,10 @@ class VolumeAdmin:
                 key = f"{name}_{volume['volume_type']}"
                 used[key] = used.get(key, 0) + amount
         return used
+
+    def defaults(self) -> dict[str, int]:
+        """What a project has that was set nothing, but for classes."""
+        return self._quota("")
 
     def _quota(self, project_id: str) -> dict[str, int]:
         per_type = {
@@ -225,10 +225,6 @@ class VolumeAdmin:
                 "volume_backend_name": "fake",
             }
         return self.storage.json({"pools": [pool]})
-
-    def _list_qos(self, call: Call) -> Response:
-        _policy(call, "volume_extension:qos_specs_manage:get_all")
-        return self.storage.json({"qos_specs": []})
 
     def _list_extensions(self, call: Call) -> Response:  # noqa: ARG002 - the same for all
         shown = [

@@ -103,7 +103,7 @@ class Volumes:
         shown |= {key: volume[key] for key in keys}
         later: list[tuple[int, str, Any, bool]] = [
             (0, "migration_status", None, call.admin),
-            (13, "group_id", None, True),
+            (13, "group_id", volume.get("group_id"), True),
             (21, "provider_id", None, call.admin),
             (48, "shared_targets", fresh, True),
             (48, "service_uuid", None if fresh else str(uuid.UUID(int=1)), True),
@@ -178,7 +178,7 @@ class Volumes:
             source_volid=given.get("source_volid"),
             metadata=given.get("metadata") or {}, user_id=call.who.user_id, project_id=call.project_id,
             bootable="true" if image else "false", encrypted=False, replication_status=None,
-            consistencygroup_id=None,
+            consistencygroup_id=None, group_id=given.get("group_id"),
             multiattach=self._is_multiattach(volume_type), attachments=[], image=image,
             ready=self.storage.site.clock() + self.storage.create_seconds,
         )  # fmt: skip
