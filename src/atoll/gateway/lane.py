@@ -41,9 +41,6 @@ NOT_PLAIN = frozenset({b"location", b"content-encoding"}) | OF_THE_CLOUD | SPEAK
 IMAGE = "image"
 # Paths whose meaning is kept, each a few hundred bytes.
 PATHS = 20_000
-# Answers kept as they were shown last, and how long one may be (bytes): less than 20 MB in all.
-ANSWERS = 2000
-LONGEST_KEPT = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +92,6 @@ class Lane:
         self._groups = parts.equivalents.defaults
         self._images = KnownImages(parts)
         self._paths: dict[bytes, _Path] = {}
-        # By target: the last answer of the site, what it was changed by, and what became of it.
-        self._answers: dict[bytes, tuple[bytes, tuple[object, ...], bytes]] = {}
 
     def take(self, head: Head, target: bytes, connection: ServerConnection) -> bool:
         """Begin to answer, if all is known; False leaves the request as it was."""
@@ -269,7 +264,9 @@ class Lane:
             if endpoint.grant is not None:
                 others = path.service_type in Others.SERVICES
                 text = endpoint.grant.ids.outward(text, others=others)
-            text = self._shown(exchange, text)
+            text = rewritten(endpoint, text, path.envelope, exchange.caller.project_id)
+            if exchange.told is not None:
+                text = with_properties(text, exchange.told)
             if b"etag" in response.index:
                 lines = without(lines, b"etag")
         exchange.client.lane_answers(status, lines, text)
@@ -277,23 +274,6 @@ class Lane:
             path.way, exchange.request_id, endpoint, exchange.caller, exchange.client.logged, response,
             exchange.started, len(text),
         )  # fmt: skip
-
-    def _shown(self, exchange: "_LaneExchange", text: bytes) -> bytes:
-        """A site's answer as the client sees it; who polls is mostly shown the same again."""
-        endpoint, project, told = exchange.endpoint, exchange.caller.project_id, exchange.told
-        translate = endpoint.same(project) if endpoint.same is not None else None
-        by = (endpoint, endpoint.links, endpoint.names, translate, told)
-        last = self._answers.get(exchange.target)
-        if last is not None and last[0] == text and last[1] == by:
-            return last[2]
-        shown = rewritten(endpoint, text, exchange.path.envelope, project)
-        if told is not None:
-            shown = with_properties(shown, told)
-        if len(text) <= LONGEST_KEPT:
-            if len(self._answers) >= ANSWERS:
-                self._answers.clear()
-            self._answers[exchange.target] = (text, by, shown)
-        return shown
 
     def _answered(self, exchange: "_LaneExchange", sent: Sent) -> Call:
         """The call of a request with the site's answer, or that there was none, written down."""
