@@ -6,7 +6,7 @@ from itertools import islice
 
 from atoll.core.errors import AtollError, BadRequest, SiteUnavailable
 from atoll.core.merge import Page
-from atoll.gateway import network_lists
+from atoll.gateway import network_lists, versions
 from atoll.gateway.call import Call
 from atoll.gateway.forward import SiteAnswer
 from atoll.gateway.items import Item, Reader
@@ -105,7 +105,7 @@ class Listings:
         limit = query.limit
         if call.service_type == "image":
             limit = min(limit or IMAGE_PAGE, self._parts.page_limit)
-        elif not resource.paged:
+        elif not resource.paged or versions.before(call, resource.paged_since):
             limit = None
         elif call.service_type != "network":
             limit = min(limit or self._parts.page_limit, self._parts.page_limit)

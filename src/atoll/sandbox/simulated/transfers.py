@@ -43,6 +43,8 @@ class Transfers:
             total = len(found)
             if path == "/volume-transfers" and call.minor >= PAGED_SINCE:
                 found, total = self.storage.page(call, found, _SORT, "Transfer")
+            elif call.one("limit") is not None:
+                found = []  # taken for a filter, which nothing matches
             shown = [self._view(call, one, *more) for one in found]
             return self.storage.listed(call, path[1:], shown, total, key="transfers")
 
