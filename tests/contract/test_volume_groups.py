@@ -52,7 +52,12 @@ def test_a_group(site: SiteUnderTest, kind: dict[str, Any]) -> None:
     assert (made.status, set(made.json["group"])) == (202, {"id", "name"}), made.text
     path = f"/groups/{made.json['group']['id']}"
     delete = {"delete": {"delete-volumes": True}}
-    site.undo.append(lambda: call(site, "POST", f"{path}/action", delete, user="demo"))
+
+    def undo() -> None:
+        call(site, "POST", f"{path}/action", delete, user="demo")
+        site.wait(lambda: call(site, "GET", path, user="demo").status == 404)
+
+    site.undo.append(undo)
     shown = site.wait(lambda: _unless(call(site, "GET", path, user="demo").json["group"], "creating"))
     assert set(shown) == GROUP
     assert (shown["group_type"], shown["volume_types"]) == (kind["id"], [types[0]["id"]])
