@@ -9,19 +9,13 @@ from typing import Any
 
 from bench.processes import Process, get, running, wait_for
 from bench.things import (
-    FLAVOR_ID,
-    IMAGE_ID,
     PROJECT_ID,
     SERVER,
-    SERVER_ID,
     THINGS,
     USER_ID,
     Thing,
     paths,
-    server_answer,
 )
-
-__all__ = ["FLAVOR_ID", "IMAGE_ID", "PROJECT_ID", "SERVER_ID", "USER_ID", "server_answer"]
 
 SERVER_PATH = SERVER.at_site
 # A Fernet token of a project-scoped user is this long; the value is opaque to everybody but Keystone.

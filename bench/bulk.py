@@ -13,7 +13,8 @@ import sys
 import threading
 from typing import Any
 
-from bench.backend import IMAGE_ID, PROJECT_ID, TOKEN, token_answer
+from bench.backend import TOKEN, token_answer
+from bench.things import IMAGE_ID, PROJECT_ID
 
 PIECE = 1 << 20
 FILE = f"/v2/images/{IMAGE_ID}/file"

@@ -24,8 +24,9 @@ from urllib.parse import parse_qs
 
 import uvloop
 
-from bench.backend import PROJECT_ID, token_answer
+from bench.backend import token_answer
 from bench.cloud_lists import Images, Place, Ports, Servers, Things, Volumes, ages
+from bench.things import PROJECT_ID
 
 BACKLOG = 4096
 # What an answer is counted as: the list that is measured, or what is asked for besides.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from bench.backend import FLAVOR_ID, IMAGE_ID, PROJECT_ID, SERVER_ID, USER_ID, server_answer
+from bench.things import FLAVOR_ID, IMAGE_ID, PROJECT_ID, SERVER_ID, USER_ID, server_answer
 
 LAYOUTS = ("uniform", "hot", "sorted", "random")
 MAX_LIMIT = 1000
