@@ -58,5 +58,15 @@ def with_properties(
     text: bytes, told: Mapping[str, str], changes: Sequence[tuple[Span, bytes]] = ()
 ) -> bytes:
     """An image changed, with further properties at its end."""
+    return with_members(splice(text, changes), members(told))
+
+
+def members(told: Mapping[str, str]) -> bytes:
+    """Further properties as they stand at the end of an image."""
+    return b", " + msgspec.json.encode(told)[1:-1]
+
+
+def with_members(text: bytes, more: bytes) -> bytes:
+    """An image with `members` at its end."""
     end = text.rindex(b"}")
-    return splice(text, [*changes, ((end, end), b", " + msgspec.json.encode(told)[1:-1])])
+    return text[:end] + more + text[end:]

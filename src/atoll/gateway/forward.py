@@ -5,7 +5,7 @@ Nothing is decided here about which site; nothing is changed but what design say
 
 import re
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from atoll.core.access_rules import allowed
@@ -433,7 +433,7 @@ def rewritten(endpoint: Endpoint, text: bytes, envelope: tuple[str, ...], projec
     return text
 
 
-def passed_on(endpoint: Endpoint, response: Response) -> list[bytes]:
+def passed_on(endpoint: Endpoint, response: Response) -> Sequence[bytes]:
     """The header lines of an answer for the client: none that leads away from Atoll, no cloud's token."""
     lines = response.lines
     if endpoint.grant is not None:
@@ -465,7 +465,8 @@ def said_lines(grant: Grant, lines: Iterable[bytes]) -> list[bytes]:
 def without(lines: Iterable[bytes], *names: bytes) -> list[bytes]:
     """Header lines but for some names (lower case)."""
     starts = tuple(name + b":" for name in names)
-    return [line for line in lines if not line.lower().startswith(starts)]
+    each = b"".join(lines).splitlines(keepends=True)
+    return [line for line in each if not line.lower().startswith(starts)]
 
 
 def _doubt(call: Call, endpoint: Endpoint) -> None:

@@ -4,10 +4,10 @@ The lane takes what this says. None leaves the request to `shared`, and so does 
 site would be asked.
 """
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
-from atoll.core.image_sites import PROPERTY, where
+from atoll.core.image_sites import PROPERTY, members, where
 from atoll.gateway.call import NOBODY, Call, Caller
 from atoll.gateway.parts import Parts
 from atoll.same.records import SameRecord
@@ -22,13 +22,13 @@ KEPT = 10_000
 class Known(NamedTuple):
     """The first site to ask. `alone`: no other would be asked after it, whatever it answers.
 
-    `told` is what `images` says of a public image that several sites have under this id; such a one is not
-    asked for in the client's own words.
+    `told` is what `images` says of a public image that several sites have under this id, as it stands at the
+    end of the answer; such a one is not asked for in the client's own words.
     """
 
     site: Site
     alone: bool = True
-    told: Mapping[str, str] | None = None
+    told: bytes | None = None
 
     def decides(self, status: int, text: bytes) -> bool:
         """Whether an answer of the site is the one for the client."""
@@ -110,7 +110,7 @@ def _first(ident: str, group: SameRecord, sites: Sequence[Site]) -> Known | None
     if group.scope != "public":
         return None  # each of them is asked
     everywhere = [site.name for site in sites]
-    return Known(own[0], told={PROPERTY: where([site.name for site in own], everywhere)})
+    return Known(own[0], told=members({PROPERTY: where([site.name for site in own], everywhere)}))
 
 
 def _at_once(work: Coroutine[Any, Any, None]) -> bool:

@@ -6,10 +6,9 @@ site has answered, is left to the ordinary way; nothing is decided here that is 
 What follows from a path alone, or from a header section alone, is found out once and kept.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from atoll.core.image_sites import with_properties
+from atoll.core.image_sites import with_members
 from atoll.core.rewrite import Ids, Others
 from atoll.gateway import bodies, versions
 from atoll.gateway.app import App, given_id
@@ -75,6 +74,32 @@ class _Section:
     versioned: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What the headers of an answer say of how it is passed on."""
+
+    plain: bool
+    json: bool
+    etag: bool
+
+
+def _kind(response: Response) -> _Kind:
+    """What kind of answer it is; found out once for each form of heads."""
+    form = response.form
+    known = form.note if form is not None else None
+    if isinstance(known, _Kind):
+        return known
+    index = response.index
+    found = _Kind(
+        plain=NOT_PLAIN.isdisjoint(index),
+        json=b"json" in index.get(b"content-type", b""),
+        etag=b"etag" in index,
+    )
+    if form is not None:
+        form.note = found
+    return found
+
+
 class Lane:
     """Takes requests off the connections; `take` is called for every GET without a body."""
 
@@ -104,7 +129,7 @@ class Lane:
         if (
             caller is None
             or not caller.plain
-            or path.project not in {None, caller.project_id}
+            or (path.project is not None and path.project != caller.project_id)
             or (path.shows_groups and not self._groups.fresh(caller.project_id))
         ):
             return False
@@ -245,7 +270,7 @@ class Lane:
         work = self._app.finish(call, self._forward.pass_on(call, endpoint, response))
         exchange.client.lane_hands_over(call.request, call.reply, work)
 
-    def answers(self, exchange: "_LaneExchange", response: Response, text: bytes) -> None:
+    def answers(self, exchange: "_LaneExchange", response: Response, kind: _Kind, text: bytes) -> None:
         """Pass the answer on."""
         endpoint, path, status = exchange.endpoint, exchange.path, response.status
         if status == 401 and endpoint.grant is not None:
@@ -260,14 +285,14 @@ class Lane:
         lines = response.lines
         if endpoint.grant is not None and status >= 400:
             lines, text = said_lines(endpoint.grant, lines), endpoint.grant.ids.said(text)
-        if exchange.told is not None or b"json" in response.index.get(b"content-type", b""):
+        if exchange.told is not None or kind.json:
             if endpoint.grant is not None:
                 others = path.service_type in Others.SERVICES
                 text = endpoint.grant.ids.outward(text, others=others)
             text = rewritten(endpoint, text, path.envelope, exchange.caller.project_id)
             if exchange.told is not None:
-                text = with_properties(text, exchange.told)
-            if b"etag" in response.index:
+                text = with_members(text, exchange.told)
+            if kind.etag:
                 lines = without(lines, b"etag")
         exchange.client.lane_answers(status, lines, text)
         self._telemetry.lane_answered(
@@ -344,14 +369,15 @@ class _LaneExchange(Exchange):
         self.connection: Connection | None = None
         self.streaming = False
         self.known: Known | None = None  # of an image
-        self.told: Mapping[str, str] | None = None
+        self.told: bytes | None = None
 
     def whole(self, response: Response, text: bytes) -> None:
         """Pass the answer on, unless the client has gone."""
         if self.client.on_gone is None:
             return
-        if NOT_PLAIN.isdisjoint(response.index):
-            self.lane.answers(self, response, text)
+        kind = _kind(response)
+        if kind.plain:
+            self.lane.answers(self, response, kind, text)
         else:
             super().whole(response, text)
 
@@ -359,8 +385,7 @@ class _LaneExchange(Exchange):
         """An answer that is long or out of the ordinary takes the ordinary way; of others the body is due."""
         length = response.content_length
         short = length is not None and length <= LARGEST and response.status not in BODILESS
-        plain = NOT_PLAIN.isdisjoint(response.index)
-        if not (short and plain) and self.client.on_gone is not None:
+        if not (short and _kind(response).plain) and self.client.on_gone is not None:
             self.streaming = True
             self.lane.streams(self, response)
 
@@ -369,7 +394,7 @@ class _LaneExchange(Exchange):
         if self.streaming:
             response.body.finish()
         elif self.client.on_gone is not None:
-            self.lane.answers(self, response, response.body.taken())
+            self.lane.answers(self, response, _kind(response), response.body.taken())
 
     def failed(self, error: Broken) -> None:
         """Say so, unless the client has gone."""

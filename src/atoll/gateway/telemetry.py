@@ -28,7 +28,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import generate_latest
 
-from atoll.core.access_log import PLAIN, REQUEST, SITE, RequestLine, SiteLine, request_id_of
+from atoll.core.access_log import LONGEST_ID, PLAIN, REQUEST, SITE, RequestLine, SiteLine, request_id_of
 from atoll.core.errors import AtollError, BadSiteAnswer, Internal
 from atoll.gateway.call import Call, Caller
 from atoll.gateway.tallies import Board, Key, Tallies, Values
@@ -58,15 +58,6 @@ GAUGES: dict[str, Callable[[float, float], float]] = {
 LONGEST_MESSAGE = 1000
 
 log = structlog.get_logger()
-
-
-# Both lines of a GET by id, as they would be encoded: the request path has no time to build two of them.
-_BOTH = (
-    b'{"time":%b,"event":"site_answered","request_id":"%b",%b,"status":%b,"site":%b,'
-    b'"site_request_id":"%.64b"}\n'
-    b'{"time":%b,"event":"request_answered","request_id":"%b",%b,"status":%b,%b,'
-    b'"client":"%b","sites":[%b],"bytes":%d}\n'
-)
 
 
 @dataclass(slots=True)
@@ -209,13 +200,17 @@ class Telemetry:
             return
         if now != self._stamped:
             self._stamped, self._stamp = now, b"%.6f" % time.time()
+        stamp, site = self._stamp, endpoint.logged
         end = b'%d,"ms":%.2f' % (status, took * 1000)
-        self._buffer += _BOTH % (
-            self._stamp, request_id, way.below, end, endpoint.logged,
-            response.index.get(b"x-openstack-request-id", b"").translate(PLAIN),
-            self._stamp, request_id, way.path, end, caller.logged, peer,
-            endpoint.logged, sent,
-        )  # fmt: skip
+        there = response.value(b"x-openstack-request-id").translate(PLAIN)[:LONGEST_ID]
+        # Both lines as they would be encoded: the request path has no time to build two of them.
+        self._buffer += b"".join((
+            b'{"time":', stamp, b',"event":"site_answered","request_id":"', request_id, b'",', way.below,
+            b',"status":', end, b',"site":', site, b',"site_request_id":"', there,
+            b'"}\n{"time":', stamp, b',"event":"request_answered","request_id":"', request_id, b'",',
+            way.path, b',"status":', end, b",", caller.logged, b',"client":"', peer, b'","sites":[', site,
+            b'],"bytes":%d}\n' % sent,
+        ))  # fmt: skip
         self._written()
 
     def _write(self, line: SiteLine | RequestLine) -> None:

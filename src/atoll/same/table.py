@@ -65,8 +65,10 @@ class Table:
 
     def group(self, resource: str, ident: str, who: Who) -> SameRecord | None:
         """What a caller means by an id: that of the thing, or the one that a site has for it."""
-        found = self._by_id.get((resource, ident)) or self._members.get((resource, ident))
-        return next((one for one in found or () if who.sees(one.scope)), None)
+        for one in self._by_id.get((resource, ident)) or self._members.get((resource, ident)) or ():
+            if who.sees(one.scope):
+                return one
+        return None
 
     def named(self, resource: str, name: str) -> str:
         """The id of what goes by its name; "" where nothing does."""

@@ -7,6 +7,7 @@ the checks have passed it, the same bytes mean the same; only the request line b
 import re
 from collections import Counter
 
+from atoll.wire.body import EMPTY, nothing
 from atoll.wire.message import HeaderNames, Response
 
 # Sections remembered, and how long one may be (bytes): a few thousand clients, a token each.
@@ -73,36 +74,77 @@ def target_of(data: bytes, end: int) -> bytes | None:
     return None
 
 
-class _Form:
+class Form:
     """A head of answers that came again and again: every line is fixed but those that are new each time.
 
-    `lines` are passed on, `index` is as in `Response`; `places` say for each new line, in order, where it
-    goes in `lines` (-1: nowhere), its name in lower case, and how much of it stands before the value.
+    `index` is as in `Response`, with the values of the first one. `note` is for whoever takes the answers:
+    what follows from the form alone.
     """
 
-    __slots__ = ("index", "keeps", "lines", "match", "places", "status")
+    __slots__ = ("index", "keeps", "length", "lines", "match", "note", "status", "values")
 
     def __init__(
         self, status: int, keeps: bool, lines: list[bytes], read: list[tuple[bytes, bytes, bytes]]
     ) -> None:
         self.status = status
         self.keeps = keeps
-        self.lines = [whole for _, _, whole in read if whole]
+        self.note: object = None
         self.index: dict[bytes, bytes] = {}
-        self.places: list[tuple[int, bytes, int]] = []
+        self.values: dict[bytes, int] = {}  # the group of each new value, by its name
+        blocks = []  # the groups of what is passed on: lines that stand one after the other are one
         pattern = [re.escape(lines[0]), b"\r\n"]
-        place = 0
+        groups = 0
+        inside = False
         for line, (name, value, whole) in zip(lines[1:], read, strict=True):
             _add(self.index, name, value)
+            if bool(whole) is not inside:
+                inside = not inside
+                pattern.append(b"(" if inside else b")")
+                if inside:
+                    groups += 1
+                    blocks.append(groups)
             if name in _UNIQUE:
+                groups += 1
+                self.values[name] = groups
                 start = line.index(b":") + 2
-                self.places.append((place if whole else -1, name, start))
-                pattern += (b"(", re.escape(line[:start]), _VALUES.get(name, _VALUE), b"\r\n)")
+                pattern += (re.escape(line[:start]), b"(", _VALUES.get(name, _VALUE), b")\r\n")
             else:
                 pattern += (re.escape(line), b"\r\n")
-            place += bool(whole)
-        pattern.append(b"\r\n")
+        # One group more, of nothing: asked for several, a match gives a tuple.
+        pattern.append(b")\r\n()" if inside else b"\r\n()")
+        self.lines = (*blocks, groups + 1, groups + 1)
+        self.length = self.values[b"content-length"]
         self.match = re.compile(b"".join(pattern)).match
+
+
+class _Formed(Response):
+    """An answer whose head is of a form: its headers are read when they are asked for."""
+
+    __slots__ = ("_form", "_found", "_read")
+
+    def __init__(self, form: Form, found: re.Match[bytes], length: int) -> None:
+        self.status = form.status
+        self.lines = found.group(*form.lines)
+        self.body = EMPTY
+        self.close = nothing
+        self.content_length = length
+        self.repeated = False
+        self.form = self._form = form
+        self._found = found
+        self._read: dict[bytes, bytes] | None = None
+
+    @property
+    def index(self) -> dict[bytes, bytes]:
+        """As in `Response`."""
+        if self._read is None:
+            found, form = self._found, self._form
+            self._read = form.index | {name: found[group] for name, group in form.values.items()}
+        return self._read
+
+    def value(self, name: bytes) -> bytes:
+        """As in `Response`."""
+        group = self._form.values.get(name)
+        return self._found[group] if group is not None else self._form.index.get(name, b"")
 
 
 def _add(index: dict[bytes, bytes], name: bytes, value: bytes) -> None:
@@ -120,7 +162,7 @@ class Answers:
         self._names = names
         self._lines: dict[bytes, tuple[bytes, bytes, bytes]] = {}
         self.seen: Counter[tuple[bytes, ...]] = Counter()
-        self.forms: list[_Form] = []
+        self.forms: list[Form] = []
 
     def read(self, data: bytes) -> tuple[Response, bytes, bool] | None:
         """(the head, the body, whether the connection stays open), None where the parser has to look."""
@@ -130,19 +172,14 @@ class Answers:
                 break
         else:
             return self._new(data)
-        lines = form.lines.copy()
-        index = form.index.copy()
-        for line, (place, name, start) in zip(found.groups(), form.places):  # noqa: B905 - of one form
-            index[name] = line[start:-2]
-            if place >= 0:
-                lines[place] = line
         text = data[found.end() :]
-        if int(index[b"content-length"]) != len(text):
+        length = int(found[form.length])
+        if length != len(text):
             return None
         if form is not self.forms[0]:
             self.forms.remove(form)
             self.forms.insert(0, form)
-        return Response(form.status, index, lines), text, form.keeps
+        return _Formed(form, found, length), text, form.keeps
 
     def _new(self, data: bytes) -> tuple[Response, bytes, bool] | None:
         """The same for a head of no known form."""
@@ -201,7 +238,7 @@ class Answers:
         self.seen[fixed] += 1
         if self.seen[fixed] == OFTEN:
             del self.forms[FORMS - 1 :]
-            self.forms.append(_Form(status, keeps, lines, headers))
+            self.forms.append(Form(status, keeps, lines, headers))
 
 
 def _status(line: bytes) -> int:

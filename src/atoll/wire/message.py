@@ -5,9 +5,13 @@ control bytes. What it lets through and a gateway must not is refused here: a sm
 two hops that read one message differently.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from atoll.wire.body import EMPTY, Body, nothing
+
+if TYPE_CHECKING:
+    from atoll.wire.heads import Form
 
 # RFC 9110 7.6.1, and what belongs to one hop by its nature. Lengths are set anew for each hop.
 HOP_BY_HOP = frozenset(
@@ -166,26 +170,37 @@ def _check_target(request: Request) -> None:
 class Response:
     """The head of an answer that came from a site, and its body.
 
-    `lines` are the header lines fit to be passed on; hop-by-hop ones, `Location` and the length are not
-    among them. `content_length` is None where the answer does not say. `close` cuts the answer off.
-    `repeated`: what it answers was sent again, after a kept connection had turned out to be dead.
+    `lines` are the header lines fit to be passed on, in pieces of one or more; hop-by-hop ones, `Location`
+    and the length are not among them. `content_length` is None where the answer does not say. `close` cuts
+    the answer off. `repeated`: what it answers was sent again, after a kept connection had turned out to be
+    dead. `form` is what its head was recognised by, if it was.
     """
 
-    __slots__ = ("body", "close", "content_length", "index", "lines", "repeated", "status")
+    __slots__ = ("_index", "body", "close", "content_length", "form", "lines", "repeated", "status")
 
     def __init__(
         self,
         status: int,
         index: dict[bytes, bytes],
-        lines: list[bytes],
+        lines: Sequence[bytes],
         body: Body = EMPTY,
         close: Callable[[], None] = nothing,
     ) -> None:
         self.status = status
         self.close = close
         self.repeated = False
-        self.index = index
+        self.form: Form | None = None
+        self._index = index
         self.lines = lines
         self.body = body
         length = index.get(b"content-length")
         self.content_length = int(length) if length is not None else None
+
+    @property
+    def index(self) -> dict[bytes, bytes]:
+        """The values of its headers by name, in lower case; of one that came twice, joined by a comma."""
+        return self._index
+
+    def value(self, name: bytes) -> bytes:
+        """The value of a header (lower case), empty where it has none."""
+        return self._index.get(name, b"")

@@ -58,7 +58,7 @@ async def parsed(data: bytes) -> Read:
     got = exchange.got
     if got is None:
         return None
-    return got.status, got.index, got.lines, got.body.taken(), bool(back) and not transport.closed
+    return got.status, got.index, each(got.lines), got.body.taken(), bool(back) and not transport.closed
 
 
 def read(answers: Answers, data: bytes) -> Read:
@@ -66,7 +66,14 @@ def read(answers: Answers, data: bytes) -> Read:
     if found is None:
         return None
     response, text, keeps = found
-    return response.status, response.index, response.lines, text, keeps
+    assert all(response.value(name) == value for name, value in response.index.items())
+    assert not response.value(b"x-nobody-sends-this")
+    return response.status, response.index, each(response.lines), text, keeps
+
+
+def each(pieces: Sequence[bytes]) -> list[bytes]:
+    """Header lines, one by one."""
+    return b"".join(pieces).splitlines(keepends=True)
 
 
 HEADERS: Sequence[bytes] = (
