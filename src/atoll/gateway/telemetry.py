@@ -73,7 +73,10 @@ class Sent:
 
 
 class Way:
-    """What of the access log and the counters follows from the path of a GET alone."""
+    """What of the access log and the counters follows from the path of a GET alone.
+
+    `path` (the client's) and `below` (the site's) are what stands in a line between request id and status.
+    """
 
     __slots__ = ("below", "histograms", "path", "service", "template")
 
@@ -81,7 +84,7 @@ class Way:
         self.service = service
         self.template = template
         self.path, self.below = (
-            b'"service":%b,"method":"GET","path":%b'
+            b'","service":%b,"method":"GET","path":%b,"status":'
             % (msgspec.json.encode(service), msgspec.json.encode(one.decode("latin-1")))
             for one in (path, below)
         )
@@ -205,13 +208,13 @@ class Telemetry:
         there = response.value(b"x-openstack-request-id").translate(PLAIN)[:LONGEST_ID]
         # Both lines as they would be encoded: the request path has no time to build two of them.
         self._buffer += b"".join((
-            b'{"time":', stamp, b',"event":"site_answered","request_id":"', request_id, b'",', way.below,
-            b',"status":', end, b',"site":', site, b',"site_request_id":"', there,
-            b'"}\n{"time":', stamp, b',"event":"request_answered","request_id":"', request_id, b'",',
-            way.path, b',"status":', end, b",", caller.logged, b',"client":"', peer, b'","sites":[', site,
-            b'],"bytes":%d}\n' % sent,
+            b'{"time":', stamp, b',"event":"site_answered","request_id":"', request_id, way.below, end,
+            b',"site":', site, b',"site_request_id":"', there,
+            b'"}\n{"time":', stamp, b',"event":"request_answered","request_id":"', request_id, way.path, end,
+            b",", caller.logged, b',"client":"', peer, b'","sites":[', site, b'],"bytes":%d}\n' % sent,
         ))  # fmt: skip
-        self._written()
+        if self._timer is None or len(self._buffer) > FLUSH_BYTES:
+            self._written()
 
     def _write(self, line: SiteLine | RequestLine) -> None:
         self._encode(line, self._buffer, -1)

@@ -105,6 +105,7 @@ class Origin:
         self.tls = (tls or machines()) if self.secure else None
         self._public = public  # whether it may be at public addresses only
         self._bounds = bounds or Bounds()
+        self.stall_seconds = self._bounds.stall_seconds  # how long an answer may stand still
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
         self._opening = 0
@@ -195,11 +196,6 @@ class Origin:
             self._closed_early(connection)
         return stale
 
-    @property
-    def stall_seconds(self) -> float:
-        """How long an answer may stand still."""
-        return self._bounds.stall_seconds
-
     async def _send(
         self,
         method: bytes,
@@ -215,7 +211,7 @@ class Origin:
             kept = None if last else self._take(fresh=not repeatable)
             connection = kept or await self._open(deadline)
             fresh = connection.uses == 0
-            exchange = AwaitedExchange(self._loop, method, deadline, self._bounds.stall_seconds)
+            exchange = AwaitedExchange(self._loop, method, deadline, self.stall_seconds)
             if body is not None and informational is not None:
                 exchange.held = EXPECTS in head
                 exchange.informational = _going_on(exchange, informational)
