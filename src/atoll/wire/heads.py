@@ -8,7 +8,7 @@ import re
 from collections import Counter
 
 from atoll.wire.body import EMPTY, nothing
-from atoll.wire.message import HeaderNames, Response
+from atoll.wire.message import HeaderNames, Recurring, Response
 
 # Sections remembered, and how long one may be (bytes): a few thousand clients, a token each.
 SECTIONS = 4096
@@ -37,19 +37,18 @@ _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 _DIGITS = 18  # of a length: more are not a length
 
 
-class Head:
+class Head(Recurring):
     """The header section of a GET without a body; shared by all requests that bring it, never changed.
 
-    `index` and `lines` are as in `Request`. `note` is for whoever takes the requests: what follows from the
-    section alone.
+    `index` and `lines` are as in `Request`.
     """
 
-    __slots__ = ("index", "lines", "note")
+    __slots__ = ("index", "lines")
 
     def __init__(self, index: dict[bytes, bytes], lines: list[bytes]) -> None:
+        super().__init__()
         self.index = index
         self.lines = lines
-        self.note: object = None
 
 
 class Heads(dict[bytes, Head]):
@@ -74,21 +73,20 @@ def target_of(data: bytes, end: int) -> bytes | None:
     return None
 
 
-class Form:
+class Form(Recurring):
     """A head of answers that came again and again: every line is fixed but those that are new each time.
 
-    `index` is as in `Response`, with the values of the first one. `note` is for whoever takes the answers:
-    what follows from the form alone.
+    `index` is as in `Response`, with the values of the first one.
     """
 
-    __slots__ = ("index", "keeps", "length", "lines", "match", "note", "status", "values")
+    __slots__ = ("index", "keeps", "length", "lines", "match", "status", "values")
 
     def __init__(
         self, status: int, keeps: bool, lines: list[bytes], read: list[tuple[bytes, bytes, bytes]]
     ) -> None:
+        super().__init__()
         self.status = status
         self.keeps = keeps
-        self.note: object = None
         self.index: dict[bytes, bytes] = {}
         self.values: dict[bytes, int] = {}  # the group of each new value, by its name
         blocks = []  # the groups of what is passed on: lines that stand one after the other are one

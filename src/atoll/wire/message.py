@@ -6,12 +6,8 @@ two hops that read one message differently.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from atoll.wire.body import EMPTY, Body, nothing
-
-if TYPE_CHECKING:
-    from atoll.wire.heads import Form
 
 # RFC 9110 7.6.1, and what belongs to one hop by its nature. Lengths are set anew for each hop.
 HOP_BY_HOP = frozenset(
@@ -167,6 +163,15 @@ def _check_target(request: Request) -> None:
         raise ProtocolRefused(400, "A request target has no fragment.")
 
 
+class Recurring:
+    """What many messages have alike. `note` is for whoever takes them: what follows from it alone."""
+
+    __slots__ = ("note",)
+
+    def __init__(self) -> None:
+        self.note: object = None
+
+
 class Response:
     """The head of an answer that came from a site, and its body.
 
@@ -189,7 +194,7 @@ class Response:
         self.status = status
         self.close = close
         self.repeated = False
-        self.form: Form | None = None
+        self.form: Recurring | None = None
         self._index = index
         self.lines = lines
         self.body = body
