@@ -142,8 +142,9 @@ def cpu_entry(ours: Cost, theirs: Cost, of: Entry = CPU) -> Entry:
     how = (
         f"user+sys of the process over the requests answered, {COUNT} by turns, "
         f"{measure.CONNECTIONS} connections, medians of "
-        f"{CPU_ROUNDS} rounds by turns; ratio {spread(each)}; the core at least {busy:.0%} busy, "
-        f"{own:.0%} with the proxy; Python {python_version()}; {load_average()}"
+        f"{CPU_ROUNDS} rounds by turns, load and sites on cores kept awake; ratio {spread(each)}; "
+        f"the core at least {busy:.0%} busy, {own:.0%} with the proxy; Python {python_version()}; "
+        f"{load_average()}"
     )
     entry = filled(of, median(ours.cpu_us), how, limit=2.0, peer=median(theirs.cpu_us), ratio=median(each))
     if busy < BUSY:

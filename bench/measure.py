@@ -9,7 +9,7 @@ from statistics import median
 
 from bench.load import wrk
 from bench.peers import Setting, Start, Target, ask, atoll_cold
-from bench.processes import Cores, core_ticks, get, pinned, wait_for
+from bench.processes import Cores, awake, core_ticks, get, pinned, wait_for
 
 # Enough for the fastest proxy to have a request waiting whenever it is done with one.
 CONNECTIONS = 64
@@ -56,20 +56,21 @@ class Started:
 
 
 def cost(targets: Mapping[str, Target], cores: Cores, rounds: int, *, spare: int = 0) -> dict[str, Cost]:
-    """Load each target in turn, `rounds` times. Raises LoadFailed.
+    """Load each target in turn, `rounds` times, the cores of load and sites awake. Raises LoadFailed.
 
     A round in which the core of one of them was less busy than `BUSY` is done again, `spare` times in all:
     then something else on the machine held the load back.
     """
     costs = {name: Cost() for name in targets}
-    while rounds:
-        found = {name: _load(target, cores) for name, target in targets.items()}
-        if spare and min(one.busy[0] for one in found.values()) < BUSY:
-            spare -= 1
-            continue
-        rounds -= 1
-        for name, one in found.items():
-            costs[name].add(one)
+    with awake(cores.rest):
+        while rounds:
+            found = {name: _load(target, cores) for name, target in targets.items()}
+            if spare and min(one.busy[0] for one in found.values()) < BUSY:
+                spare -= 1
+                continue
+            rounds -= 1
+            for name, one in found.items():
+                costs[name].add(one)
     return costs
 
 

@@ -5,9 +5,10 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,6 +124,28 @@ def running(
         yield Process(child.pid, born, log)
     finally:
         _stop(child)
+
+
+_SPIN = """
+import os
+os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+while True:
+    pass
+"""
+
+
+@contextmanager
+def awake(cores: Sequence[int]) -> Iterator[None]:
+    """Cores that do not sleep: on each spins a process that gives way to every other.
+
+    On a virtual machine waking a core that sleeps is a call to the hypervisor, charged to whoever wakes it:
+    of two proxies the slower one finds its load and its site asleep more often, and pays for that too.
+    """
+    with ExitStack() as stack:
+        for core in cores:
+            command = [sys.executable, "-c", _SPIN]
+            stack.enter_context(running(command, cores=[core], log=Path(os.devnull)))
+        yield
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
