@@ -9,6 +9,7 @@ import itertools
 import json
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +65,7 @@ class Place:
         return f"{self.number:08x}-0c1d-4b2e-8f3a-5e6d7c8b9a01"
 
 
-class Things:
+class Things(ABC):
     """The things of one type at a site, the first of its list first.
 
     `shown` is one of them with `THING_ID` (or `own_id`) and `MADE` in it. Each layout has things of its own:
@@ -124,13 +125,13 @@ class Things:
         unknown = sorted(query.keys() - self.parameters)
         return f"This cloud has no {', '.join(unknown)} in lists of {self.plural}." if unknown else ""
 
+    @abstractmethod
     def lost(self, marker: str) -> Answer:
         """The answer where a marker is none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def written(self, body: bytes, query: Query, ends: Sequence[str], *, full: bool) -> bytes:
         """The answer with a page's things, the first and the last of which are `ends`."""
-        raise NotImplementedError
 
     def _after(self, marker: str) -> int:
         """Where the page after a marker begins; 0 where it is none."""

@@ -9,6 +9,7 @@ import inspect
 import json
 import re
 import textwrap
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from types import FunctionType, MethodType
@@ -90,7 +91,7 @@ def statements(function: FunctionType) -> list[ast.stmt]:
     return next(one for one in tree.body if isinstance(one, ast.FunctionDef)).body
 
 
-class Checks(ast.NodeVisitor):
+class Checks(ast.NodeVisitor, ABC):
     """The policies that a function checks (each of `always` with its alternatives), and what it calls.
 
     `owner` is what `self` is there, a class or an object. Subclasses say what a check looks like.
@@ -159,9 +160,9 @@ class Checks(ast.NodeVisitor):
         if isinstance(called, FunctionType) and called.__module__.startswith(self.within):
             self.calls.append((self.conditions > 0, called, owner))
 
+    @abstractmethod
     def checked(self, node: ast.Call) -> list[str] | None:
         """The policies that a call checks; None where it is no check."""
-        raise NotImplementedError
 
     def named(self, node: ast.expr) -> Any:
         """What `name`, `name.attribute` or `super(…).attribute` is; None where it is something else."""

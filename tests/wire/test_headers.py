@@ -10,6 +10,7 @@ from tests.raw import connected
 from tests.wire.conftest import IMAGE_FILE, SERVER, Front, StartFront
 
 from atoll.gateway.forward import IDENTITY_HEADERS
+from atoll.wire.heads import OFTEN
 
 GLOBAL_ID = b"req-11111111-2222-4333-8444-555555555555"
 
@@ -108,6 +109,26 @@ async def test_hop_by_hop_headers_of_the_answer_stay_behind(start_front: StartFr
     assert answer.all(b"set-cookie") == [b"a=1", b"b=2"]
     for name in (b"keep-alive", b"proxy-authenticate", b"upgrade"):
         assert answer.all(name) == []
+
+
+async def test_heads_that_come_again_pass_as_the_first_did(start_front: StartFront) -> None:
+    """A head is soon known by its form: new values pass, what is said of the bytes of the body does not."""
+
+    async def script(exchange: Exchange) -> None:
+        tag, date = b'ETag: "%d"' % exchange.nth, b"Date: day %d" % exchange.nth
+        await exchange.answer(200, b'{"server": {}}', b"X-First: 1", date, tag, b"X-Last: 2")
+
+    front = await start_front(script)
+    days = set()
+    async with connected(front.port) as raw:
+        for _ in range(OFTEN + 4):
+            answer = await raw.ask(front.request(b"GET", SERVER))
+            days.add(answer.header(b"date"))
+            names = [name for name, _ in answer.headers]
+            assert names[names.index(b"x-first") :][:3] == [b"x-first", b"date", b"x-last"]
+            assert answer.header(b"etag") is None
+            assert answer.body == b'{"server": {}}'
+    assert len(days) == OFTEN + 4
 
 
 async def test_a_request_id_goes_through_every_hop(start_front: StartFront, tmp_path: Path) -> None:
