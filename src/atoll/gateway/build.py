@@ -31,6 +31,8 @@ from atoll.store import Locations, Registry, Store
 from atoll.trust.records import certificates_of
 from atoll.trust.sealing import Sealer, read_key
 from atoll.trust.trust import Trust
+from atoll.worker.actions import Actions
+from atoll.worker.worker import Worker
 
 
 def build(
@@ -91,6 +93,7 @@ def build(
         tokens=tokens,
         health=health,
         builder=builder,
+        worker=Worker(store.runs, Actions().by_name),
         config=config,
         body_limit=config.limits.body_bytes,
         page_limit=config.limits.page_limit,

@@ -20,6 +20,7 @@ from atoll.sites.health import Health
 from atoll.sites.site import Endpoint, Site, Sites
 from atoll.store import Locations, Registry, Store
 from atoll.trust.trust import Trust
+from atoll.worker.worker import Worker
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,6 +47,7 @@ class Parts:
     tokens: Tokens | LocalTokens
     health: Health
     builder: SiteBuilder
+    worker: Worker
     config: Config
     body_limit: int
     page_limit: int

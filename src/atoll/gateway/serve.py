@@ -151,6 +151,7 @@ async def _built(
     try:
         parts.trust.start(logins)
         await parts.tokens.start()
+        await parts.worker.start()
     except BaseException:
         watch.close()
         await _close(parts)
@@ -205,6 +206,7 @@ async def _close(parts: Parts) -> None:
 
 
 async def _end(parts: Parts, tasks: Sequence[asyncio.Task[None]]) -> None:
+    await parts.worker.close()
     await parts.outcomes.close()
     await parts.equivalents.close()
     for task in tasks:

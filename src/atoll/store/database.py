@@ -37,10 +37,18 @@ class Access(enum.Enum):
     WRITE = "write"
     SWEEP = "sweep"
     """A write of any number of rows, for which no request waits."""
+    DURABLE = "durable"
+    """A write that has to outlast a power cut: nobody else knows what it says."""
+    SINGLE = "single"
+    """The same for one statement, which needs no transaction around it."""
 
 
 class Connection(Protocol):
     """Inside a transaction. The driver's errors pass through: who runs the transaction translates them."""
+
+    @property
+    def now(self) -> str:
+        """The database's time as an expression of its SQL: seconds since 1970, with fractions."""
 
     def rows(self, sql: str, values: Mapping[str, Any] = _NOTHING, /) -> Sequence[Sequence[Any]]:
         """Give all rows of a query, their columns in its order."""

@@ -49,7 +49,7 @@ _MARIADB: Final = Driver(
     "mariadb+asyncmy",
     {
         "charset": "utf8mb4",
-        "init_command": "SET SESSION sql_mode = 'TRADITIONAL', "
+        "init_command": "SET SESSION sql_mode = 'TRADITIONAL', time_zone = '+00:00', "
         f"idle_transaction_timeout = {STALLED_SECONDS}, innodb_lock_wait_timeout = {LOCK_SECONDS}",
     },
 )

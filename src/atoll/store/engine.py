@@ -5,6 +5,7 @@ Whatever the database does, `run` is done within a bound: requests wait for it.
 
 import asyncio
 import contextlib
+import functools
 import importlib
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -21,7 +22,13 @@ from atoll.store.schema import HEAD, NAMES, VERSION
 
 _log = structlog.get_logger(__name__)
 
-SECONDS: Final[Mapping[Access, float]] = {Access.READ: 2.0, Access.WRITE: 4.0, Access.SWEEP: 300.0}
+SECONDS: Final[Mapping[Access, float]] = {
+    Access.READ: 2.0,
+    Access.WRITE: 4.0,
+    Access.DURABLE: 4.0,
+    Access.SINGLE: 4.0,
+    Access.SWEEP: 300.0,
+}
 """How long work may take, the wait for a connection and every try included. Searching the sites takes less
 than a database that answers no sooner, and the record of a create is waited for by a client."""
 
@@ -47,6 +54,11 @@ _TRIES: Final = 4  # of work that another transaction, or the end of a connectio
 _TRY_PAUSE: Final = 0.02
 _LOCK_KEY: Final = 0x41746F6C6C  # any number, the same in every process
 _NOTHING: Final[Mapping[str, Any]] = {}
+_NOW: Final = {
+    "postgresql": "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)",
+    "mariadb": "CAST(UNIX_TIMESTAMP(SYSDATE(6)) AS DOUBLE)",
+}
+_statement = functools.lru_cache(maxsize=512)(text)  # reading one anew takes as long as running it
 
 
 class _Connection:
@@ -55,18 +67,23 @@ class _Connection:
     def __init__(self, connection: sqlalchemy.Connection) -> None:
         self._connection = connection
 
+    @property
+    def now(self) -> str:
+        """The database's time."""
+        return _NOW[self._connection.dialect.name]
+
     def rows(self, sql: str, values: Mapping[str, Any] = _NOTHING, /) -> Sequence[Sequence[Any]]:
         """Give all rows."""
-        return [tuple(row) for row in self._connection.execute(text(sql), values)]
+        return [tuple(row) for row in self._connection.execute(_statement(sql), values)]
 
     def change(self, sql: str, values: Mapping[str, Any] = _NOTHING, /) -> int:
         """Run one statement; give how many rows it changed."""
-        return self._connection.execute(text(sql), values).rowcount
+        return self._connection.execute(_statement(sql), values).rowcount
 
     def change_each(self, sql: str, values: Iterable[Mapping[str, Any]], /) -> None:
         """Run one statement for each of some values."""
         if given := list(values):  # together: one exchange, where the driver can
-            self._connection.execute(text(sql), given)
+            self._connection.execute(_statement(sql), given)
 
 
 class _Patience:
@@ -110,7 +127,7 @@ class Engine:
         return await self._within(SECONDS[access], self._run(access, work))
 
     async def _run(self, access: Access, work: Callable[[Connection], T]) -> T:
-        engine = self._readers if access is Access.READ else self._writers
+        engine = self._readers if access in {Access.READ, Access.SINGLE} else self._writers
         for attempt in range(1, _TRIES + 1):
             try:
                 with translated("the database failed"):

@@ -5,10 +5,23 @@ What changes tables that are there already is under `migrations`; a test holds t
 
 from typing import Final
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The newest step of `migrations`."""
 
-NAMES: Final = ("locations", "conflicts", "cursors", "intent", "intent_revision", "leases")
+NAMES: Final = (
+    "locations",
+    "conflicts",
+    "cursors",
+    "intent",
+    "intent_revision",
+    "leases",
+    "runs",
+    "workers",
+    "run_locks",
+    "run_reserves",
+    "suspects",
+    "run_turn",
+)
 """The tables whose content is ours; `alembic_version` beside them says how new they are."""
 
 VERSION: Final = "SELECT version_num FROM alembic_version"
@@ -18,6 +31,12 @@ VERSION: Final = "SELECT version_num FROM alembic_version"
 # site, and the sites that are missing. `intent` is what operators and users have set up, one JSON document a
 # row (NULL: dropped), `changed` the number of its last change, counted in `intent_revision`. Who holds
 # a lease counts `beat` up.
+#
+# Of a run `plan` and `journal` are JSON, `stop` is what somebody wants of it, `owner` the worker that has it.
+# One that nobody has is taken up at `due_at` (NULL: not by itself), in the database's time; `waits` says what
+# for. Every change of hands makes `fence` one more. `holds` says whether it has rows in run_locks or
+# run_reserves, `admitted` whether it was granted them; `unsent` is 1 while its log has lines that were not
+# published. `run_turn` is written by whoever grants or gives back, so that they take turns.
 TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS locations (
         resource_type VARCHAR(64) NOT NULL,
@@ -66,6 +85,69 @@ TABLES: Final = (
         holder VARCHAR(64) NOT NULL,
         beat BIGINT NOT NULL,
         PRIMARY KEY (name))""",
+    """CREATE TABLE IF NOT EXISTS runs (
+        id VARCHAR(36) NOT NULL,
+        definition VARCHAR(64) NOT NULL,
+        project_id VARCHAR(64) NOT NULL,
+        user_id VARCHAR(64) NOT NULL,
+        purpose VARCHAR(255) NOT NULL,
+        request_key VARCHAR(255),
+        state VARCHAR(16) NOT NULL,
+        stop VARCHAR(8),
+        owner VARCHAR(64),
+        fence BIGINT NOT NULL,
+        takeovers INTEGER NOT NULL,
+        admitted SMALLINT NOT NULL,
+        holds SMALLINT NOT NULL,
+        due_at DOUBLE,
+        waits VARCHAR(300) NOT NULL,
+        number BIGINT NOT NULL,
+        unsent SMALLINT,
+        created_at DOUBLE NOT NULL,
+        changed_at DOUBLE NOT NULL,
+        ended_at DOUBLE,
+        acting TEXT,
+        plan TEXT NOT NULL,
+        journal TEXT NOT NULL,
+        progress TEXT,
+        PRIMARY KEY (id))""",
+    "CREATE INDEX IF NOT EXISTS ix_runs_due ON runs (due_at)",
+    "CREATE INDEX IF NOT EXISTS ix_runs_owner ON runs (owner)",
+    "CREATE INDEX IF NOT EXISTS ix_runs_unsent ON runs (unsent)",
+    "CREATE INDEX IF NOT EXISTS ix_runs_project ON runs (project_id, id)",
+    "CREATE INDEX IF NOT EXISTS ix_runs_state ON runs (state, id)",
+    "CREATE UNIQUE INDEX IF NOT EXISTS ix_runs_key ON runs (project_id, request_key)",
+    """CREATE TABLE IF NOT EXISTS workers (
+        id VARCHAR(64) NOT NULL,
+        about VARCHAR(255) NOT NULL,
+        runs INTEGER NOT NULL,
+        began_at DOUBLE NOT NULL,
+        lease_until DOUBLE NOT NULL,
+        PRIMARY KEY (id))""",
+    """CREATE TABLE IF NOT EXISTS run_locks (
+        path VARCHAR(255) NOT NULL,
+        run_id VARCHAR(36) NOT NULL,
+        mode VARCHAR(2) NOT NULL,
+        number BIGINT NOT NULL,
+        granted SMALLINT NOT NULL,
+        PRIMARY KEY (path, run_id))""",
+    "CREATE INDEX IF NOT EXISTS ix_run_locks_run ON run_locks (run_id)",
+    """CREATE TABLE IF NOT EXISTS run_reserves (
+        name VARCHAR(255) NOT NULL,
+        run_id VARCHAR(36) NOT NULL,
+        amount DOUBLE NOT NULL,
+        PRIMARY KEY (name, run_id))""",
+    "CREATE INDEX IF NOT EXISTS ix_run_reserves_run ON run_reserves (run_id)",
+    """CREATE TABLE IF NOT EXISTS suspects (
+        resource VARCHAR(255) NOT NULL,
+        run_id VARCHAR(36) NOT NULL,
+        since DOUBLE NOT NULL,
+        PRIMARY KEY (resource))""",
+    """CREATE TABLE IF NOT EXISTS run_turn (
+        id INTEGER NOT NULL PRIMARY KEY,
+        number BIGINT NOT NULL)""",
+    """INSERT INTO run_turn (id, number)
+        SELECT 1, 0 WHERE NOT EXISTS (SELECT 1 FROM run_turn)""",
     "CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)",
     f"""INSERT INTO alembic_version (version_num)
         SELECT '{HEAD}' WHERE NOT EXISTS (SELECT 1 FROM alembic_version)""",  # noqa: S608 - ours

@@ -5,8 +5,10 @@ import contextlib
 import functools
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -29,12 +31,10 @@ _LOCKED_TRIES: Final = 100
 _LOCKED_PAUSE: Final = 0.05
 _NOTHING: Final[Mapping[str, Any]] = {}
 
-# A transaction that reads first and writes then could not wait for another writer: begun as IMMEDIATE it can.
-_BEGIN: Final = {
-    Access.READ: "BEGIN",
-    Access.WRITE: "BEGIN IMMEDIATE",
-    Access.SWEEP: "BEGIN IMMEDIATE",
-}
+_NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
+
+TOGETHER: Final = 256
+"""Writes that share one transaction at the most: each adds to how long the first one waits."""
 
 
 class _Connection:
@@ -42,6 +42,26 @@ class _Connection:
 
     def __init__(self, driver: sqlite3.Connection) -> None:
         self.driver = driver
+        self._durable = False
+
+    @property
+    def now(self) -> str:
+        """The database's time."""
+        return _NOW
+
+    def begin(self, access: Access) -> None:
+        """Begin a transaction."""
+        if access is Access.READ:
+            self.driver.execute("BEGIN")
+            return
+        durable = access in {Access.DURABLE, Access.SINGLE}
+        if durable is not self._durable:
+            # With WAL, NORMAL may lose the last commits in a power cut, never the database: the sites know
+            # where their resources are anyway. They do not know what a run was about to do.
+            self.driver.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
+        # One that reads first and writes then could not wait for another writer: begun as IMMEDIATE it can.
+        self.driver.execute("BEGIN IMMEDIATE")
 
     def rows(self, sql: str, values: Mapping[str, Any] = _NOTHING, /) -> list[tuple[Any, ...]]:
         """Give all rows."""
@@ -85,12 +105,71 @@ class _Lane:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A write that has to be done, and what is to be told of it."""
+
+    access: Access
+    work: Callable[[Connection], Any]
+    told: asyncio.Future[Any]
+    given: Any = None
+    failed: BaseException | None = None
+
+    def tell(self) -> None:
+        if self.told.done():  # nobody waits for it any more
+            return
+        if self.failed is not None:
+            self.told.set_exception(self.failed)
+        else:
+            self.told.set_result(self.given)
+
+
+class _Writer(_Lane):
+    """Writes that wait are done in one transaction: it is the commit that takes the time."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._waiting: deque[_Waiting] = deque()
+        self._busy = False
+
+    async def run(self, access: Access, work: Callable[[Connection], T]) -> T:
+        """Do some work in a transaction, its own or one that it shares. Raises the driver's errors."""
+        if self._connection is None:
+            raise StoreError("the database is closed")
+        if access in {Access.READ, Access.SWEEP}:
+            return await super().run(access, work)
+        told: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(access, work, told))
+        if not self._busy:
+            self._next()
+        return await told
+
+    def _next(self) -> None:
+        connection = self._connection
+        if not self._waiting or connection is None:
+            self._busy = False
+            for one in self._waiting:
+                one.failed = StoreError("the database is closed")
+                one.tell()
+            self._waiting.clear()
+            return
+        self._busy = True
+        some = [self._waiting.popleft() for _ in range(min(len(self._waiting), TOGETHER))]
+        done = asyncio.get_running_loop().run_in_executor(self._thread, _together, connection, some)
+        done.add_done_callback(lambda _: self._tell(some))
+
+    def _tell(self, some: list[_Waiting]) -> None:
+        self._next()
+        for one in some:
+            one.tell()
+
+
 class Sqlite:
     """An open SQLite file with current tables. SQLite lets one write at a time, which the thread sees to."""
 
     def __init__(self, path: str, reader: _Lane, writer: _Lane) -> None:
         self._path = path
-        self._lanes = {Access.READ: reader, Access.WRITE: writer, Access.SWEEP: writer}
+        self._lanes = dict.fromkeys(Access, writer) | {Access.READ: reader}
 
     async def run(self, access: Access, work: Callable[[Connection], T]) -> T:
         """Do some work in a transaction; raises `StoreError`."""
@@ -127,9 +206,9 @@ class Sqlite:
 async def open_sqlite(path: str) -> Sqlite:
     """Open a file (`:memory:` for none), made with its tables if it is not there; raises `StoreError`."""
     make_directory(path)
-    writer = _Lane("write")
+    writer = _Writer("write")
     # What is in memory belongs to its connection, so there is only one.
-    reader = writer if path == ":memory:" else _Lane("read")
+    reader: _Lane = writer if path == ":memory:" else _Lane("read")
     database = Sqlite(path, reader, writer)
     try:
         with _translated("cannot open the database"):
@@ -179,8 +258,6 @@ def _connect_once(path: str) -> sqlite3.Connection:
     driver = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     try:
         driver.execute("PRAGMA journal_mode=WAL")
-        # With WAL this may lose the last commits in a power cut, never the database; the sites know them
-        # anyway.
         driver.execute("PRAGMA synchronous=NORMAL")
     except BaseException:
         driver.close()
@@ -190,7 +267,7 @@ def _connect_once(path: str) -> sqlite3.Connection:
 
 def _transaction(connection: _Connection, access: Access, work: Callable[[Connection], T]) -> T:
     driver = connection.driver
-    driver.execute(_BEGIN[access])
+    connection.begin(access)
     try:
         given = work(connection)
         driver.execute("COMMIT")
@@ -199,6 +276,33 @@ def _transaction(connection: _Connection, access: Access, work: Callable[[Connec
             driver.execute("ROLLBACK")
         raise
     return given
+
+
+def _together(connection: _Connection, some: Sequence[_Waiting]) -> None:
+    """Do some writes in one transaction; one that fails takes nothing from the others."""
+    access = Access.WRITE if all(one.access is Access.WRITE for one in some) else Access.DURABLE
+    try:
+        if len(some) == 1:
+            some[0].given = _transaction(connection, access, some[0].work)
+        else:
+            _transaction(connection, access, lambda _: _one_by_one(connection, some))
+    except BaseException as error:  # noqa: BLE001 - told to those who wait
+        for one in some:
+            one.failed = one.failed or error
+
+
+def _one_by_one(connection: _Connection, some: Sequence[_Waiting]) -> None:
+    driver = connection.driver
+    for one in some:
+        driver.execute("SAVEPOINT one")
+        try:
+            one.given = one.work(connection)
+        except BaseException as error:
+            if not driver.in_transaction:  # SQLite has taken all of it back
+                raise
+            one.failed = error
+            driver.execute("ROLLBACK TO one")
+        driver.execute("RELEASE one")
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from atoll.store.intent import Intent
 from atoll.store.leases import Leases
 from atoll.store.opening import open_database
 from atoll.store.records import Conflict, Cursor, Location, Made, Pruned, Sighting, Source
+from atoll.store.runs import Runs
 
 CURSOR_SECONDS: Final = 3600.0
 """How long a page's successor can be asked for without walking the sites again."""
@@ -88,13 +89,14 @@ async def open_store(url: str, *, clock: Callable[[], float] = time.time) -> "St
 
 
 class Store:
-    """Locations, conflicts, cursors, and beside them `intent` and `leases`. `clock`: seconds since 1970."""
+    """Locations, conflicts, cursors, beside them `intent`, `leases`, `runs`. `clock`: seconds since 1970."""
 
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
         self.intent = Intent(database, clock=clock)
         self.leases = Leases(database)
+        self.runs = Runs(database)
 
     async def close(self) -> None:
         """Close every connection."""

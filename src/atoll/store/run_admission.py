@@ -1,0 +1,105 @@
+"""Granting locks and reserves, and giving them back, in the transaction that accepts, takes up or ends a run.
+
+Whoever grants or gives back writes `run_turn` first, so that of two at once one waits for the other and sees
+what it did. All of a run's locks are granted together or none: what waits holds nothing, so no two runs wait
+for each other.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from atoll.core.errors import Conflict
+from atoll.store.database import Connection
+from atoll.workflow.locks import Mode, Row, all_wanted, in_the_way
+from atoll.workflow.plan import Plan
+
+_TURN: Final = "UPDATE run_turn SET number = number + 1 WHERE id = 1"
+_TURN_NUMBER: Final = "SELECT number FROM run_turn WHERE id = 1"
+_ASK: Final = """
+    INSERT INTO run_locks (path, run_id, mode, number, granted)
+    VALUES (:path, :run_id, :mode, :number, 0)"""
+_OWN: Final = "SELECT path, mode, number FROM run_locks WHERE run_id = :run_id"
+_OTHERS: Final = "SELECT path, mode, run_id, number, granted FROM run_locks WHERE path = :path"
+_GRANT: Final = "UPDATE run_locks SET granted = 1 WHERE run_id = :run_id"
+_RESERVED: Final = (
+    "SELECT COALESCE(SUM(amount), 0) FROM run_reserves WHERE name = :name AND run_id <> :run_id"
+)
+_RESERVE: Final = "INSERT INTO run_reserves (name, run_id, amount) VALUES (:name, :run_id, :amount)"
+_SUSPECT: Final = "SELECT resource, run_id FROM suspects WHERE resource = :resource"
+_HELD: Final = """
+    SELECT path FROM run_locks WHERE run_id = :run_id UNION ALL
+    SELECT name FROM run_reserves WHERE run_id = :run_id"""
+_WAKE: Final = """
+    UPDATE runs SET due_at = {now} WHERE admitted = 0 AND owner IS NULL AND due_at IS NOT NULL
+    AND waits IN (:lock, :reserve)"""
+
+
+def take_turn(connection: Connection) -> int:
+    """Have nobody else grant or give back until this transaction ends; the number of the turn."""
+    connection.change(_TURN)
+    return int(connection.rows(_TURN_NUMBER)[0][0])
+
+
+def ask(connection: Connection, run_id: str, plan: Plan, number: int) -> None:
+    """Put down what a run wants to lock. Raises `Conflict` where it is suspect."""
+    for resource in dict.fromkeys((*plan.touches, *(want.path for want in plan.locks))):
+        for row in connection.rows(_SUSPECT, {"resource": resource}):
+            raise Conflict(
+                f"{row[0]} is suspect since run {row[1]} was ended in the middle: "
+                "have it looked at first (atoll repair)."
+            )
+    connection.change_each(
+        _ASK,
+        [
+            {"path": want.path, "mode": want.mode.value, "run_id": run_id, "number": number}
+            for want in all_wanted(plan.locks)
+        ],
+    )
+
+
+def grant(connection: Connection, run_id: str, plan: Plan, *, first: bool) -> str:
+    """Grant a run all that it wants; what it waits for where that cannot be, "" where it has all.
+
+    Raises `Conflict`, if it is asked for the first time, where a reserve that does not wait has too little.
+    """
+    own = [
+        Row(path=path, mode=Mode(mode), run_id=run_id, number=number, granted=False)
+        for path, mode, number in connection.rows(_OWN, {"run_id": run_id})
+    ]
+    if (blocking := in_the_way(own, _others(connection, own))) is not None:
+        return f"lock/{blocking.path}"
+    amounts: dict[str, float] = {}
+    for one in plan.reserves:
+        values = {"name": one.name, "run_id": run_id}
+        taken = amounts.get(one.name, 0.0) + float(connection.rows(_RESERVED, values)[0][0])
+        if taken + one.amount > one.limit:
+            if one.amount > one.limit or (one.refuse and first):
+                raise Conflict(
+                    f"{one.name}: {taken:g} of {one.limit:g} are taken, and it needs {one.amount:g}."
+                )
+            return f"reserve/{one.name}"
+        amounts[one.name] = amounts.get(one.name, 0.0) + one.amount
+    connection.change(_GRANT, {"run_id": run_id})
+    connection.change_each(
+        _RESERVE, [{"name": name, "run_id": run_id, "amount": amount} for name, amount in amounts.items()]
+    )
+    return ""
+
+
+def _others(connection: Connection, own: Iterable[Row]) -> list[Row]:
+    return [
+        Row(path=path, mode=Mode(mode), run_id=run_id, number=number, granted=bool(granted))
+        for mine in own
+        for path, mode, run_id, number, granted in connection.rows(_OTHERS, {"path": mine.path})
+    ]
+
+
+def give_back(connection: Connection, run_id: str) -> None:
+    """Drop what a run holds, and have those taken up that wait for it."""
+    take_turn(connection)
+    held: Sequence[str] = [row[0] for row in connection.rows(_HELD, {"run_id": run_id})]
+    connection.change("DELETE FROM run_locks WHERE run_id = :run_id", {"run_id": run_id})
+    connection.change("DELETE FROM run_reserves WHERE run_id = :run_id", {"run_id": run_id})
+    wake = _WAKE.format(now=connection.now)
+    for name in held:
+        connection.change(wake, {"lock": f"lock/{name}", "reserve": f"reserve/{name}"})

@@ -1,0 +1,448 @@
+"""The journal of runs: accepted, taken up, written, given back. How they are shown is in `run_views`.
+
+Every write of a worker holds only while the run is its own (`owner`, `fence`); 0 rows: it is another's by
+now. Leases are in the database's time, so that the clocks of machines need not agree. A lease is a worker's,
+not a run's: it costs one write a second however many runs it has.
+"""
+
+# ruff: noqa: S608 - statements are put together from constants of this file; values are parameters
+
+import contextlib
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from atoll.core.errors import Conflict, NotFound
+from atoll.store import run_admission
+from atoll.store.database import Access, Clash, Connection, Database, T
+from atoll.store.run_records import Accepted, Acting, Beat, Held, NewRun
+from atoll.workflow.journal import ENDED, Entry, Journal, State
+from atoll.workflow.machine import Rest, Signal, redone
+from atoll.workflow.plan import Plan
+
+LOOK_SECONDS: Final = 30.0
+"""How often a run that waits for a lock is looked at, should nobody have told that it is free."""
+
+_ENCODE: Final = msgspec.json.Encoder().encode
+_PLAN: Final = msgspec.json.Decoder(Plan)
+_JOURNAL: Final = msgspec.json.Decoder(Journal)
+_ACTING: Final = msgspec.json.Decoder(Acting)
+
+_ACCEPT: Final = """
+    INSERT INTO runs (id, definition, project_id, user_id, purpose, request_key, state, owner, fence,
+        takeovers, admitted, holds, due_at, waits, number, unsent, created_at, changed_at, acting, plan,
+        journal)
+    VALUES (:id, :definition, :project_id, :user_id, :purpose, :request_key, :state, :owner, 1,
+        0, :admitted, :holds, {due}, :waits, :number, :unsent, {now}, {now}, :acting, :plan, :journal)"""
+_IS_MINE: Final = "id = :id AND owner = :owner AND fence = :fence"
+_OBEYED: Final = "stop = CASE WHEN stop = :obeyed THEN NULL ELSE stop END"
+_WRITE: Final = f"""
+    UPDATE runs SET state = :state, journal = :journal, number = :number, unsent = :unsent, {_OBEYED},
+        takeovers = CASE WHEN :forward = 1 THEN 0 ELSE takeovers END, changed_at = {{now}}
+    WHERE {_IS_MINE}"""
+# MariaDB sets columns one after the other, each from what those before are by then: `stop` and `owner` last.
+_LEAVE: Final = f"""
+    UPDATE runs SET state = :state, journal = :journal, number = :number, unsent = :unsent,
+        due_at = CASE WHEN :ended = 0 AND stop IS NOT NULL AND stop <> :obeyed THEN {{now}} ELSE :due_at END,
+        {_OBEYED}, owner = NULL, waits = :waits,
+        ended_at = CASE WHEN :ended = 1 THEN {{now}} END,
+        progress = CASE WHEN :ended = 1 THEN NULL ELSE progress END, changed_at = {{now}}
+    WHERE {_IS_MINE}"""
+_PROGRESS: Final = f"UPDATE runs SET progress = :progress WHERE {_IS_MINE}"
+_HELD_COLUMNS: Final = """id, definition, project_id, user_id, fence, takeovers, stop, holds, acting, plan,
+    journal"""
+_DUE: Final = "SELECT id, fence, admitted, plan FROM runs WHERE due_at <= {now} ORDER BY due_at LIMIT :most"
+_TAKE: Final = """
+    UPDATE runs SET owner = :owner, fence = fence + 1, due_at = NULL, waits = '', admitted = 1
+    WHERE id = :id AND fence = :fence AND due_at IS NOT NULL"""
+_DEFER: Final = """
+    UPDATE runs SET due_at = {now} + :seconds, waits = :waits
+    WHERE id = :id AND fence = :fence AND due_at IS NOT NULL"""
+_BEAT: Final = "UPDATE workers SET lease_until = {now} + :seconds, runs = :runs WHERE id = :id"
+_DEAD: Final = "SELECT id FROM workers WHERE lease_until < {now}"
+_BURY: Final = "DELETE FROM workers WHERE id = :id AND lease_until < {now}"
+_FREE: Final = """
+    UPDATE runs SET owner = NULL, due_at = {now}, fence = fence + 1, takeovers = takeovers + :counts
+    WHERE owner = :id"""
+_STOPS: Final = "SELECT id, stop FROM runs WHERE owner = :id AND stop IS NOT NULL"
+_JOIN: Final = """
+    INSERT INTO workers (id, about, runs, began_at, lease_until)
+    VALUES (:id, :about, 0, {now}, {now} + :seconds)"""
+
+
+@functools.lru_cache(maxsize=128)
+def _in(sql: str, now: str, due: str = "") -> str:
+    return sql.format(now=now, due=due)
+
+
+class Runs:
+    """The journal in a database. All raise `StoreError`. `published`: whether somebody relays the log."""
+
+    def __init__(self, database: Database, *, published: bool = False) -> None:
+        self._database = database
+        self._unsent = 1 if published else None
+
+    async def accept(self, run: NewRun, owner: str | None = None, begun: Journal | None = None) -> Accepted:
+        """Put a run down, with what it locks and reserves.
+
+        `owner` takes it at once where nothing waits, its journal then as `begun` says. Raises `Conflict`
+        where it cannot be, with nothing done.
+        """
+        access = Access.DURABLE if run.plan.holds else Access.SINGLE
+        try:
+            return await self._database.run(access, lambda it: self._accept(it, run, owner, begun))
+        except Clash:
+            return await self._known(run)
+
+    def _accept(
+        self, connection: Connection, run: NewRun, owner: str | None, begun: Journal | None
+    ) -> Accepted:
+        waits = ""
+        if run.plan.holds:
+            number = run_admission.take_turn(connection)
+            run_admission.ask(connection, run.id, run.plan, number)
+            waits = run_admission.grant(connection, run.id, run.plan, first=True)
+        held = owner is not None and not waits
+        journal = begun if held and begun is not None else run.journal
+        due = "NULL" if held else f"{{now}} + {LOOK_SECONDS}" if waits else "{now}"
+        values = {
+            "id": run.id,
+            "definition": run.definition,
+            "project_id": run.project_id,
+            "user_id": run.user_id,
+            "purpose": run.plan.purpose,
+            "request_key": run.request_key,
+            "state": (State.RUNNING if held else State.QUEUED).value,
+            "owner": owner if held else None,
+            "admitted": int(not waits),
+            "holds": int(run.plan.holds),
+            "waits": waits,
+            "number": journal.number,
+            "unsent": self._unsent,
+            "acting": _text(run.acting),
+            "plan": _text(run.plan),
+            "journal": _text(journal),
+        }
+        connection.change(_in(_ACCEPT.replace("{due}", due), connection.now), values)
+        return Accepted(id=run.id, waits=waits, held=held)
+
+    async def _known(self, run: NewRun) -> Accepted:
+        """The run that is there already: that of a first request with the key, or this very one."""
+        sql = """SELECT id, plan FROM runs WHERE id = :id OR
+            (project_id = :project_id AND request_key = :request_key)"""
+        values = {"id": run.id, "project_id": run.project_id, "request_key": run.request_key}
+        rows = await self._database.run(Access.READ, lambda it: it.rows(sql, values))
+        if not rows:
+            raise Conflict("Another run of this key came and went at the same time: ask once more.")
+        if rows[0][1] != _text(run.plan):
+            raise Conflict(f"Run {rows[0][0]} has this key, and was asked for something else.")
+        return Accepted(id=rows[0][0], again=True)
+
+    async def write(
+        self, held: Held, owner: str, state: State, *, obeyed: str | None = None, forward: bool = False
+    ) -> bool:
+        """Commit the journal of a run; False where it is not the worker's any more.
+
+        `obeyed`: the signal that this obeys. `forward`: a step was done, so that it is no run that kills
+        its workers.
+        """
+        values = {
+            **self._journal(held, owner, obeyed),
+            "state": state.value,
+            "forward": int(forward),
+        }
+        return bool(await self._change(Access.SINGLE, _WRITE, values))
+
+    async def leave(self, held: Held, owner: str, rest: Rest, *, obeyed: str | None = None) -> bool:
+        """Commit the journal and let go of a run, to be taken up as `rest` says; False as for `write`.
+
+        An ended one gives back what it holds, and what it touched is suspect where it ended dirty.
+        """
+        ended = rest.state in ENDED
+        values = {
+            **self._journal(held, owner, obeyed),
+            "state": rest.state.value,
+            "due_at": rest.at,
+            "waits": rest.waits,
+            "ended": int(ended),
+        }
+        if not (ended and held.holds):
+            return bool(await self._change(Access.SINGLE, _LEAVE, values))
+
+        def work(connection: Connection) -> bool:
+            if not connection.change(_in(_LEAVE, connection.now), values):
+                return False
+            run_admission.give_back(connection, held.id)
+            if rest.state is State.DIRTY:
+                suspect(connection, held.id, held.plan)
+            return True
+
+        return await self._database.run(Access.DURABLE, work)
+
+    def _journal(self, held: Held, owner: str, obeyed: str | None) -> dict[str, Any]:
+        return {
+            "id": held.id,
+            "owner": owner,
+            "fence": held.fence,
+            "obeyed": obeyed or "",
+            "journal": _text(held.journal),
+            "number": held.journal.number,
+            "unsent": self._unsent,
+        }
+
+    async def give_up(self, held: Held, owner: str, seconds: float, *, counts: bool) -> None:
+        """Let go of a run that cannot be gone on with here. `counts`: as if the worker had died with it."""
+        sql = f"""
+            UPDATE runs SET due_at = {{now}} + :seconds, takeovers = takeovers + :counts, owner = NULL
+            WHERE {_IS_MINE}"""
+        values = {"id": held.id, "owner": owner, "fence": held.fence, "seconds": seconds}
+        await self._change(Access.SINGLE, sql, {**values, "counts": int(counts)})
+
+    async def progress(self, owner: str, every: Sequence[tuple[Held, Mapping[str, Any]]]) -> None:
+        """Write how far runs have come: for show, so it may be lost."""
+        values = [
+            {"id": held.id, "owner": owner, "fence": held.fence, "progress": _text(one)}
+            for held, one in every
+        ]
+        await self._database.run(Access.WRITE, lambda it: it.change_each(_PROGRESS, values))
+
+    async def due(self) -> bool:
+        """Whether a run waits to be taken up."""
+        return bool(await self._rows("SELECT 1 FROM runs WHERE due_at <= {now} LIMIT 1", {}))
+
+    async def take(self, owner: str, most: int) -> list[Held]:
+        """Take up runs that are due, those first that have been for longest."""
+        rows = await self._rows(_DUE, {"most": most})
+        taken = []
+        for run_id, fence, admitted, plan in rows:
+            access = Access.SINGLE if admitted else Access.DURABLE
+            values = {"id": run_id, "fence": fence, "owner": owner}
+            work = functools.partial(_taken, values=values, plan=None if admitted else plan)
+            with contextlib.suppress(Clash):
+                if await self._database.run(access, work):
+                    taken.append(run_id)
+        return [held for one in taken if (held := await self._held(one, owner)) is not None]
+
+    async def _held(self, run_id: str, owner: str) -> Held | None:
+        sql = f"SELECT {_HELD_COLUMNS} FROM runs WHERE id = :id AND owner = :owner"
+        rows = await self._rows(sql, {"id": run_id, "owner": owner})
+        return held_of(rows[0]) if rows else None
+
+    async def join(self, worker: str, about: str, seconds: float) -> float:
+        """Begin to be a worker; the database's time."""
+        values = {"id": worker, "about": about[:255], "seconds": seconds}
+
+        def work(connection: Connection) -> float:
+            connection.change(_in(_JOIN, connection.now), values)
+            return _now(connection)
+
+        return await self._database.run(Access.WRITE, work)
+
+    async def beat(self, worker: str, runs: int, seconds: float) -> Beat:
+        """Show life for some seconds more, and free the runs of those that do not."""
+        values = {"id": worker, "runs": runs, "seconds": seconds}
+
+        def work(connection: Connection) -> Beat:
+            now = connection.now
+            alive = bool(connection.change(_in(_BEAT, now), values))
+            reaped = 0
+            for (dead,) in connection.rows(_in(_DEAD, now)):
+                if connection.change(_in(_BURY, now), {"id": dead}):
+                    reaped += connection.change(_in(_FREE, now), {"id": dead, "counts": 1})
+            stops = [(row[0], row[1]) for row in connection.rows(_STOPS, {"id": worker})] if alive else []
+            return Beat(now=_now(connection), alive=alive, stops=stops, reaped=reaped)
+
+        return await self._database.run(Access.WRITE, work)
+
+    async def part(self, worker: str) -> int:
+        """Cease to be a worker: what it has is to be taken up by others at once; how many runs."""
+
+        def work(connection: Connection) -> int:
+            connection.change("DELETE FROM workers WHERE id = :id", {"id": worker})
+            return connection.change(_in(_FREE, connection.now), {"id": worker, "counts": 0})
+
+        return await self._database.run(Access.WRITE, work)
+
+    async def signal(self, run_id: str, signal: Signal | None) -> bool:
+        """Have a run paused or cancelled, or (None) go on; whether there is one that has not ended.
+
+        Whoever works on it obeys, or else whoever takes it up.
+        """
+        sql = """
+            UPDATE runs SET stop = :stop, changed_at = {now},
+                due_at = CASE WHEN owner IS NULL THEN {now} ELSE due_at END,
+                state = CASE WHEN state IN ('paused', 'parked') AND owner IS NULL THEN 'queued' ELSE state END
+            WHERE id = :id AND ended_at IS NULL"""
+        values = {"id": run_id, "stop": signal.value if signal else None}
+        return bool(await self._change(Access.SINGLE, sql, values))
+
+    async def kill(self, run_id: str, why: str) -> bool:
+        """Close a run as it stands: what it touched is suspect. False where it has ended already."""
+
+        def work(connection: Connection) -> bool:
+            held = _one(connection, run_id)
+            journal = held.journal
+            journal.number += 1
+            journal.log.append(Entry(journal.number, _now(connection), "killed", text=why[:1000]))
+            sql = """
+                UPDATE runs SET state = 'killed', stop = NULL, owner = NULL, fence = fence + 1, due_at = NULL,
+                    waits = '', ended_at = {now}, changed_at = {now}, journal = :journal, number = :number,
+                    unsent = :unsent
+                WHERE id = :id AND fence = :fence AND number = :before AND ended_at IS NULL"""
+            values = {
+                "id": run_id,
+                "fence": held.fence,
+                "before": journal.number - 1,
+                "journal": _text(journal),
+                "number": journal.number,
+                "unsent": self._unsent,
+            }
+            if not connection.change(_in(sql, connection.now), values):
+                return False
+            if held.holds:
+                run_admission.give_back(connection, run_id)
+            suspect(connection, run_id, held.plan)
+            return True
+
+        for _ in range(_KILLS):
+            if await self._database.run(Access.DURABLE, work):
+                return True
+            rows = await self._rows("SELECT ended_at FROM runs WHERE id = :id", {"id": run_id})
+            if not rows or rows[0][0] is not None:
+                return False
+        raise Conflict("The run is written too often to be closed: try again.")
+
+    async def redo(self, run_id: str) -> State | None:
+        """Have an ended or parked run tried once more; None where it is neither, and what it is otherwise.
+
+        Raises `Conflict` where what it needs is suspect through another run, or reserved.
+        """
+
+        def work(connection: Connection) -> State | None:
+            state = State(connection.rows("SELECT state FROM runs WHERE id = :id", {"id": run_id})[0][0])
+            if state not in {State.UNDONE, State.DIRTY, State.KILLED, State.PARKED}:
+                return None
+            held = _one(connection, run_id)
+            waits = ""
+            if held.holds and state is not State.PARKED:
+                number = run_admission.take_turn(connection)
+                connection.change("DELETE FROM suspects WHERE run_id = :id", {"id": run_id})
+                run_admission.ask(connection, run_id, held.plan, number)
+                waits = run_admission.grant(connection, run_id, held.plan, first=True)
+            journal = redone(held.plan, held.journal, state)
+            journal.number += 1
+            journal.log.append(Entry(journal.number, _now(connection), "redone", text=state.value))
+            sql = """
+                UPDATE runs SET state = 'queued', stop = NULL, takeovers = 0, fence = fence + 1,
+                    ended_at = NULL, due_at = {now}, waits = :waits, admitted = :admitted,
+                    journal = :journal, number = :number, unsent = :unsent, changed_at = {now}
+                WHERE id = :id AND fence = :fence AND owner IS NULL"""
+            values = {
+                "id": run_id,
+                "fence": held.fence,
+                "waits": waits,
+                "admitted": int(not waits),
+                "journal": _text(journal),
+                "number": journal.number,
+                "unsent": self._unsent,
+            }
+            return state if connection.change(_in(sql, connection.now), values) else None
+
+        return await self._database.run(Access.DURABLE, work)
+
+    async def wake(self, waits: str) -> int:
+        """Have the runs taken up that wait for something, as `site/NAME`; how many."""
+        sql = "UPDATE runs SET due_at = {now} WHERE waits = :waits AND due_at IS NOT NULL AND owner IS NULL"
+        return await self._change(Access.WRITE, sql, {"waits": waits})
+
+    async def prune(self, older_than: float, most: int = 10_000) -> int:
+        """Drop the runs that ended so many seconds ago, some thousands at a time; how many."""
+
+        def work(connection: Connection) -> int:
+            sql = """
+                SELECT id FROM runs WHERE state IN ('done', 'undone') AND ended_at < {now} - :seconds
+                LIMIT :most"""
+            rows = connection.rows(_in(sql, connection.now), {"seconds": older_than, "most": most})
+            connection.change_each("DELETE FROM runs WHERE id = :id", [{"id": row[0]} for row in rows])
+            return len(rows)
+
+        return await self._database.run(Access.SWEEP, work)
+
+    async def cleared(self, resource: str) -> bool:
+        """Take in that a suspect resource was looked at; whether it was one."""
+        sql = "DELETE FROM suspects WHERE resource = :resource"
+        return bool(await self._change(Access.WRITE, sql, {"resource": resource}))
+
+    async def _change(self, access: Access, sql: str, values: Mapping[str, Any]) -> int:
+        return await self._do(access, lambda it: it.change(_in(sql, it.now), values))
+
+    async def _rows(self, sql: str, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+        return await self._do(Access.READ, lambda it: it.rows(_in(sql, it.now), values))
+
+    async def _do(self, access: Access, work: Callable[[Connection], T]) -> T:
+        return await self._database.run(access, work)
+
+
+_KILLS: Final = 20
+
+
+def _taken(connection: Connection, *, values: Mapping[str, Any], plan: str | None) -> bool:
+    """Take one run, where nobody was faster, once it is granted what it wants."""
+    if plan is not None:
+        run_admission.take_turn(connection)
+        waits = run_admission.grant(connection, values["id"], _PLAN.decode(plan), first=False)
+        if waits:
+            connection.change(
+                _in(_DEFER, connection.now),
+                {"id": values["id"], "fence": values["fence"], "seconds": LOOK_SECONDS, "waits": waits},
+            )
+            return False
+    if connection.change(_TAKE, values):
+        return True
+    if plan is not None:
+        raise Clash("another worker took it")  # so that what was granted is not
+    return False
+
+
+def suspect(connection: Connection, run_id: str, plan: Plan) -> None:
+    """Put down that what a run touched has to be looked at."""
+    for resource in plan.touches:
+        values = {"resource": resource, "run_id": run_id}
+        connection.change("DELETE FROM suspects WHERE resource = :resource", values)
+        sql = "INSERT INTO suspects (resource, run_id, since) VALUES (:resource, :run_id, {now})"
+        connection.change(_in(sql, connection.now), values)
+
+
+def _one(connection: Connection, run_id: str) -> Held:
+    rows = connection.rows(f"SELECT {_HELD_COLUMNS} FROM runs WHERE id = :id", {"id": run_id})
+    if not rows:
+        raise NotFound(f"There is no run {run_id}.", resource="run", id=run_id)
+    return held_of(rows[0])
+
+
+def _now(connection: Connection) -> float:
+    return float(connection.rows(_in("SELECT {now}", connection.now))[0][0])
+
+
+def held_of(row: Sequence[Any]) -> Held:
+    """A row of the columns that a worker needs."""
+    run_id, definition, project_id, user_id, fence, takeovers, stop, holds, acting, plan, journal = row
+    return Held(
+        id=run_id,
+        definition=definition,
+        project_id=project_id,
+        user_id=user_id,
+        fence=int(fence),
+        takeovers=int(takeovers),
+        stop=stop,
+        holds=bool(holds),
+        acting=_ACTING.decode(acting) if acting else Acting(),
+        plan=_PLAN.decode(plan),
+        journal=_JOURNAL.decode(journal),
+    )
+
+
+def _text(value: object) -> str:
+    return _ENCODE(value).decode()

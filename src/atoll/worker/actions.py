@@ -1,0 +1,88 @@
+"""What steps do: `do`, `undo` and `verify`, by name and version.
+
+An action keeps to these, since a worker may die between any two lines of it:
+
+- `do` is found again: what it makes bears `doing.mark`, or an id of its input.
+- `undo` undoes what `do` made, also where there is no result, and does nothing where there is nothing.
+- `verify` looks whether `do` was done. Without one, `do` may be repeated.
+- `undo` None: there is nothing to undo.
+
+They raise what `workflow.outcomes` has, and nothing else; anything else is a fault of Atoll's.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from atoll.store.run_records import Acting
+from atoll.workflow.outcomes import Absent, Done, Stopped
+from atoll.workflow.plan import action_name
+
+
+class Fenced(Exception):
+    """This worker may not act any more: its lease is over, or the run another's."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Doing:
+    """One try of a step: what it acts on, and for whom."""
+
+    run_id: str
+    mark: str
+    """To be put on what is made: the same for every try, another one after a redo."""
+    site: str
+    input: Mapping[str, Any]
+    """With what the steps before gave in the place of references."""
+    result: Any
+    """What `do` gave, in `undo`; None where that is not known."""
+    project_id: str
+    user_id: str
+    acting: Acting
+    lease: Callable[[], float]
+    """The seconds for which this worker certainly has the run."""
+    progress: Callable[[float, float | None, str], None]
+    """(done, of how much if known, unit): told as it goes."""
+    stopping: bool = False
+    """The run is to be undone: a step that takes long may end with `stop`."""
+
+    def check(self, seconds: float = 0.0) -> None:
+        """Raise `Fenced` where the lease does not last so long. To be called before each call to a site."""
+        if self.lease() <= seconds:
+            raise Fenced
+
+    def stop(self) -> None:
+        """End early where the run is to be undone. Raises `Stopped`."""
+        if self.stopping:
+            raise Stopped("it was stopped before its end")
+
+
+Do = Callable[[Doing], Awaitable[Any]]
+Undo = Callable[[Doing], Awaitable[None]]
+Verify = Callable[[Doing], Awaitable[Done | Absent]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """What a kind of step does. `name` with its version: `image.upload@1`."""
+
+    name: str
+    do: Do
+    undo: Undo | None = None
+    verify: Verify | None = None
+
+    def __post_init__(self) -> None:
+        action_name(self.name)
+
+
+@dataclass(slots=True)
+class Actions:
+    """All actions that this release knows, of former versions those that open runs may name."""
+
+    by_name: dict[str, Action] = field(default_factory=dict)
+
+    def add(self, actions: Iterable[Action]) -> None:
+        """Know some more. Raises ValueError for a name that is taken."""
+        for action in actions:
+            if action.name in self.by_name:
+                raise ValueError(f"{action.name} is there twice")
+            self.by_name[action.name] = action

@@ -1,0 +1,268 @@
+"""All that one process works on: it shows life, takes up what is due, and obeys what is wanted of its runs.
+
+Between two beats the lease is counted on the clock that no one sets: a worker that was frozen, or whose store
+is away, stops acting by itself when its lease is over, before anybody takes over.
+"""
+
+import asyncio
+import contextlib
+import copy
+import os
+import random
+import socket
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from atoll.store.database import StoreError
+from atoll.store.run_records import Accepted, Held, NewRun
+from atoll.store.runs import Runs
+from atoll.worker.actions import Action
+from atoll.worker.execution import Execution
+from atoll.workflow.journal import ENDED
+from atoll.workflow.machine import Signal
+
+_log = structlog.get_logger(__name__)
+
+BACKOFF_SECONDS: Final = (0.5, 60.0)
+"""The wait before the second try of a step, and the longest; doubled from one to the other."""
+
+
+UNKNOWN_SECONDS: Final = 30.0
+"""How long a run is left to others whose actions are not known here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a worker works. Times in seconds."""
+
+    lease: float = 3.0
+    poll: float = 0.25
+    """How often it looks for what is due, where nobody tells it."""
+    runs: int = 64
+    """At a time."""
+    stop: float = 2.0
+    """How long tries may go on when the worker is to stop."""
+
+
+class Worker:
+    """Works until `close`. `clock`: seconds of the monotonic clock."""
+
+    def __init__(
+        self,
+        runs: Runs,
+        actions: Mapping[str, Action],
+        settings: Settings | None = None,
+        *,
+        clock: Callable[[], float] | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._runs = runs
+        self._actions = actions
+        self._settings = settings or Settings()
+        self._clock = clock or asyncio.get_running_loop().time
+        self._jitter = jitter
+        self._offset = 0.0
+        self._until = 0.0
+        self._executions: dict[str, Execution] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._loops: list[asyncio.Task[None]] = []
+        self._due = asyncio.Event()
+        self._closing = False
+        self.id = ""
+
+    def now(self) -> float:
+        """The database's time, as of the last beat."""
+        return self._offset + self._clock()
+
+    def lease(self) -> float:
+        """The seconds for which runs are certainly this worker's."""
+        return self._until - self._clock()
+
+    def backoff(self, tries: int) -> float:
+        """The seconds before a try: doubled each time, and up to half as much again by chance."""
+        first, longest = BACKOFF_SECONDS
+        return min(longest, first * 2.0 ** min(tries - 1, 20)) * (1.0 + 0.5 * self._jitter())
+
+    @property
+    def running(self) -> int:
+        """Runs that it has."""
+        return len(self._executions)
+
+    async def start(self) -> None:
+        """Begin to work. Raises `StoreError`."""
+        await self._join()
+        loop = asyncio.get_running_loop()
+        self._loops = [loop.create_task(self._beats()), loop.create_task(self._takes())]
+
+    async def _join(self) -> None:
+        worker = f"{uuid.uuid4().hex[:20]}"
+        before = self._clock()
+        now = await self._runs.join(worker, f"{socket.gethostname()} pid {os.getpid()}", self._settings.lease)
+        self.id, self._until = worker, before + self._settings.lease
+        self._offset = now - (before + self._clock()) / 2
+
+    async def accept(self, run: NewRun) -> Accepted:
+        """Accept a run, and begin with it where there is room. Raises `Conflict`, `StoreError`."""
+        if self._closing or self.lease() <= 0 or self.running >= self._settings.runs:
+            return await self._runs.accept(run)
+        held = Held(
+            id=run.id,
+            definition=run.definition,
+            project_id=run.project_id,
+            user_id=run.user_id,
+            fence=1,
+            takeovers=0,
+            stop=None,
+            holds=run.plan.holds,
+            acting=run.acting,
+            plan=run.plan,
+            journal=copy.deepcopy(run.journal),
+        )
+        execution = self._execution(held)
+        accepted = await self._runs.accept(run, self.id, held.journal)
+        if accepted.held:
+            self._begin(execution, written=True)
+        return accepted
+
+    def tell(self, run_id: str, signal: Signal | None) -> None:
+        """Pass on at once what is wanted of a run, where this worker has it; look for it where not."""
+        execution = self._executions.get(run_id)
+        if execution is not None:
+            execution.tell(signal)
+        else:
+            self._due.set()
+
+    def look(self) -> None:
+        """Look now for what is due."""
+        self._due.set()
+
+    async def _beats(self) -> None:
+        """Show life three times within a lease."""
+        while True:
+            await asyncio.sleep(self._settings.lease / 3)
+            await self._beat()
+
+    async def _beat(self) -> None:
+        try:
+            if self.lease() <= 0:
+                await self._rejoin()
+                return
+            async with asyncio.timeout(self.lease()):
+                await self._shown()
+        except (StoreError, TimeoutError) as error:
+            _log.warning("worker_cannot_beat", error=str(error))
+            if self.lease() <= 0:
+                await self._abandon()
+
+    async def _shown(self) -> None:
+        before, seconds = self._clock(), self._settings.lease
+        beat = await self._runs.beat(self.id, self.running, seconds)
+        if not beat.alive:
+            self._until = before
+            await self._rejoin()
+            return
+        self._until = before + seconds
+        self._offset = beat.now - (before + self._clock()) / 2
+        for run_id, signal in beat.stops:
+            if run_id in self._executions:
+                self._executions[run_id].tell(Signal(signal))
+        if beat.reaped:
+            _log.warning("worker_takes_over", runs=beat.reaped)
+            self._due.set()
+        await self._show_progress()
+
+    async def _rejoin(self) -> None:
+        """Be a new worker: the old one's lease is over, and what it had is anybody's."""
+        _log.warning("worker_lost_its_lease", worker=self.id, runs=self.running)
+        await self._abandon()
+        await self._runs.part(self.id)
+        await self._join()
+        self._due.set()
+
+    async def _abandon(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _show_progress(self) -> None:
+        told = [one for one in self._executions.values() if one.progressed]
+        if not told:
+            return
+        for one in told:
+            one.progressed = False
+        with contextlib.suppress(StoreError):
+            await self._runs.progress(self.id, [(one.held, dict(one.progress)) for one in told])
+
+    async def _takes(self) -> None:
+        """Take up what is due, as often as the settings say and whenever somebody tells."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._due.wait(), self._settings.poll)
+            self._due.clear()
+            room = self._settings.runs - self.running
+            if room <= 0 or self.lease() <= 0:
+                continue
+            try:
+                if await self._runs.due():
+                    for held in await self._runs.take(self.id, room):
+                        await self._take(held)
+            except StoreError as error:
+                _log.warning("worker_cannot_look", error=str(error))
+
+    async def _take(self, held: Held) -> None:
+        unknown = {step.action for step in held.plan.steps} - self._actions.keys()
+        if unknown:  # of another release, whose workers know them
+            _log.warning("run_not_known", run=held.id, actions=sorted(unknown))
+            await self._runs.give_up(held, self.id, UNKNOWN_SECONDS, counts=False)
+            return
+        self._begin(self._execution(held), written=False)
+
+    def _execution(self, held: Held) -> Execution:
+        execution = Execution(held, self._actions, self._runs, self)
+        execution.prepare()
+        return execution
+
+    def _begin(self, execution: Execution, *, written: bool) -> None:
+        run_id = execution.held.id
+        self._executions[run_id] = execution
+        task = asyncio.get_running_loop().create_task(self._run(execution, written=written))
+        self._tasks[run_id] = task
+        task.add_done_callback(lambda _: self._ended(run_id, task))
+
+    def _ended(self, run_id: str, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(run_id) is task:
+            del self._tasks[run_id]
+            del self._executions[run_id]
+        if len(self._tasks) == self._settings.runs - 1:
+            self._due.set()  # there is room again
+
+    async def _run(self, execution: Execution, *, written: bool) -> None:
+        worker, held = self.id, execution.held
+        try:
+            rest = await execution.run(written=written)
+        except Exception:  # noqa: BLE001 - a bug shall not leave a run with a worker that does not go on with it
+            _log.exception("run_broke", run=held.id)
+            with contextlib.suppress(StoreError):
+                await self._runs.give_up(held, worker, BACKOFF_SECONDS[1], counts=True)
+            return
+        if rest is not None and rest.state in ENDED and held.holds:
+            self._due.set()  # others may have waited for what it held
+
+    async def close(self) -> None:
+        """Stop: what is under way may end for a moment, the rest is for others."""
+        self._closing = True
+        for task in self._loops[1:]:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks.values()), timeout=self._settings.stop)
+        await self._abandon()
+        for task in self._loops:
+            task.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        with contextlib.suppress(StoreError):
+            await self._runs.part(self.id)
