@@ -253,6 +253,11 @@ class Worker:
         if rest is not None and rest.state in ENDED and held.holds:
             self._due.set()  # others may have waited for what it held
 
+    def abandon(self) -> None:
+        """Stop at once, as if it were dead: nothing is said to anybody."""
+        for task in (*self._loops, *self._tasks.values()):
+            task.cancel()
+
     async def close(self) -> None:
         """Stop: what is under way may end for a moment, the rest is for others."""
         self._closing = True

@@ -102,6 +102,8 @@ class Machine:
                 self.note(now, "lost", place, "its worker is gone: whether it was done is looked up")
             elif record.state is StepState.UNDOING:
                 record.state, record.at = StepState.UNDO_AGAIN, now
+            elif record.site:
+                record.at = now  # it may be back: somebody may have said so
         self.note(now, "taken", text=by)
 
     def turn_back(self, now: float, reason: str) -> bool:
@@ -124,11 +126,7 @@ class Machine:
             self.note(now, "refused", text="too late to cancel: what has begun cannot be undone")
         if signal is Signal.PAUSE or self._parked:
             return []
-        if self.journal.back:
-            # What is under way forward ends first: it may make what is to be undone.
-            forward = any(self.journal.steps[place].state is not StepState.UNDOING for place in self._active)
-            return [] if forward else self._begun(now, self._next_back)
-        return self._begun(now, self._next_forward)
+        return self._begun(now, self._next_back if self.journal.back else self._next_forward)
 
     def _begun(self, now: float, next_of: Callable[[int, StepRecord], What | None]) -> list[Work]:
         begun: list[Work] = []
@@ -206,13 +204,14 @@ class Machine:
         self._note_once(now, "away", work.place, f"{away.site}: {away}")
 
     def _note_once(self, now: float, what: str, place: int, text: str) -> None:
-        """Put a line into the log where it does not say so already: waiting may take days."""
-        for entry in reversed(self.journal.log):
-            if entry.step == place and entry.what == what:
-                if entry.text == text[:1000]:
-                    return
-                break
-        self.note(now, what, place, text)
+        """Put a line into the log, or where it says so already leave out all that came of it: for days, maybe."""
+        log = self.journal.log
+        said = [at for at, entry in enumerate(log) if entry.step == place and entry.what == what]
+        if said and log[said[-1]].text == text[:1000]:
+            later = log[said[-1] + 1 :]
+            log[said[-1] + 1 :] = [entry for entry in later if entry.step != place and entry.what != "taken"]
+        else:
+            self.note(now, what, place, text)
 
     def _done(self, place: int, record: StepRecord, done: Done, now: float) -> None:
         record.state, record.result, record.error = StepState.DONE, done.result, ""
