@@ -10,7 +10,22 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from bench import backend, credentials, credentials_cpu, figures, images, lists, own_clouds, packages, peers
+from bench import (
+    acceptance,
+    arrivals,
+    backend,
+    credentials,
+    credentials_cpu,
+    drain,
+    figures,
+    images,
+    lists,
+    own_clouds,
+    packages,
+    peers,
+    runs,
+    takeover,
+)
 from bench.load import LoadFailed
 from bench.peers import Setting
 from bench.processes import Cores, NotStarted, free_ports
@@ -102,6 +117,16 @@ def _images(folder: Path, cores: Cores) -> list[Entry]:
     return _attempt(lambda: images.measure(folder, cores), images.ENTRIES)
 
 
+def _part(measure: Callable[[Path, Cores], list[Entry]], entries: Sequence[Entry]) -> "Part":
+    """A measurement that has all cores, whichever another one kept to."""
+
+    def measured(folder: Path, cores: Cores) -> list[Entry]:
+        os.sched_setaffinity(0, {cores.measured, *cores.rest})
+        return _attempt(lambda: measure(folder, cores), entries)
+
+    return measured, entries
+
+
 def _attempt(measure: Callable[[], list[Entry]], entries: Sequence[Entry]) -> list[Entry]:
     """What a measurement gave, or its entries with the reason why it gave nothing."""
     try:
@@ -115,13 +140,19 @@ def _unmeasured(entries: Sequence[Entry], why: str) -> list[Entry]:
     return [replace(entry, how=why) for entry in entries]
 
 
-PARTS: Mapping[str, tuple[Callable[[Path, Cores], list[Entry]], Sequence[Entry]]] = {
+Part = tuple[Callable[[Path, Cores], list[Entry]], Sequence[Entry]]
+PARTS: Mapping[str, Part] = {
     "requests": (_requests, (*REQUESTS, *STARTING)),
     "lists": (_lists, lists.ENTRIES),
     "credentials": (_credentials, credentials.ENTRIES),
     "credentials-cpu": (_credentials_cpu, credentials_cpu.ENTRIES),
     "images": (_images, images.ENTRIES),
     "own-clouds": (_own_clouds, own_clouds.ENTRIES),
+    "runs": _part(runs.measure, runs.ENTRIES),
+    "runs-takeover": _part(takeover.measure, takeover.ENTRIES),
+    "runs-arrivals": _part(arrivals.measure, arrivals.ENTRIES),
+    "runs-drain": _part(drain.measure, drain.ENTRIES),
+    "runs-acceptance": _part(acceptance.measure, acceptance.ENTRIES),
 }
 
 if __name__ == "__main__":

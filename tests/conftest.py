@@ -20,7 +20,7 @@ from tests.running import Atoll, Settings, atoll_before, sites_of
 from atoll.sandbox.simulated import Cloud
 from atoll.store import open_store
 
-pytest.register_assert_rewrite("tests.stores.contract")
+pytest.register_assert_rewrite("tests.stores.contract", "tests.stores.run_view_contract")
 
 # As a gateway's process has it.
 GC_THRESHOLD = 20_000

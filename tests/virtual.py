@@ -161,5 +161,11 @@ class Mortal:
         if self.dead:
             await asyncio.Event().wait()
 
+    async def notify(self) -> None:
+        """Nothing: nobody is told."""
+
+    async def listen(self, told: Callable[[], None]) -> None:
+        """Nothing: nobody is told."""
+
     async def close(self) -> None:
         """Nothing: the store outlives its workers."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from tests.contract.conftest import UNKNOWN, Answer, SiteUnderTest
-from tests.contract.test_servers import call, ingredients
+from tests.contract.test_servers import boot, call, ingredients
 
 KEY = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQDx8nkQv/zgGgB4rMYmIf+6A4l6Rr+o/6lHBQdW5aYd44bd8JttDCE/F/pNRr0lRE+PiqSPO8nDPHw0010JeMH9gYgnnFlyY3/OcJ02RhIPyyxYpv9FhY+2YiUkpwFOcLImyrxEsYXpD/0d3ac30bNH6Sw9JD9UZHYcpSxsIbECHw== contract"  # noqa: E501
 
@@ -180,6 +180,55 @@ def test_limits_and_quotas(site: SiteUnderTest) -> None:
 def test_proxies_end_at_2_36(site: SiteUnderTest, path: str) -> None:
     assert call(site, "GET", path, v="2.35").status == 200
     assert fault(call(site, "GET", path, v="2.36")) == (404, "The resource could not be found.")
+
+
+def test_floating_ips_of_nova(site: SiteUnderTest) -> None:
+    server = boot(site)
+    pools = call(site, "GET", "/os-floating-ip-pools").json
+    assert {"name": "public"} in pools["floating_ip_pools"]
+    made = call(site, "POST", "/os-floating-ips", {"pool": "public"})
+    assert made.status == 200, made.text
+    floating = made.json["floating_ip"]
+    path = f"/os-floating-ips/{floating['id']}"
+    site.undo.append(lambda: call(site, "DELETE", path))
+    assert set(floating) == {"fixed_ip", "id", "instance_id", "ip", "pool"}
+    assert (floating["fixed_ip"], floating["instance_id"], floating["pool"]) == (None, None, "public")
+    assert call(site, "GET", path).json == {"floating_ip": floating}
+    assert floating in call(site, "GET", "/os-floating-ips").json["floating_ips"]
+    action, address = f"/servers/{server}/action", {"address": floating["ip"]}
+    assert call(site, "POST", action, {"addFloatingIp": address}, v="2.44").status == 404
+    added = call(site, "POST", action, {"addFloatingIp": address})
+    assert (added.status, added.text) == (202, "")
+    now = call(site, "GET", path).json["floating_ip"]
+    assert (now["instance_id"], now["fixed_ip"] is None) == (server, False)
+    assert call(site, "POST", action, {"removeFloatingIp": address}).status == 202
+    rule = "Policy doesn't allow os_compute_api:os-floating-ips:remove to be performed."
+    assert fault(call(site, "POST", action, {"removeFloatingIp": address})) == (403, rule)
+    assert call(site, "DELETE", path).status == 202
+    assert fault(call(site, "GET", path)) == (404, f"Floating IP not found for ID {floating['id']}")
+    assert fault(call(site, "DELETE", path)) == (404, f"Floating IP not found for ID {floating['id']}")
+    assert fault(call(site, "POST", action, {"addFloatingIp": address})) == (404, "floating IP not found")
+    message = f"Floating IP not found for address {floating['ip']}."
+    assert fault(call(site, "POST", action, {"removeFloatingIp": address})) == (404, message)
+    for body in ({}, {"pool": "nope"}, {"pool": UNKNOWN}):
+        refused = fault(call(site, "POST", "/os-floating-ips", body))
+        assert refused == (404, "Floating IP pool not found."), body
+    assert fault(call(site, "GET", "/os-floating-ips/nope")) == (404, "Floating IP not found for ID nope")
+
+
+def test_a_quota_below_what_is_used(site: SiteUnderTest) -> None:
+    path = f"/os-quota-sets/{site.demo.project_id}"
+    site.undo.append(lambda: call(site, "DELETE", path, user="admin"))
+    boot(site)
+    status, message = fault(call(site, "PUT", path, {"quota_set": {"instances": 0}}, user="admin"))
+    assert status == 400
+    assert message.startswith(
+        "Quota limit 0 for instances must be greater than or equal to already used and reserved "
+    )
+    forced = {"quota_set": {"instances": 0, "force": True}}
+    assert call(site, "PUT", path, forced, user="admin").json["quota_set"]["instances"] == 0
+    detail = call(site, "GET", f"{path}/detail").json["quota_set"]["instances"]
+    assert (detail["limit"], detail["in_use"] > 0) == (0, True)
 
 
 def test_quota_refuses_a_server(site: SiteUnderTest) -> None:

@@ -280,5 +280,20 @@ def test_quotas_extensions_agents(site: SiteUnderTest) -> None:
     assert call(site, "GET", "/agents", user="admin").json == {"agents": []}
 
 
+def test_a_quota_below_what_is_used(site: SiteUnderTest) -> None:
+    path = f"/quotas/{site.demo.project_id}"
+    site.undo.append(lambda: call(site, "DELETE", path, user="admin"))
+    make(site, "networks", "network", name="contract")
+    used = call(site, "GET", f"{path}/details").json["quota"]["network"]["used"]
+    status, kind, message = fault(call(site, "PUT", path, {"quota": {"network": 0}}, user="admin"))
+    assert (status, kind) == (400, "HTTPBadRequest")
+    assert message.startswith("Quota limit 0 for network must be greater than or equal to already used ")
+    assert call(site, "PUT", path, {"quota": {"network": used}}, user="admin").status == 200
+    over = (409, "OverQuota", "Quota exceeded for resources: ['network'].")
+    assert fault(call(site, "POST", "/networks", {"network": {"name": "contract"}})) == over
+    forced = {"quota": {"network": 0, "force": True}}
+    assert call(site, "PUT", path, forced, user="admin").json["quota"]["network"] == 0
+
+
 def test_zones_of_networks(site: SiteUnderTest) -> None:
     assert call(site, "GET", "/availability_zones").json == {"availability_zones": []}

@@ -217,6 +217,22 @@ def test_types_limits_quotas_zones(site: SiteUnderTest) -> None:
     assert fault(call(site, "GET", f"/attachments/{UNKNOWN}", v="3.27")) == (404, message)
 
 
+def test_a_quota_below_what_is_used(site: SiteUnderTest) -> None:
+    path = f"/os-quota-sets/{site.demo.project_id}"
+    site.undo.append(lambda: call(site, "DELETE", path, user="admin"))
+    make(site)
+    used = call(site, "GET", f"{path}?usage=True").json["quota_set"]["volumes"]["in_use"]
+    # Of what was not set before it does not look at what is used.
+    first = call(site, "PUT", path, {"quota_set": {"snapshots": 5, "volumes": used}}, user="admin")
+    assert first.status == 200, first.text
+    status, message = fault(call(site, "PUT", path, {"quota_set": {"volumes": 0}}, user="admin"))
+    assert status == 400
+    assert message.startswith("Quota volumes limit must be equal or greater than existing resources. Current")
+    body = {"volume": {"size": 1}}
+    over = f"VolumeLimitExceeded: Maximum number of volumes allowed ({used}) exceeded for quota 'volumes'."
+    assert fault(call(site, "POST", "/volumes", body)) == (413, over)
+
+
 def test_attach_to_a_server(site: SiteUnderTest) -> None:
     volume_id = make(site)["id"]
     path = f"/servers/{boot(site)}/os-volume_attachments"

@@ -15,7 +15,9 @@ STOP_SECONDS = 30.0
 
 
 @contextmanager
-def serving(words: list[str], listen: str, output: Path, **environment: str) -> Iterator[None]:
+def serving(
+    words: list[str], listen: str, output: Path, **environment: str
+) -> Iterator["subprocess.Popen[bytes]"]:
     """Run `atoll` with some words until the end; it is ready at `listen`, and what it says is in `output`."""
     with output.open("w") as out:
         process = subprocess.Popen(  # noqa: S603 - our own words
@@ -26,7 +28,7 @@ def serving(words: list[str], listen: str, output: Path, **environment: str) -> 
         )
     try:
         _until_ready(f"http://{listen}/readyz", process, output)
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(STOP_SECONDS)

@@ -44,7 +44,8 @@ async def asked(
             async with atoll.client("special") as client:
                 answer = await client.request(method, path)
             await atoll.end()
-        seen = [one.target for site in cloud.sites for one in site.listener.seen if "servers" in one.target]
+        every = [one.target for site in cloud.sites for one in site.listener.seen]
+        seen = [target for target in every if "servers" in target or "quota" in target]
         return answer.status_code, answer.text, seen
 
     return ask
@@ -83,3 +84,10 @@ async def test_the_same_list_with_that_rule(asked, cloud):
     rules = ("compute GET /v2.1/servers", "compute GET /v2.1/servers/detail")
     _, _, seen = await asked(rules, "GET", SERVERS)
     assert len([one for one in seen if "detail" in one]) == len(cloud.sites)
+
+
+async def test_what_is_in_use_of_a_quota_is_not_asked_for_with_such_a_token(asked, cloud):
+    quota = f"/v2.1/os-quota-sets/{DEFAULT['id']}"
+    _, _, seen = await asked((f"compute PUT {quota}", f"compute GET {quota}"), "PUT", f"/compute{quota}")
+    assert len(seen) == len(cloud.sites)
+    assert all(target.endswith(quota) for target in seen)

@@ -15,7 +15,7 @@ from tests.running import sites_of
 from tests.scenarios.conftest import SERVERS, UNKNOWN, client_of, server_body
 
 from atoll.core.errors import BadRequest
-from atoll.gateway.audit import resolved
+from atoll.gateway.webhook import resolved
 from atoll.sandbox.simulated import Cloud
 
 PRIVATE = {"private_addresses": True}  # the webhooks are on this machine
@@ -121,10 +121,10 @@ async def test_a_webhook_is_told_everything_once_it_takes_it(start_atoll: StartA
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "localhost", "169.254.169.254", "10.1.2.3", "::1", "::ffff:10.0.0.1"]
 )
-def test_a_webhook_leads_to_no_private_address(host):
+async def test_a_webhook_leads_to_no_private_address(host):
     with pytest.raises(BadRequest, match="not an address of the public net"):
-        resolved(host, 80, private=False)
-    assert resolved("127.0.0.1", 80, private=True) == "127.0.0.1"
+        await resolved(host, 80, private=False)
+    assert await resolved("127.0.0.1", 80, private=True) == "127.0.0.1"
 
 
 async def test_what_a_webhook_will_never_get_is_counted(start_atoll: StartAtoll, cloud: Cloud) -> None:

@@ -501,6 +501,26 @@ async def test_what_is_staged_is_imported_at_all_sites(user: Client, cloud: Clou
     assert at(cloud, ident) == dict.fromkeys(EVERY, "active")
 
 
+async def test_its_tasks_are_those_of_all_its_sites(user: Client, cloud: Cloud) -> None:
+    ident = await made(user, "site1,site3")
+    path = f"{IMAGES}/{ident}/tasks"
+    assert (await user.get(path)).json() == {"tasks": []}
+    await user.put(f"{IMAGES}/{ident}/stage", content=BYTES, headers=OCTETS)
+    await user.post(f"{IMAGES}/{ident}/import", json={"method": {"name": "glance-direct"}})
+    theirs = [list(cloud.site(name).image.admin.tasks) for name in ("site1", "site3")]
+    assert [len(tasks) for tasks in theirs] == [1, 1]
+    tasks = (await user.get(path)).json()["tasks"]
+    assert [task["id"] for task in tasks] == [ids[0] for ids in theirs]
+    assert {task["image_id"] for task in tasks} == {ident}
+    cloud.site("site3").refuse()
+    answer = await user.get(path)
+    assert [task["id"] for task in answer.json()["tasks"]] == theirs[0]
+    assert answer.headers["X-Atoll-Missing-Sites"].startswith("site3")
+    refused = await user.get(path, headers={"X-Atoll-Partial": "refuse"})
+    assert refused.status_code == 503
+    assert "site3" in refused.text
+
+
 async def test_what_each_site_would_fetch_by_itself_is_refused(user: Client, cloud: Cloud) -> None:
     ident = await made(user)
     body = {"method": {"name": "web-download", "uri": "http://example.org/i"}}

@@ -45,7 +45,7 @@ def values_of(site: Site, service: str, project: str) -> dict[str, int]:
 WRITTEN: dict[str, dict[str, Any]] = {
     "compute": {"instances": 10, "cores": 9, "ram": -1, "server_groups": 1, "metadata_items": 64},
     "block-storage": {"volumes": 7, "gigabytes": 1000, "backups": -1, "per_volume_gigabytes": 50},
-    "network": {"network": 5, "port": 100, "router": 0, "floatingip": -1},
+    "network": {"network": 5, "port": 100, "router": 3, "floatingip": -1},
 }
 SHARES: dict[str, list[dict[str, int]]] = {
     "compute": [
@@ -59,9 +59,9 @@ SHARES: dict[str, list[dict[str, int]]] = {
         {"volumes": 2, "gigabytes": 333, "backups": -1, "per_volume_gigabytes": 50},
     ],
     "network": [
-        {"network": 2, "port": 34, "router": 0, "floatingip": -1},
-        {"network": 2, "port": 33, "router": 0, "floatingip": -1},
-        {"network": 1, "port": 33, "router": 0, "floatingip": -1},
+        {"network": 2, "port": 34, "router": 1, "floatingip": -1},
+        {"network": 2, "port": 33, "router": 1, "floatingip": -1},
+        {"network": 1, "port": 33, "router": 1, "floatingip": -1},
     ],
 }
 
@@ -114,27 +114,6 @@ async def test_a_site_that_refuses_leaves_all_as_they_were(
     answer = await admin.put(paths[service], json={envelope(service): changed})
     assert answer.status_code == 403
     assert [values_of(site, service, project) for site in cloud.sites] == before
-
-
-async def test_a_site_that_has_more_in_use_than_its_share_refuses_unless_forced(
-    admin: Client, user: Client, cloud: Cloud, paths: dict[str, str], project: str
-) -> None:
-    from tests.scenarios.conftest import boot  # noqa: PLC0415
-
-    for _ in range(3):
-        await boot(user, cloud, "site2")
-    answer = await admin.put(paths["compute"], json={"quota_set": {"instances": 6}})
-    assert answer.status_code == 400
-    assert "already used" in answer.text
-    assert (await admin.get(paths["compute"])).json()["quota_set"]["instances"] == 600
-    forced = await admin.put(paths["compute"], json={"quota_set": {"instances": 6, "force": True}})
-    assert forced.status_code == 200
-    assert (await admin.get(paths["compute"])).json()["quota_set"]["instances"] == 6
-    # And what was forced can be put back, though no site would take it unforced.
-    cloud.site("site3").faults.add(Fault("status", status=403, service="compute", method="PUT", count=1))
-    refused = await admin.put(paths["compute"], json={"quota_set": {"instances": 99}})
-    assert refused.status_code == 403
-    assert [values_of(site, "compute", project)["instances"] for site in cloud.sites] == [2, 2, 2]
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])

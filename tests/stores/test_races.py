@@ -36,6 +36,12 @@ class Interrupted:
     async def run(self, access: Access, work: Callable[[Connection], T]) -> T:
         return await self._database.run(access, lambda it: work(_Late(it, self._once)))
 
+    async def notify(self) -> None:
+        await self._database.notify()
+
+    async def listen(self, told: Callable[[], None]) -> None:
+        await self._database.listen(told)
+
     async def close(self) -> None:
         await self._database.close()
 
@@ -48,6 +54,7 @@ class Interrupted:
 class _Late:
     def __init__(self, connection: Connection, before: Callable[[], None]) -> None:
         self._connection, self._before = connection, before
+        self.now = connection.now
 
     def rows(self, sql: str, values: Mapping[str, Any] = {}, /) -> Sequence[Sequence[Any]]:
         return self._connection.rows(sql, values)

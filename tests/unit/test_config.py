@@ -245,6 +245,14 @@ ids = {tokyo = 1}
             """,
             "equivalents[1].ids.tokyo: 2 is n already",
         ),
+        ('[runs]\nwebhooks = ["ftp://x"]', "runs.webhooks: 'ftp://x' is not an http or https URL."),
+        ('[runs]\nwebhooks = ["http://x", "http://x"]', "runs.webhooks: has a URL twice"),
+        ('[runs]\nwebhook_secret = "hush"', "runs.webhook_secret: is not to stand here: write env:NAME"),
+        ('[audit]\nwebhook = "x"', "audit.webhook: 'x' is not an http or https URL."),
+        (
+            '[audit]\nwebhook_secret = "env:NOT_SET"',
+            "audit.webhook_secret: the environment variable NOT_SET is not set",
+        ),
     ],
 )
 def test_a_fault_between_tables_is_told(more, fault):

@@ -16,6 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 PREFIX = "/atoll/v1"
 SECONDS = 120.0  # a check asks a site a dozen times
+QUIET_SECONDS = 60.0  # a stream says something every quarter of that
 
 
 def gateway_options(command: F) -> F:
@@ -37,11 +38,11 @@ class Api:
         self._session = _session(os_cloud)
         self._url = url or _url_of(self._session)
 
-    def get(self, path: str, **query: object) -> Mapping[str, Any]:
+    def get(self, path: str, /, **query: object) -> Mapping[str, Any]:
         """Give what is at a path below /atoll/v1. Raises ClickException."""
         return self.call("GET", path, query=query)
 
-    def all(self, path: str, plural: str, **query: object) -> Iterator[Mapping[str, Any]]:
+    def all(self, path: str, plural: str, /, **query: object) -> Iterator[Mapping[str, Any]]:
         """Give every item of a list, page by page. Raises ClickException."""
         marker = None
         while True:
@@ -73,6 +74,40 @@ class Api:
             content: Mapping[str, Any] = answer.json() if answer.content else {}
             return content
         raise click.ClickException(_said(answer))
+
+    def lines(self, path: str, headers: Mapping[str, str]) -> Iterator[str]:
+        """Give the lines of an answer that goes on, as they come.
+
+        Raises ClickException with a refusal, ConnectionError where the gateway is away, or ends.
+        """
+        from keystoneauth1.exceptions import ClientException, RetriableConnectionFailure  # noqa: PLC0415
+
+        try:
+            answer = self._session.get(
+                f"{self._url}{PREFIX}{path}", headers=dict(headers), stream=True, raise_exc=False,
+                timeout=QUIET_SECONDS,
+            )  # fmt: skip
+        except RetriableConnectionFailure as error:
+            raise ConnectionError(str(error)) from error
+        except ClientException as error:
+            raise click.ClickException(str(error)) from error
+        if answer.status_code == 429 or answer.status_code >= 500:
+            raise ConnectionError(_said(answer))
+        if answer.status_code >= 400:
+            raise click.ClickException(_said(answer))
+        yield from _cut(answer)
+
+
+def _cut(answer: Any) -> Iterator[str]:
+    """The lines of an answer as they come. Raises ConnectionError where it is cut."""
+    from requests.exceptions import RequestException  # noqa: PLC0415 - slow to import
+
+    try:
+        with answer:
+            for line in answer.iter_lines(chunk_size=None):
+                yield line.decode("utf-8", "replace")
+    except RequestException as error:
+        raise ConnectionError(str(error)) from error
 
 
 def _said(answer: Any) -> str:

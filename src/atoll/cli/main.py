@@ -25,14 +25,17 @@ ELSEWHERE: Final = {
     "demo": "atoll.cli.demo",
     "explain": "atoll.cli.explain",
     "keystone": "atoll.cli.keystone_commands",
+    "lock": "atoll.cli.run_commands",
     "project": "atoll.cli.identity_commands",
     "role": "atoll.cli.identity_commands",
+    "run": "atoll.cli.run_commands",
     "same": "atoll.cli.same_commands",
     "sandbox": "atoll.cli.sandbox_commands",
     "secrets": "atoll.cli.secrets_commands",
     "site": "atoll.cli.site_commands",
     "user": "atoll.cli.identity_commands",
     "where": "atoll.cli.where",
+    "worker": "atoll.cli.run_commands",
     "zone": "atoll.cli.zone_commands",
 }
 

@@ -95,6 +95,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
     site: str
     reasons: tuple[Reason, ...]
+    others: tuple[str, ...] = ()
+    """The sites that could take it too, the better ones first."""
 
 
 def choose(want: Want, candidates: Sequence[Candidate], considered: list[Reason] | None = None) -> Choice:
@@ -116,9 +118,9 @@ def choose(want: Want, candidates: Sequence[Candidate], considered: list[Reason]
     for reason in _scores(want, open_sites):
         reasons.append(reason)
         totals[reason.site] += reason.points or 0.0
-    best = min(open_sites, key=lambda c: (-totals[c.site], c.last_chosen, order[c.site]))
+    best, *others = sorted(open_sites, key=lambda c: (-totals[c.site], c.last_chosen, order[c.site]))
     reasons.append(Reason(site=best.site, rule=CHOSEN, text=_why(best, open_sites, totals)))
-    return Choice(site=best.site, reasons=tuple(reasons))
+    return Choice(site=best.site, reasons=tuple(reasons), others=tuple(one.site for one in others))
 
 
 def _why(best: Candidate, open_sites: Sequence[Candidate], totals: Mapping[str, float]) -> str:

@@ -53,7 +53,7 @@ __all__ = [
     "load",
 ]
 
-_SINGLE: Final = ("gateway", "identity", "store", "limits", "placement", "audit", "secrets")
+_SINGLE: Final = ("gateway", "identity", "store", "limits", "placement", "audit", "secrets", "runs")
 _BY_NAME: Final = ("sites", "zones", "clouds")
 _ARRAYS: Final = ("equivalents", "credentials")
 _LISTS: Final = {(Gateway, "listen"), (Gateway, "admin_roles"), (Secrets, "key")}

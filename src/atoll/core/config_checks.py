@@ -5,7 +5,7 @@ Called by `config` only. A check passes over what is missing because of a fault 
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
@@ -26,6 +26,7 @@ from atoll.core.settings import (
     Identity,
     Limits,
     Placement,
+    Runs,
     Secret,
     Secrets,
     Site,
@@ -64,6 +65,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     equivalents: tuple[Equivalents, ...]
     clouds: Mapping[str, Cloud]
     secrets: Secrets | None
+    runs: Runs | None
     credentials: tuple[Credential, ...]
     broken: frozenset[str]
     """The places of the faults found so far."""
@@ -88,7 +90,7 @@ def check(draft: Draft, env: Mapping[str, str]) -> list[Fault]:
         _check_credentials,
     ]
     faults = [fault for one in checks for fault in one(draft)]
-    return faults + _check_secrets(draft, env) + _check_store(draft, env) + _check_audit(draft, env)
+    return faults + _check_secrets(draft, env) + _check_store(draft, env) + _check_webhooks(draft, env)
 
 
 def finish(draft: Draft, env: Mapping[str, str]) -> Config:
@@ -126,6 +128,7 @@ def finish(draft: Draft, env: Mapping[str, str]) -> Config:
         ),
         secrets=draft.secrets or Secrets(),
         credentials=draft.credentials,
+        runs=_runs(draft.runs or Runs(), env),
     )
 
 
@@ -416,22 +419,35 @@ def _check_store(draft: Draft, env: Mapping[str, str]) -> list[Fault]:
     return []
 
 
-def _check_audit(draft: Draft, env: Mapping[str, str]) -> list[Fault]:
-    audit = draft.audit
-    if audit is None:
-        return []
+def _check_webhooks(draft: Draft, env: Mapping[str, str]) -> list[Fault]:
     faults = []
-    if audit.webhook:
-        try:
-            checked_url(audit.webhook)
-        except BadRequest as error:
-            faults.append(Fault("audit.webhook", str(error)))
-    secret = audit.webhook_secret
-    if secret and not secret.startswith("env:"):
-        faults.append(Fault("audit.webhook_secret", "is not to stand here: write env:NAME"))
-    elif secret and not env.get(secret[4:]):
-        faults.append(Fault("audit.webhook_secret", f"the environment variable {secret[4:]} is not set"))
+    if draft.audit is not None:
+        urls = [draft.audit.webhook] if draft.audit.webhook else []
+        faults += _webhook_faults("audit.webhook", urls, draft.audit.webhook_secret, env)
+    if draft.runs is not None:
+        faults += _webhook_faults("runs.webhooks", draft.runs.webhooks, draft.runs.webhook_secret, env)
     return faults
+
+
+def _webhook_faults(place: str, urls: Sequence[str], secret: str, env: Mapping[str, str]) -> list[Fault]:
+    faults = []
+    for url in urls:
+        try:
+            checked_url(url)
+        except BadRequest as error:
+            faults.append(Fault(place, str(error)))
+    if len(set(urls)) < len(urls):
+        faults.append(Fault(place, "has a URL twice"))
+    place = f"{place.partition('.')[0]}.webhook_secret"
+    if secret and not secret.startswith("env:"):
+        faults.append(Fault(place, "is not to stand here: write env:NAME"))
+    elif secret and not env.get(secret[4:]):
+        faults.append(Fault(place, f"the environment variable {secret[4:]} is not set"))
+    return faults
+
+
+def _runs(runs: Runs, env: Mapping[str, str]) -> Runs:
+    return msgspec.structs.replace(runs, webhook_secret=_secret(runs.webhook_secret, env))
 
 
 def _secret(reference: str, env: Mapping[str, str]) -> Secret:

@@ -60,6 +60,17 @@ def possible(form: IdForm, value: str) -> bool:
     return canonical(form, value) is not None
 
 
+def time_ordered(nanoseconds: int, chance: int) -> str:
+    """Give a UUID of version 7 (RFC 9562) for a moment, in nanoseconds since 1970, and 62 bits of chance.
+
+    Such ids sort as their moments do, to a quarter of a microsecond.
+    """
+    milliseconds, rest = divmod(nanoseconds, 1_000_000)
+    fraction = (rest << 12) // 1_000_000
+    digits = f"{milliseconds & (1 << 48) - 1:012x}7{fraction:03x}{0b10 << 62 | chance & (1 << 62) - 1:016x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
 def qualify(site_number: int, local_id: int) -> int:
     """Put the number of the site into the upper bits of one of its integer ids; site 0 leaves it as it is.
 

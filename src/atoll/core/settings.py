@@ -145,7 +145,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Size of all the headers of a request; more are 431."""
     private_addresses: bool = False
     """Whether what others name may be at a loopback, link-local or private address: a cloud or site added
-    through the API, the webhook of the audit. A cloud or site of the configuration may be."""
+    through the API, webhooks of the audit and of runs. A cloud or site of the configuration may be."""
 
 
 class Cloud(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -283,6 +283,29 @@ class Equivalents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Its id in each site."""
 
 
+class Runs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Work across sites."""
+
+    clouds_yaml: str = ""
+    """An entry of the `clouds.yaml` that Atoll finds: Atoll's own user at the clients' Keystone, an
+    administrator there. By it runs do at the sites of that Keystone what no member's token may, such as
+    copying an image with its owner. At a cloud with a Keystone of its own an administrator's credential does
+    that."""
+    at_once: Annotated[int, Meta(ge=1, le=1000)] = 64
+    """Runs that one process works on at a time."""
+    lease_seconds: Annotated[float, Meta(ge=1, le=60)] = 3.0
+    """Seconds after which a process that shows no life is taken for dead, and its runs are others'."""
+    copies_per_site: Annotated[int, Meta(ge=1, le=1000)] = 4
+    """Copies of images that one site takes at a time; more wait."""
+    copies_per_link: Annotated[int, Meta(ge=1, le=1000)] = 2
+    """Copies of images that go from one site to another at a time; more wait."""
+    webhooks: Annotated[tuple[str, ...], Meta(max_length=8)] = ()
+    """Up to 8 http or https URLs that are sent what happens to runs: each line of their logs, at least once,
+    in JSON arrays of up to 100."""
+    webhook_secret: Secret = Secret()
+    """`env:NAME` of a variable with a secret: each array then has an `X-Atoll-Signature: sha256=…` (HMAC)."""
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration, defaults filled in and checked."""
 
@@ -298,6 +321,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     clouds: Mapping[str, Cloud] = MappingProxyType({})
     secrets: Secrets = Secrets()
     credentials: tuple[Credential, ...] = ()
+    runs: Runs = Runs()
 
     def zone_sites(self) -> dict[str, str]:
         """Give every availability zone and its site."""
@@ -326,5 +350,6 @@ TABLES: Final[Mapping[str, type[msgspec.Struct]]] = MappingProxyType(
         "clouds": Cloud,
         "secrets": Secrets,
         "credentials": Credential,
+        "runs": Runs,
     }
 )

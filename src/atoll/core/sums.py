@@ -1,6 +1,7 @@
 """Quota and usage arithmetic over sites: totals add up, per-object limits take the minimum, -1 gives -1.
 
-What is written is divided so that the sum, or the minimum, of the shares is what was written.
+What is written is divided so that the sum, or the minimum, of the shares is what was written, and no site
+gets less than it uses where that can be.
 """
 
 import re
@@ -117,25 +118,57 @@ def _lists(key: str, values: Sequence[list[Any]]) -> list[Any]:
     return joined
 
 
-def divided(service: str, quota: Mapping[str, Any], parts: int) -> list[dict[str, Any]]:
-    """The members of a quota set as they are set at each of `parts` sites.
+def divided(
+    service: str, quota: Mapping[str, Any], used: Sequence[Mapping[str, int]], *, level: bool = False
+) -> list[dict[str, Any]]:
+    """The members of a quota set as they are set at each site; `used` is what each one uses, by member.
 
-    Totals are divided evenly, what remains goes to the first; limits on one object, -1 and whatever is no
-    number are for every site as they are. A number that came as text stays text.
+    A total gives every site what it uses, and the rest evenly, what remains to the first; with `level` it is
+    even, but for the sites that use more than that. A total below what all use gives none more than it uses.
+    Limits on one object, -1 and whatever is no number are for every site as they are. A number that came as
+    text stays text.
     """
-    return [
-        {key: _share(service, key, value, parts, index) for key, value in quota.items()}
-        for index in range(parts)
-    ]
+    shares: list[dict[str, Any]] = [{} for _ in used]
+    for key, value in quota.items():
+        whole = integer(value)
+        if whole is None or whole < 0 or key in PER_OBJECT.get(service, ()):
+            parts: list[Any] = [value] * len(used)
+        else:
+            parts = _parts(whole, [max(one.get(key, 0), 0) for one in used], level=level)
+        for share, part in zip(shares, parts, strict=True):
+            share[key] = str(part) if isinstance(value, str) and whole is not None else part
+    return shares
 
 
-def _share(service: str, key: str, value: Any, parts: int, index: int) -> Any:
-    whole = integer(value)
-    if whole is None or whole < 0 or key in PER_OBJECT.get(service, ()):
-        return value
-    each, rest = divmod(whole, parts)
-    share = each + (1 if index < rest else 0)
-    return str(share) if isinstance(value, str) else share
+def _parts(total: int, used: Sequence[int], *, level: bool) -> list[int]:
+    """A total for each site. The sum is the total, whatever is used."""
+    rest = total - sum(used)
+    if rest < 0:
+        return _lowered(total, used)
+    if level:
+        return _raised(total, used)
+    each, remains = divmod(rest, len(used))
+    return [floor + each + (at < remains) for at, floor in enumerate(used)]
+
+
+def _raised(total: int, used: Sequence[int]) -> list[int]:
+    """As even as it can be with no site below what it uses, which is less than the total for all."""
+    parts = [0] * len(used)
+    order = sorted(range(len(used)), key=lambda at: (-used[at], at))
+    for done, at in enumerate(order):
+        parts[at] = max(used[at], -(-total // (len(order) - done)))
+        total -= parts[at]
+    return parts
+
+
+def _lowered(total: int, used: Sequence[int]) -> list[int]:
+    """As even as it can be with no site above what it uses, which is more than the total for all."""
+    parts = [0] * len(used)
+    order = sorted(range(len(used)), key=lambda at: (used[at], -at))
+    for done, at in enumerate(order):
+        parts[at] = min(used[at], total // (len(order) - done))
+        total -= parts[at]
+    return parts
 
 
 def integer(value: Any) -> int | None:

@@ -5,25 +5,21 @@ in batches, again and again while it does not take them, and what it missed is c
 """
 
 import asyncio
-import hashlib
-import hmac
 import os
-import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 import structlog
 
-from atoll.core.addresses import checked_url, is_public
 from atoll.core.audit import Deed, event
 from atoll.core.errors import BadRequest
 from atoll.core.settings import Audit as Settings
 from atoll.gateway import bodies
 from atoll.gateway.call import Call
+from atoll.gateway.webhook import Webhook
 
 log = structlog.get_logger()
 
@@ -31,8 +27,7 @@ READS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 # Events that wait for a webhook, and how many go in one request.
 QUEUE = 10_000
 BATCH = 100
-# How long a webhook may take, and how long it is left alone after a failure (seconds).
-ANSWER_SECONDS = 10.0
+# How long a webhook is left alone after a failure (seconds).
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 
 
@@ -53,8 +48,7 @@ class Audit:
     ) -> None:
         self._settings = settings
         self._observer = observer
-        self._secret = secret.encode()
-        self._private = private
+        self._webhook = Webhook(settings.webhook, secret=secret, private=private)
         self._missed = missed
         self._encode = msgspec.json.Encoder().encode
         self._file = -1
@@ -95,7 +89,7 @@ class Audit:
             await self._there.wait()
             batch = list(self._waiting)[:BATCH]
             try:
-                await asyncio.to_thread(self._post, b"[" + b",".join(batch) + b"]")
+                await self._webhook.post(b"[" + b",".join(batch) + b"]")
             except (OSError, ValueError, BadRequest) as error:
                 log.warning("audit_webhook_failed", reason=str(error)[:256], waiting=len(self._waiting))
                 await asyncio.sleep(wait)
@@ -122,43 +116,6 @@ class Audit:
         except OSError as error:
             # Better in the log than nowhere.
             log.exception("audit_not_written", reason=error.strerror, record=line.decode())
-
-    def _post(self, body: bytes) -> None:
-        """Send a batch. Raises OSError, ValueError or BadRequest where it was not taken."""
-        import urllib3  # noqa: PLC0415 - most deployments have no webhook
-
-        url = self._settings.webhook
-        scheme, host, port = checked_url(url)
-        address = resolved(host, port, private=self._private)
-        parts = urlsplit(url)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        headers = {"Content-Type": "application/json", "Host": parts.netloc, "User-Agent": "atoll"}
-        if self._secret:
-            headers["X-Atoll-Signature"] = (
-                f"sha256={hmac.new(self._secret, body, hashlib.sha256).hexdigest()}"
-            )
-        # To the very address that was looked at: another look-up might say another.
-        pool: urllib3.HTTPConnectionPool
-        if scheme == "https":
-            pool = urllib3.HTTPSConnectionPool(address, port, server_hostname=host, assert_hostname=host)
-        else:
-            pool = urllib3.HTTPConnectionPool(address, port)
-        try:
-            answer = pool.urlopen(
-                "POST",
-                target,
-                body=body,
-                headers=headers,
-                retries=False,
-                redirect=False,
-                timeout=ANSWER_SECONDS,
-            )
-        except urllib3.exceptions.HTTPError as error:
-            raise OSError(str(error)) from error
-        finally:
-            pool.close()
-        if not 200 <= answer.status < 300:
-            raise ValueError(f"it answered {answer.status}")
 
 
 def deed_of(call: Call) -> Deed:
@@ -192,12 +149,3 @@ def _same(path: str, descriptor: int) -> bool:
         return Path(path).stat().st_ino == os.fstat(descriptor).st_ino
     except FileNotFoundError:
         return False
-
-
-def resolved(host: str, port: int, *, private: bool) -> str:
-    """An address of a host that may be gone to. Raises BadRequest, and OSError where it has none."""
-    found: Sequence[str] = [str(one[4][0]) for one in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    for address in found:
-        if private or is_public(address):
-            return address
-    raise BadRequest(f"{host} is {', '.join(found)}: not an address of the public net.")

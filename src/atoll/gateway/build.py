@@ -5,18 +5,23 @@ from functools import partial
 
 from atoll.core.limiter import Limiter
 from atoll.core.settings import Config
+from atoll.gateway import probe_run
 from atoll.gateway.app import App
 from atoll.gateway.audit import Audit
 from atoll.gateway.built_in import LocalTokens, SealedKeys
 from atoll.gateway.catalog import endpoint_url, endpoint_urls
+from atoll.gateway.definition_table import DEFINITIONS
 from atoll.gateway.equivalents import Equivalents
 from atoll.gateway.forward import Forward
+from atoll.gateway.image_copy import ImageCopy
 from atoll.gateway.locate import Locator
+from atoll.gateway.operator import Operator
 from atoll.gateway.outcomes import Outcomes
 from atoll.gateway.parts import Parts
 from atoll.gateway.placements import Placements
 from atoll.gateway.reach import Reach
 from atoll.gateway.site_building import SiteBuilder
+from atoll.gateway.site_wakes import SiteWakes
 from atoll.gateway.tallies import Tallies
 from atoll.gateway.telemetry import Telemetry
 from atoll.gateway.tokens import Tokens
@@ -30,8 +35,10 @@ from atoll.sites.site import Sites
 from atoll.store import Locations, Registry, Store
 from atoll.trust.records import certificates_of
 from atoll.trust.sealing import Sealer, read_key
+from atoll.trust.service_user import ServiceUser
 from atoll.trust.trust import Trust
 from atoll.worker.actions import Actions
+from atoll.worker.worker import Settings as WorkerSettings
 from atoll.worker.worker import Worker
 
 
@@ -50,7 +57,7 @@ def build(
     sites = builder.build(inventory_of(config, registry))
     # Before all that follows from the sites: it is told of changes in this order.
     registry.on_change(KINDS, lambda: builder.refresh(sites, inventory_of(config, registry)))
-    health = Health(sites)
+    health = Health(sites, SiteWakes(sites, store.runs).look)
     registry.on_change(KINDS, health.look)
     tokens = _tokens(config, registry, builder, sites)
     trust = Trust(
@@ -69,6 +76,11 @@ def build(
     reach = Reach(sites, trust.grants, trust.federation.settle, trust.federation.why_not)
     equivalents = Equivalents(registry, sites, reach, forward, locations, _configured(config))
     locator = Locator(sites, reach, forward, locations, limiter, equivalents)
+    actions = Actions()
+    actions.add(probe_run.actions())
+    operator = Operator(sites, reach, forward, ServiceUser(config))
+    actions.add([ImageCopy(operator).action()])
+    DEFINITIONS.check(actions.by_name)
     parts = Parts(
         sites=sites,
         reach=reach,
@@ -93,7 +105,13 @@ def build(
         tokens=tokens,
         health=health,
         builder=builder,
-        worker=Worker(store.runs, Actions().by_name),
+        worker=Worker(
+            store.runs,
+            actions.by_name,
+            WorkerSettings(lease=config.runs.lease_seconds, runs=config.runs.at_once),
+        ),
+        actions=actions,
+        operator=operator,
         config=config,
         body_limit=config.limits.body_bytes,
         page_limit=config.limits.page_limit,

@@ -1,4 +1,4 @@
-"""What each site has for itself, and a client asks of all: Glance's caches, stores and ways to import.
+"""What each site has for itself, and a client asks of all: Glance's caches and stores, Nova's pools.
 
     GET                  /…   what all sites say, put together
     PUT POST DELETE      /…   done at every site that has it; 404 where none has

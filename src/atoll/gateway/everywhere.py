@@ -14,7 +14,7 @@ from atoll.core.errors import AtollError, BadSiteAnswer, Conflict, SiteTimeout, 
 from atoll.gateway import bodies
 from atoll.gateway.call import Call
 from atoll.gateway.fanout import scatter
-from atoll.gateway.forward import SiteAnswer
+from atoll.gateway.forward import SiteAnswer, said
 from atoll.gateway.parts import Parts
 from atoll.sites.site import Site
 
@@ -219,14 +219,3 @@ class Everywhere:
 def garbled(answer: SiteAnswer) -> bool:
     """Whether an answer is not what a service says."""
     return bool(answer.text.strip()) and bodies.decoded(answer.text) is None
-
-
-def said(answer: SiteAnswer) -> str:
-    """The message in a site's fault, short."""
-    content = bodies.decoded(answer.text) or {}
-    for part in [content, *content.values()]:
-        if isinstance(part, dict):
-            for key in ("message", "detail", "title"):
-                if isinstance(part.get(key), str) and part[key]:
-                    return str(part[key])[:200]
-    return "no reason given"

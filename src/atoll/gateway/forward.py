@@ -7,6 +7,9 @@ import re
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from atoll.core.access_rules import allowed
 from atoll.core.errors import (
@@ -450,6 +453,25 @@ def passed_on(endpoint: Endpoint, response: Response) -> Sequence[bytes]:
             ours = ours if endpoint.grant is None else endpoint.grant.ids.outward(ours)
             lines = [*lines, b"Location: %b\r\n" % ours]
     return lines
+
+
+def said(answer: SiteAnswer) -> str:
+    """The message in a site's fault, short."""
+    content = _object(answer.text)
+    for part in [content, *content.values()]:
+        if isinstance(part, dict):
+            for key in ("message", "detail", "title"):
+                if isinstance(part.get(key), str) and part[key]:
+                    return str(part[key])[:200]
+    return "no reason given"
+
+
+def _object(text: bytes) -> Mapping[str, Any]:
+    try:
+        content = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def said_with(index: Mapping[bytes, bytes]) -> list[bytes]:

@@ -20,9 +20,9 @@ from atoll.core.errors import AtollError, BadSiteAnswer, Conflict, NotFound, Sit
 from atoll.gateway import bodies
 from atoll.gateway.call import Call
 from atoll.gateway.default_groups import GROUP
-from atoll.gateway.everywhere import Change, Everywhere, Step, said
+from atoll.gateway.everywhere import Change, Everywhere, Step
 from atoll.gateway.fanout import scatter
-from atoll.gateway.forward import SiteAnswer
+from atoll.gateway.forward import SiteAnswer, said
 from atoll.gateway.network_lists import RULE, said_by
 from atoll.gateway.parts import Parts
 from atoll.gateway.placed import Placed

@@ -25,9 +25,9 @@ from atoll.core.errors import (
 )
 from atoll.gateway import bodies
 from atoll.gateway.call import Call
-from atoll.gateway.everywhere import UNDO_SECONDS, said
+from atoll.gateway.everywhere import UNDO_SECONDS
 from atoll.gateway.fanout import Gathered, none_answered, scatter
-from atoll.gateway.forward import SiteAnswer, read_json
+from atoll.gateway.forward import SiteAnswer, read_json, said
 from atoll.gateway.locate import show_target
 from atoll.gateway.parts import Parts
 from atoll.sites.site import Site

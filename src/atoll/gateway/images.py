@@ -2,6 +2,7 @@
 
     POST   /v2/images               `atoll_sites` in the body says where: `one`, `all`, or names of sites
     GET    /v2/images/{id}          every site of it is asked; `atoll_sites` and `atoll_sites_status` tell
+    GET    /v2/images/{id}/tasks    what each of its sites did with it
     PATCH  /v2/images/{id}          refused where it would move the bytes
     POST   /v2/images/{id}/import   refused where each site would fetch bytes of its own
 
@@ -21,11 +22,13 @@ from atoll.core.image_sites import ALL, PROPERTY, STATUS, together, where, with_
 from atoll.core.spans import member, splice
 from atoll.gateway import bodies
 from atoll.gateway.call import Call
+from atoll.gateway.equivalents import at_site
 from atoll.gateway.fanout import none_answered, scatter
 from atoll.gateway.forward import SiteAnswer, rewrite
-from atoll.gateway.partial import add_missing
+from atoll.gateway.partial import add_missing, allows_partial
 from atoll.gateway.parts import Parts
 from atoll.gateway.placed import Placed
+from atoll.gateway.shared_changes import tail
 from atoll.gateway.shared_creates import SharedCreates
 from atoll.sites.site import Site
 from atoll.store import Sighting
@@ -164,6 +167,46 @@ class Images:
         await self._parts.equivalents.passed(call, "image", passed)
         self._answer(call, shown, away)
 
+    @staticmethod
+    def lists_tasks(call: Call) -> bool:
+        """Whether a request lists the tasks of one image."""
+        of_images = call.service_type == "image" and call.match.route is not None
+        return of_images and call.request.method == b"GET" and tail(call) == "tasks"
+
+    async def show_tasks(self, call: Call, order: Sequence[Site], ids: Mapping[str, str]) -> None:
+        """List an image's tasks at all of its sites (`ids` by site), one site's after the other's.
+
+        Raises SiteUnavailable where a site does not answer, and the caller or the operator wants all or none.
+        """
+        parts = self._parts
+        parts.limiter.take(call.caller.project_id, parts.forward.now())
+        query = b"?" + call.request.query if call.request.query else b""
+        gathered = await scatter(
+            {
+                site.name: parts.forward.ask(
+                    call, parts.endpoint(site, call), b"GET", at_site(call, ids[site.name]) + query
+                )
+                for site in order
+            }
+        )
+        told, away = {}, dict(gathered.failed)
+        for name, answer in gathered.answered.items():
+            tasks = _tasks(rewrite(parts.endpoint(parts.sites.by_name[name], call), answer.text, call))
+            if answer.status == 200 and tasks is not None:
+                told[name] = tasks
+            elif answer.status >= 500 or answer.status == 200:
+                away[name] = SiteUnavailable(f"The site {name} answered {answer.status}.", site=name)
+        if away and not (told and allows_partial(call, default=not parts.strict)):
+            raise none_answered("the tasks of this image", away)
+        if away:
+            add_missing(call, {name: str(error) for name, error in away.items()})
+        first = next(iter(told or gathered.answered))
+        joined = [task for tasks in told.values() for task in tasks]
+        text = msgspec.json.encode({"tasks": joined}) if told else None
+        parts.forward.answer(
+            call, parts.endpoint(parts.sites.by_name[first], call), gathered.answered[first], text
+        )
+
     async def _show_public(self, call: Call, order: Sequence[Site], ident: str) -> None:
         away: dict[str, AtollError] = {}
         answer = None
@@ -252,6 +295,14 @@ class Images:
                 )
         if len(kept) < len(patch):
             call.text = msgspec.json.encode(kept)
+
+
+def _tasks(text: bytes) -> list[msgspec.Raw] | None:
+    """The tasks of an answer; None for what is none."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, list[msgspec.Raw]]).get("tasks")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def _location(names: Sequence[str]) -> Conflict:

@@ -8,17 +8,20 @@ GET /metrics          Prometheus
 GET /atoll/v1/openapi.json  what they are
 """
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from importlib import metadata
+from typing import Final
 
 import msgspec
 
 from atoll.core import access_rules
-from atoll.core.errors import MethodNotAllowed, NotFound, Unauthorized
+from atoll.core.errors import MethodNotAllowed, NotFound, TooManyRequests, Unauthorized
 from atoll.gateway.call import Call
 from atoll.gateway.catalog import endpoint_url
 from atoll.gateway.own_openapi import PREFIX, document
+from atoll.gateway.own_route import Route, Stream
 from atoll.gateway.own_table import ROUTES
 from atoll.gateway.parts import Parts
 from atoll.store import StoreError
@@ -26,7 +29,11 @@ from atoll.store import StoreError
 READS = frozenset({b"GET", b"HEAD"})
 JSON = b"Content-Type: application/json\r\n"
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
+EVENTS = b"Content-Type: text/event-stream\r\nCache-Control: no-store\r\n"
 METRICS = b"Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
+
+STREAMS: Final = 256
+"""Answers of this process that go on at a time: each asks the store a few times a second."""
 
 
 class Own:
@@ -34,7 +41,7 @@ class Own:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self.draining = False
+        self._streams = 0
 
     async def handle(self, call: Call, segments: Sequence[bytes]) -> None:
         """Answer one of Atoll's own paths."""
@@ -93,10 +100,11 @@ class Own:
         below = f"/v1{path.decode('latin-1')}"
         if rules is not None and not access_rules.allowed(rules, ("atoll",), method, below):
             raise Unauthorized("The access rules of this application credential do not allow that.")
-        there = {}
+        there: dict[str, tuple[Route, tuple[str, ...]]] = {}
         for route in ROUTES:
             if (names := route.names(path)) is not None:
-                there[route.method] = route, names
+                # The first line: a path that is spelt out stands before one with a name in its place.
+                there.setdefault(route.method, (route, names))
         if not there:
             raise NotFound("Nothing is served under this path.")
         found = there.get("GET" if method == "HEAD" else method)
@@ -109,8 +117,27 @@ class Own:
         content = await route.answered(self._parts, call, names)
         if content is None:
             call.reply.send(204, [], b"")
+        elif isinstance(content, Stream):
+            await self._stream(call, content)
         else:
-            call.reply.send(route.status, [JSON], msgspec.json.encode(content))
+            call.reply.send(route.status, [JSON, *call.extra_lines], msgspec.json.encode(content))
+
+    async def _stream(self, call: Call, stream: Stream) -> None:
+        """Send what goes on until it ends. Raises TooManyRequests, ClientGone."""
+        async with contextlib.aclosing(stream.parts) as parts:
+            if call.request.method == b"HEAD":
+                call.reply.send_head(200, [EVENTS], None)
+                return
+            if self._streams >= STREAMS:
+                raise TooManyRequests("Too many follow something here: ask again later.", retry_after=5)
+            self._streams += 1
+            try:
+                call.reply.start(200, [EVENTS], None)
+                async for part in parts:
+                    await call.reply.write(part)
+                call.reply.finish()
+            finally:
+                self._streams -= 1
 
 
 @functools.cache

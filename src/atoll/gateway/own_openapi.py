@@ -17,6 +17,7 @@ REFUSALS: Final = {
     409: "it does not fit what there is; the message says what to do",
     413: "the body is too large",
     415: "the body is not application/json",
+    429: "too many follow something here",
     503: "the store, or a site that is needed, does not answer",
 }
 
@@ -98,12 +99,20 @@ def _responses(route: Route) -> dict[str, Any]:
     said: dict[str, Any] = {"description": (route.answer.__doc__ or "") if route.answer else "Done."}
     if route.answer is not None:
         said["content"] = _json(route.answer.__name__)
+    elif route.streams:
+        said = {
+            "description": "Server-sent events.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        }
     refusals = {400, 401, 404, 503}
     if route.who is not Who.ANYONE:
         refusals |= {403}
     if route.method != "GET":
         refusals |= {409, 413, 415}
-    return {str(route.status if route.answer is not None else 204): said} | {
+    if route.streams:
+        refusals |= {429}
+    status = route.status if route.answer is not None or route.streams else 204
+    return {str(status): said} | {
         str(status): {"description": REFUSALS[status], "content": _json("Fault")}
         for status in sorted(refusals)
     }

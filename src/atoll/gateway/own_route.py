@@ -5,7 +5,7 @@ Must not know any of the routes: they stand in the modules of their nouns, and t
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, Final, Generic, TypeVar
@@ -84,14 +84,21 @@ class Asked(Generic[Query, Body]):
         return self.call.caller
 
 
-Handle = Callable[[Asked[Any, Any]], Awaitable[Out | None]]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """An answer that goes on: server-sent events, each part one or several of them as they are written."""
+
+    parts: AsyncGenerator[bytes, None]
+
+
+Handle = Callable[[Asked[Any, Any]], Awaitable[Out | Stream | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """One line of the table. The handler's docstring is the route's in the documentation.
 
-    `answer` None: 204 without a body.
+    `answer` None: 204 without a body, or where it `streams` server-sent events.
     """
 
     method: str
@@ -102,6 +109,7 @@ class Route:
     status: int = 200
     query: type[In] = NoQuery
     body: type[In] | None = None
+    streams: bool = False
 
     @property
     def parameters(self) -> list[str]:
@@ -126,7 +134,7 @@ class Route:
                 return None
         return tuple(found)
 
-    async def answered(self, parts: Parts, call: Call, names: tuple[str, ...]) -> Out | None:
+    async def answered(self, parts: Parts, call: Call, names: tuple[str, ...]) -> Out | Stream | None:
         """Check what comes in, and what the handler makes of it.
 
         Raises Forbidden, BadRequest, UnsupportedMediaType, TooLarge, SiteUnavailable while the store does not

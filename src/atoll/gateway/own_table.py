@@ -2,7 +2,17 @@
 
 from typing import Final
 
-from atoll.gateway import own_clouds, own_credentials, own_locations, own_same, own_sites, own_zones
+from atoll.gateway import (
+    own_clouds,
+    own_credentials,
+    own_definitions,
+    own_locations,
+    own_locks,
+    own_runs,
+    own_same,
+    own_sites,
+    own_zones,
+)
 from atoll.gateway.own_route import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -12,4 +22,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *own_same.ROUTES,
     *own_clouds.ROUTES,
     *own_credentials.ROUTES,
+    *own_definitions.ROUTES,
+    *own_runs.ROUTES,
+    *own_locks.ROUTES,
 )

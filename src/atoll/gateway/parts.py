@@ -10,6 +10,7 @@ from atoll.gateway.call import Call
 from atoll.gateway.equivalents import Equivalents
 from atoll.gateway.forward import Forward
 from atoll.gateway.locate import Locator
+from atoll.gateway.operator import Operator
 from atoll.gateway.outcomes import Outcomes
 from atoll.gateway.placements import Placements
 from atoll.gateway.reach import Reach
@@ -20,6 +21,7 @@ from atoll.sites.health import Health
 from atoll.sites.site import Endpoint, Site, Sites
 from atoll.store import Locations, Registry, Store
 from atoll.trust.trust import Trust
+from atoll.worker.actions import Actions
 from atoll.worker.worker import Worker
 
 
@@ -48,6 +50,8 @@ class Parts:
     health: Health
     builder: SiteBuilder
     worker: Worker
+    actions: Actions
+    operator: Operator
     config: Config
     body_limit: int
     page_limit: int

@@ -8,14 +8,23 @@ Lists are in `lists`. Must not know one service from another: what differs is in
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 import msgspec
 import structlog
 
 from atoll.core.choose import CHOSEN, Candidate, Reason, Want, choose
-from atoll.core.errors import BadSiteAnswer, Conflict, NotFound, SiteTimeout, SiteUnavailable
+from atoll.core.errors import (
+    BadSiteAnswer,
+    Conflict,
+    Forbidden,
+    NotFound,
+    SiteTimeout,
+    SiteUnavailable,
+    TooManyRequests,
+)
 from atoll.gateway import backup_records, bodies, hosts, look_alikes, together, versions, zone_hints
 from atoll.gateway.call import Call
 from atoll.gateway.default_groups import GROUP, SHOWING
@@ -36,6 +45,23 @@ log = structlog.get_logger()
 UNCERTAIN = frozenset({500, 502, 504})
 # How services say at once that there is no room (not that a quota is used up).
 NO_ROOM = re.compile(rb"No valid host|No more IP addresses|IpAddressGenerationFailure|No valid backend")
+
+
+# How services say that a project's quota is used up; nothing was made then.
+OVER_QUOTA = frozenset({403, 409, 413})
+USED_UP = re.compile(
+    rb"[Qq]uota (exceeded|has been met)|over quota|exceeds allowed [^.]*quota"
+    rb"|Maximum number of \w+ (allowed|exceeded)|is over a limit for"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Where a new thing can go, the best site first, the zone asked for, what is known of the project."""
+
+    sites: Sequence[Site]
+    zone: str | None
+    facts: Facts = field(default_factory=lambda: Facts(""))
 
 
 class Placed:
@@ -206,17 +232,54 @@ class Placed:
         if body is None:
             # Not a body any site could read: one of them says so in its own words.
             site = parts.reach.default(call)
+            answer = await self._made(call, resource, site, text)
         else:
-            site, zone = await self._choose(call, resource, refs, body)
-            if resource.zone and zone is not None:
-                here = parts.endpoint(site, call).zones.get(zone)
-                text = self._zone_at(text, zone_hints.place(resource, body), here)
-            text = hosts.body_at(parts, parts.equivalents.body_at(call, text, refs, site.name), refs)
-        answer, endpoint = await self._made(call, resource, site, text), parts.endpoint(site, call)
+            choice = await self._choose(call, resource, refs, body)
+
+            def make(site: Site) -> Awaitable[SiteAnswer]:
+                here = text
+                if resource.zone and choice.zone is not None:
+                    zone = parts.endpoint(site, call).zones.get(choice.zone)
+                    here = self._zone_at(here, zone_hints.place(resource, body), zone)
+                here = hosts.body_at(parts, parts.equivalents.body_at(call, here, refs, site.name), refs)
+                return self._made(call, resource, site, here)
+
+            site, answer = await self._where_quota_is_left(call, resource, choice, make)
+        endpoint = parts.endpoint(site, call)
         many = None
         if body is not None and resource.plural in body and answer.status < 300:
             many = rewritten(endpoint, answer.text, (resource.plural, "*"), call.caller.project_id)
         parts.forward.answer(call, endpoint, answer, many)
+
+    async def _where_quota_is_left(
+        self, call: Call, resource: Resource, choice: _Chosen, make: Callable[[Site], Awaitable[SiteAnswer]]
+    ) -> tuple[Site, SiteAnswer]:
+        """Make it at the site chosen; where its quota is used up, at the next one that could take it.
+
+        The user knows one quota, which is divided over the sites. Where no site has any of it left, the
+        refusal is that of the first.
+        """
+        parts, (first, *others) = self._parts, choice.sites
+        refusal = await make(first)
+        if refusal.status not in OVER_QUOTA or not USED_UP.search(refusal.text):
+            return first, refusal
+        text = "its quota is used up there"
+        call.reasons.append(Reason(site=first.name, rule="quota", text=text))
+        for site in others:
+            try:
+                parts.limiter.take(call.caller.project_id, parts.forward.now())
+                answer = await make(site)
+            except (Forbidden, SiteUnavailable, TooManyRequests) as error:
+                log.info("next_site_not_tried", request_id=call.id, site=site.name, reason=str(error))
+                continue
+            if answer.status < 300 or answer.status in UNCERTAIN:
+                text = f"the quota at {first.name} is used up"
+                call.reasons.append(Reason(site=site.name, rule=CHOSEN, text=text))
+                self._last_chosen[site.name] = parts.forward.now()
+                parts.placements.chosen(choice.facts, resource.name, site.name)
+                return site, answer
+            call.reasons.append(Reason(site=site.name, rule="quota", text=f"it answered {answer.status}"))
+        return first, refusal
 
     async def _made(self, call: Call, resource: Resource, site: Site, text: bytes) -> SiteAnswer:
         """Send a create and remember what it made; what is lost of the answer is looked for."""
@@ -256,15 +319,15 @@ class Placed:
 
     async def _choose(
         self, call: Call, resource: Resource, refs: Sequence[Ref], body: dict[str, object]
-    ) -> tuple[Site, str | None]:
-        """The site for a new resource and the zone that was asked for, with every reason logged."""
+    ) -> _Chosen:
+        """The sites for a new resource and the zone that was asked for, with every reason logged."""
         parts = self._parts
         zone = zone_hints.asked(parts, resource, body)
         sites = parts.reach.sites(call)
         self._reaches_zone(call, zone, sites)
         if len(sites) == 1 and sites[0].accepts_creates:
             call.reasons.append(Reason(site=sites[0].name, rule=CHOSEN, text="no other has this service"))
-            return sites[0], zone
+            return _Chosen([sites[0]], zone)
         things = await together.things(parts, call, body, refs)
         project = _project_of(body) or call.caller.project_id
         facts = await parts.placements.facts(project)
@@ -298,7 +361,8 @@ class Placed:
         self._last_chosen[choice.site] = parts.forward.now()
         # Before the answer: the project's next create must find its home while this one is under way.
         parts.placements.chosen(facts, resource.name, choice.site)
-        return parts.sites.by_name[choice.site], zone
+        best_first = [parts.sites.by_name[name] for name in (choice.site, *choice.others)]
+        return _Chosen(best_first, zone, facts)
 
     def _reaches_zone(self, call: Call, zone: str | None, sites: Sequence[Site]) -> None:
         """Refuse a zone of a site where the caller is nobody; no other site's is meant. Raises Forbidden."""

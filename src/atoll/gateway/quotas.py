@@ -1,4 +1,4 @@
-"""Quotas over sites, as they are written: totals divided evenly, limits on one object for every site.
+"""Quotas over sites, as they are written: totals divided, limits on one object for every site.
 
     PUT     /{service}/…/os-quota-sets/{project}[?user_id=]      Nova, Cinder
     PUT     /{service}/…/os-quota-class-sets/{class}
@@ -7,25 +7,38 @@
 
 Written at all sites or at none: the values of before are read first, and put back where one refuses. So what
 is read afterwards, summed, is what was written; of two at once one waits for the other, see `turns`. Reading
-is in `summed`. Does not check what is in use: each site does, for its own share.
+is in `summed`. What is in use at each site is read for the division: whether a share is below it, and what
+then, is for the site to say.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import msgspec
 
-from atoll.core.errors import SiteUnavailable
+from atoll.core.errors import Forbidden, SiteUnavailable
 from atoll.core.sums import combine, divided, integer
 from atoll.gateway import bodies
 from atoll.gateway.call import Call
-from atoll.gateway.everywhere import Change, Everywhere, Step, said
+from atoll.gateway.everywhere import Change, Everywhere, Step
 from atoll.gateway.fanout import none_answered, scatter
-from atoll.gateway.forward import SiteAnswer
+from atoll.gateway.forward import SiteAnswer, said
 from atoll.gateway.parts import Parts
 from atoll.gateway.turns import Turns
 from atoll.sites.site import Site
+
+# Those of projects; nothing is in use of a class.
+IN_USE: Final = frozenset({"quota_set", "quota"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """A site's quota as it is: its limits, and what is in use of each; None where that may not be seen."""
+
+    limits: Mapping[str, Any] | None = None
+    used: Mapping[str, int] | None = None
 
 
 class Quotas:
@@ -70,20 +83,40 @@ class Quotas:
         now = self._parts.forward.now()
         return now + (call.deadline - now) / 2
 
-    async def _before(self, call: Call, sites: Sequence[Site]) -> dict[str, Mapping[str, Any] | None]:
-        """What each site has now; None where that may not be seen. Raises SiteUnavailable if one is away."""
+    async def _before(self, call: Call, sites: Sequence[Site]) -> dict[str, _Before]:
+        """What each site has now. Raises SiteUnavailable if one is away."""
+        target, before = _with_use(call), {}
+        if target is not None:
+            answers = await self._asked(call, sites, target, allowed=False)
+            before = {name: _read(one) for name, one in answers.items() if one.status == 200}
+        # The others do not tell what is in use: Neutron needs an extension for it, and a caller may not ask.
+        if blind := [site for site in sites if site.name not in before]:
+            answers = await self._asked(call, blind, _target(call))
+            before |= {name: _read(one) for name, one in answers.items()}
+        return before
+
+    async def _asked(
+        self, call: Call, sites: Sequence[Site], target: bytes, *, allowed: bool = True
+    ) -> Mapping[str, SiteAnswer]:
+        """What sites say of their quota; without those that may not be asked, if not `allowed` for sure.
+
+        Raises SiteUnavailable where one does not say it.
+        """
         parts = self._parts
         aside = call.aside(call.deadline, versioned=_versioned(call))
         gathered = await scatter(
             {
-                site.name: parts.forward.ask(
-                    aside, parts.endpoint(site, call), b"GET", _target(call), why="check"
-                )
+                site.name: parts.forward.ask(aside, parts.endpoint(site, call), b"GET", target, why="check")
                 for site in sites
             }
         )
-        if gathered.failed:
-            raise none_answered("its quota, and nothing was written", gathered.failed)
+        failed = {
+            name: error
+            for name, error in gathered.failed.items()
+            if allowed or not isinstance(error, Forbidden)
+        }
+        if failed:
+            raise none_answered("its quota, and nothing was written", failed)
         failing = {name: one for name, one in gathered.answered.items() if one.status >= 500}
         if failing:
             name, one = next(iter(failing.items()))
@@ -93,10 +126,7 @@ class Quotas:
                 site=name,
                 retry_after=5,
             )
-        return {
-            name: _envelope(one.text)[1] if one.status == 200 else None
-            for name, one in gathered.answered.items()
-        }
+        return gathered.answered
 
     @staticmethod
     def _changes(
@@ -104,16 +134,19 @@ class Quotas:
         sites: Sequence[Site],
         text: bytes | None,
         body: Mapping[str, Any] | None,
-        before: Mapping[str, Mapping[str, Any] | None],
+        before: Mapping[str, _Before],
     ) -> list[Change]:
         envelope = call.match.route.resource if call.match.route is not None else ""
         quota = body.get(envelope) if body is not None else None
         shares: Sequence[Mapping[str, Any] | None] = [None] * len(sites)
         if isinstance(quota, dict):
-            shares = divided(call.service_type, quota, len(sites))
+            uses = [before[site.name].used for site in sites]
+            # A user's share may nowhere be above the project's, which is even where nothing is in use.
+            level = None in uses or b"user_id=" in call.request.query
+            shares = divided(call.service_type, quota, [one or {} for one in uses], level=level)
         changes = []
         for site, share in zip(sites, shares, strict=True):
-            old = before[site.name]
+            old = before[site.name].limits
             written: Mapping[str, Any]
             if share is not None and body is not None:
                 sent: bytes | None = msgspec.json.encode({**body, envelope: share})
@@ -144,6 +177,39 @@ def _lease(call: Call) -> str:
 
 def _target(call: Call) -> bytes:
     return call.path + (b"?" + call.request.query if call.request.query else b"")
+
+
+def _with_use(call: Call) -> bytes | None:
+    """Where a quota is read with what is in use of it; None where there is nothing to divide by it.
+
+    A caller whose token is for certain requests only may not ask for it besides.
+    """
+    route = call.match.route
+    if call.request.method == b"DELETE" or route is None or route.resource not in IN_USE:
+        return None
+    if call.caller.rules is not None:
+        return None
+    query = call.request.query
+    if call.service_type == "block-storage":
+        return call.path + b"?" + (query + b"&" if query else b"") + b"usage=True"
+    detail = b"/details" if call.service_type == "network" else b"/detail"
+    return call.path + detail + (b"?" + query if query else b"")
+
+
+def _read(answer: SiteAnswer) -> _Before:
+    """A quota, read with what is in use or without: there every limit is an object of figures."""
+    _, quota = _envelope(answer.text) if answer.status == 200 else ("", None)
+    if quota is None:
+        return _Before()
+    figures = {key: value for key, value in quota.items() if isinstance(value, dict)}
+    if not figures:
+        return _Before(quota)
+    limits = {**quota, **{key: value.get("limit") for key, value in figures.items()}}
+    used = {
+        key: sum(max(integer(value.get(name)) or 0, 0) for name in ("in_use", "used", "reserved"))
+        for key, value in figures.items()
+    }
+    return _Before(limits, used)
 
 
 def _versioned(call: Call) -> bool:

@@ -24,6 +24,7 @@ from atoll.gateway.drift import Drift
 from atoll.gateway.forward import IDENTITY_HEADERS, SET_BY_US
 from atoll.gateway.lane import Lane
 from atoll.gateway.parts import Parts
+from atoll.gateway.run_webhooks import tell_webhooks
 from atoll.gateway.tallies import Board, Tallies
 from atoll.gateway.telemetry import GAUGES, Telemetry
 from atoll.sites.pool import Watch
@@ -115,6 +116,7 @@ async def serve(
             parts.registry.follow(),
             _sweep(settings, parts.telemetry),
             _prune(parts.store),
+            tell_webhooks(config, parts.store),
         )
     ]
     listen = [f"{one.getsockname()[0]}:{one.getsockname()[1]}" for one in bound]
@@ -140,7 +142,7 @@ async def _built(
     config: Config, tallies: Tallies | None, logins: Mapping[str, Login]
 ) -> tuple[App, Parts, Watch]:
     """The gateway's parts with what is set up in the store. Raises StoreError, SecretsError."""
-    store = await open_store(config.store.url)
+    store = await open_store(config.store.url, published=bool(config.runs.webhooks))
     try:
         registry = Registry(store.intent)
         await registry.load()

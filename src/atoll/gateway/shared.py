@@ -67,6 +67,9 @@ class Shared:
         if len(ids) > 1 and self._images.shows(call, ident, ids):
             await self._images.show(call, order, ident)
             return
+        if len(ids) > 1 and self._images.lists_tasks(call):
+            await self._images.show_tasks(call, order, ids)
+            return
         for position, site in enumerate(order):
             if position == 1:  # from here on it is a search
                 parts.limiter.take(call.caller.project_id, parts.forward.now())

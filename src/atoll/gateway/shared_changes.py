@@ -20,9 +20,9 @@ from atoll.core import image_inverses, inverses, metadef_inverses, qos_inverses
 from atoll.core.errors import AtollError, Conflict, SiteTimeout, SiteUnavailable
 from atoll.gateway import bodies
 from atoll.gateway.call import Call
-from atoll.gateway.everywhere import UNDO_SECONDS, Change, Everywhere, Step, said
+from atoll.gateway.everywhere import UNDO_SECONDS, Change, Everywhere, Step
 from atoll.gateway.fanout import none_answered, scatter
-from atoll.gateway.forward import SiteAnswer
+from atoll.gateway.forward import SiteAnswer, said
 from atoll.gateway.parts import Parts
 from atoll.same.compare import BY_NAME
 from atoll.sites.site import Site

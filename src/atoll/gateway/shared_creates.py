@@ -20,9 +20,9 @@ from atoll.core.metadef_inverses import FIELDS
 from atoll.core.spans import find, splice
 from atoll.gateway import bodies
 from atoll.gateway.call import Call
-from atoll.gateway.everywhere import UNDO_SECONDS, garbled, said
+from atoll.gateway.everywhere import UNDO_SECONDS, garbled
 from atoll.gateway.fanout import scatter
-from atoll.gateway.forward import SiteAnswer
+from atoll.gateway.forward import SiteAnswer, said
 from atoll.gateway.parts import Parts
 from atoll.sites.site import Site
 

@@ -23,8 +23,8 @@ from atoll.sites.site import Site
 EVERYWHERE: Final = frozenset({("security_group", "default")})
 """Security groups of this name are in every site and project."""
 
-NAMED: Final = {"security_group": "name", "floatingip": "floating_ip_address"}
-"""What may be named otherwise than by its id: by what its lists are asked for."""
+NAMED: Final = {"security_group": "name", "floatingip": "floating_ip_address", "network": "name"}
+"""What may be named otherwise than by its id: by what its lists are asked for. Networks are Nova's pools."""
 
 ALIKE: Final = frozenset({"network", "subnet", "security_group"})
 """What of the same name at two sites may be declared to be one."""

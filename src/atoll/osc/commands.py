@@ -1,4 +1,4 @@
-"""`openstack site …`, `zone list`, `where`, `same list`."""
+"""`openstack site …`, `zone list`, `where`, `same list`, `atoll run …`."""
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
@@ -80,6 +80,53 @@ class ListZone(command.Lister):
         del parsed_args
         zones = _atoll(self).get("/zones")["zones"]
         return _rows(zones, {"Name": "name", "Site": "site", "Zone of the site": "zone"})
+
+
+class ListRun(command.Lister):
+    """List runs, work that touches several sites, newest first."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add which ones."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--state", metavar="<state>", help="Only in this state (running, done, parked, …)"
+        )
+        parser.add_argument("--dead", action="store_true", help="Only what an operator has to look at")
+        parser.add_argument("--limit", metavar="<number>", type=int, default=50, help="How many at the most")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Rows:
+        """Ask and show."""
+        dead = "true" if parsed_args.dead else None
+        runs = _atoll(self).get("/runs", state=parsed_args.state, dead=dead, limit=parsed_args.limit)["runs"]
+        columns = {
+            "ID": "id", "Definition": "definition", "State": "state", "Purpose": "purpose",
+            "Waits for": "waits", "Created at": "created_at",
+        }  # fmt: skip
+        return _rows(runs, columns)
+
+
+class ShowRun(command.ShowOne):
+    """Show one run: where it stands, why, and where each of its steps does."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the id of the run."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("run", metavar="<run>", help="Id of the run")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Sequence[Any]]:
+        """Ask and show."""
+        try:
+            run = dict(_atoll(self).get(f"/runs/{parsed_args.run}")["run"])
+        except NotFound as error:
+            raise CommandError(f"There is no run {parsed_args.run}.") from error
+        run["steps"] = "\n".join(
+            " ".join(filter(None, [step["name"], step["site"], step["state"], step["error"]]))
+            for step in run["steps"]
+        )
+        run["residue"] = [f"{one['step']}: {one['text']}" for one in run["residue"]]
+        return tuple(run), tuple(_shown(value) for value in run.values())
 
 
 class Where(command.Lister):

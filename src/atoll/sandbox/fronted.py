@@ -30,10 +30,13 @@ def gateway_port(layout: Layout) -> int:
     return layout.port_base + 90
 
 
-def configuration(layout: Layout, sites: Sequence[Mapping[str, Any]], first_zone: str = "") -> str:
+def configuration(
+    layout: Layout, sites: Sequence[Mapping[str, Any]], administrator: str, first_zone: str = ""
+) -> str:
     """An atoll.toml for described sites: pinned endpoints, a zone per site, `public` networks as one.
 
-    Zones have the names of their sites, but for the first one's where it is given another.
+    Zones have the names of their sites, but for the first one's where it is given another. `administrator`:
+    the entry of clouds.yaml that Atoll itself logs in by.
     """
     lines = [
         "# Written by the sandbox; made anew with each `atoll sandbox up`.",
@@ -46,6 +49,9 @@ def configuration(layout: Layout, sites: Sequence[Mapping[str, Any]], first_zone
         "",
         "[store]",
         f"url = {json.dumps('sqlite:///' + str(layout.run / 'atoll.db'))}",
+        "",
+        "[runs]",
+        f"clouds_yaml = {json.dumps(administrator)}",
     ]
     for site in sites:
         lines += ["", f"[sites.{site['name']}]", f"region = {json.dumps(site['region'])}"]
@@ -64,11 +70,15 @@ def configuration(layout: Layout, sites: Sequence[Mapping[str, Any]], first_zone
     return "\n".join(lines) + "\n"
 
 
+def first_user(bare: Mapping[str, Any]) -> str:
+    """The entry of the first user in a clouds.yaml of sites; its administrator's ends with `-admin`."""
+    return next(str(name) for name in bare["clouds"] if name in {"sandbox", "simulated"})
+
+
 def clouds_yaml(layout: Layout, bare: Mapping[str, Any]) -> dict[str, Any]:
     """The sandbox's clouds.yaml with `atoll` and `atoll-admin` added, from its first user and its admin."""
     entries = dict(bare["clouds"])
-    own = {name: entry for name, entry in entries.items() if name in {"sandbox", "simulated"}}
-    prefix = next(iter(own))
+    prefix = first_user(bare)
     url = f"http://127.0.0.1:{gateway_port(layout)}/identity/v3"
     for suffix in ("", "-admin"):
         theirs = {key: value for key, value in entries[prefix + suffix].items() if key != "regions"}
@@ -100,7 +110,8 @@ def front(
     sites = json.loads(layout.description.read_text())
     # The older site has a Keystone of its own: shared identity cannot reach it.
     sites = [site for site in sites if site["auth_url"] == sites[0]["auth_url"]]
-    text = configuration(layout, sites, first_zone)
+    bare = json.loads(layout.clouds.read_text())
+    text = configuration(layout, sites, f"{first_user(bare)}-admin", first_zone)
     file = layout.run / "atoll.toml"
     processes = Processes(layout)
     changed = not file.exists() or file.read_text() != text
@@ -109,9 +120,9 @@ def front(
         write(file, text)
         port = gateway_port(layout)
         command = [sys.executable, "-m", "atoll.cli", "serve", "--config", str(file)]
-        processes.start(Service(PROCESS, command, port=port))
+        found = {"OS_CLIENT_CONFIG_FILE": str(layout.clouds)}
+        processes.start(Service(PROCESS, command, environment=found, port=port))
         processes.wait(PROCESS, lambda: answers(f"http://127.0.0.1:{port}/readyz"), READY_SECONDS)
-    bare = json.loads(layout.clouds.read_text())
     clouds = layout.run / "clouds.yaml"
     write(clouds, json.dumps(clouds_yaml(layout, bare), indent=1))
     clouds.chmod(0o600)

@@ -152,7 +152,7 @@ ROUTES = (
     row("os-security-group-rules/{id}", "DELETE", Kind.GROUP_RULES, "security_group_rule"),
     row("os-floating-ips", "GET POST", PLACED, "floatingip"),
     row("os-floating-ips/{id}", "GET DELETE", PLACED, "floatingip"),
-    row("os-floating-ip-pools", "GET:any", Kind.ANY_SITE),
+    row("os-floating-ip-pools", "GET:any", Kind.EACH),
     row("os-networks", "GET", PLACED, "network"),
     row("os-networks/{id}", "GET", PLACED, "network"),
     row("os-tenant-networks", "GET", PLACED, "network"),

@@ -70,6 +70,12 @@ class Database(Protocol):
         first. Raises `StoreError`, and `Clash` where a key is taken.
         """
 
+    async def notify(self) -> None:
+        """Tell all who `listen` that there is something to look at; nothing where it cannot do that."""
+
+    async def listen(self, told: Callable[[], None]) -> None:
+        """Have `told` called for each `notify` of any process; nothing where a database cannot do that."""
+
     async def close(self) -> None:
         """Close every connection."""
 

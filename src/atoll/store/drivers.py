@@ -94,6 +94,15 @@ _FAULTS: Final[Mapping[object, type[StoreError]]] = {
 }
 
 
+def kind_of_state(sqlstate: str | None) -> type[StoreError]:
+    """What a SQLSTATE of PostgreSQL means."""
+    if sqlstate is not None and sqlstate.startswith("23"):  # integrity
+        return Clash
+    if sqlstate is not None and sqlstate.startswith(("08", "57P")):  # the connection, the server's end
+        return Transient
+    return _FAULTS.get(sqlstate, StoreError)
+
+
 @contextlib.contextmanager
 def translated(what: str) -> Iterator[None]:
     """Turn the errors of SQLAlchemy and the drivers into `StoreError`."""

@@ -9,7 +9,7 @@ import functools
 import importlib
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy
 import structlog
@@ -19,6 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from atoll.store.database import Access, Connection, MissingTable, StoreError, T
 from atoll.store.drivers import Transient, driver_of, translated
 from atoll.store.schema import HEAD, NAMES, VERSION
+
+if TYPE_CHECKING:
+    from atoll.store.direct import Direct
 
 _log = structlog.get_logger(__name__)
 
@@ -53,6 +56,7 @@ RECYCLE_SECONDS: Final = 600
 _TRIES: Final = 4  # of work that another transaction, or the end of a connection, was in the way of
 _TRY_PAUSE: Final = 0.02
 _LOCK_KEY: Final = 0x41746F6C6C  # any number, the same in every process
+NOTIFY: Final = "SELECT pg_notify('atoll', '')"
 _NOTHING: Final[Mapping[str, Any]] = {}
 _NOW: Final = {
     "postgresql": "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)",
@@ -115,11 +119,12 @@ class _Patience:
 class Engine:
     """An open database with current tables."""
 
-    def __init__(self, readers: AsyncEngine, writers: AsyncEngine) -> None:
-        self._readers, self._writers = readers, writers
+    def __init__(self, readers: AsyncEngine, writers: AsyncEngine, single: "Direct | None" = None) -> None:
+        self._readers, self._writers, self._single = readers, writers, single
         self._patience = _Patience()
         self._left: set[asyncio.Task[Any]] = set()
         self._making: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[None] | None = None
 
     async def run(self, access: Access, work: Callable[[Connection], T]) -> T:
         """Do some work in a transaction; raises `StoreError`."""
@@ -130,6 +135,8 @@ class Engine:
         engine = self._readers if access in {Access.READ, Access.SINGLE} else self._writers
         for attempt in range(1, _TRIES + 1):
             try:
+                if access is Access.SINGLE and self._single is not None:
+                    return await self._single.run(work)
                 with translated("the database failed"):
                     async with engine.begin() as connection:
                         return await connection.run_sync(lambda it: work(_Connection(it)))
@@ -202,10 +209,27 @@ class Engine:
                 finally:
                     await _unlock(connection)
 
+    async def notify(self) -> None:
+        """Tell all who listen, where the database can do that; for speed, so it may fail."""
+        if self._single is not None:
+            with contextlib.suppress(StoreError):
+                await self.run(Access.SINGLE, lambda it: it.rows(NOTIFY))
+
+    async def listen(self, told: Callable[[], None]) -> None:
+        """Have `told` called for each `notify` of any process, where the database can do that."""
+        if self._single is not None:
+            self._listening = asyncio.get_running_loop().create_task(self._single.listen(told))
+
     async def close(self) -> None:
         """Close every connection."""
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
         if self._making is not None:
             self._making.cancel()
+        if self._single is not None:
+            with contextlib.suppress(StoreError):
+                await self._within(CLOSE_SECONDS, self._single.close())
         for engine in (self._readers, self._writers):
             with contextlib.suppress(StoreError):
                 await self._within(CLOSE_SECONDS, engine.dispose())
@@ -234,7 +258,12 @@ async def open_engine(url: str) -> Engine:
         raise StoreError(f"{driver.name} needs the package {exc.name}: install it") from exc
     # It logs what MariaDB remarks on a statement of Alembic's, in lines that are not ours.
     logging.getLogger("asyncmy").setLevel(logging.ERROR)
-    database = Engine(readers, writers)
+    single = None
+    if driver.name.startswith("postgresql"):
+        from atoll.store.direct import direct  # noqa: PLC0415 - its driver is one of two
+
+        single = direct(readers, parsed, driver, POOL_SIZE)
+    database = Engine(readers, writers, single)
     try:
         await database.open()
     except BaseException:

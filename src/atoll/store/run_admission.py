@@ -5,13 +5,16 @@ what it did. All of a run's locks are granted together or none: what waits holds
 for each other.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from atoll.core.errors import Conflict
 from atoll.store.database import Connection
-from atoll.workflow.locks import Mode, Row, all_wanted, in_the_way
+from atoll.workflow.locks import Mode, Row, all_wanted, go_together, in_the_way
 from atoll.workflow.plan import Plan
+
+AT_ONCE: Final = 50
+"""Names in one statement."""
 
 _TURN: Final = "UPDATE run_turn SET number = number + 1 WHERE id = 1"
 _TURN_NUMBER: Final = "SELECT number FROM run_turn WHERE id = 1"
@@ -19,7 +22,12 @@ _ASK: Final = """
     INSERT INTO run_locks (path, run_id, mode, number, granted)
     VALUES (:path, :run_id, :mode, :number, 0)"""
 _OWN: Final = "SELECT path, mode, number FROM run_locks WHERE run_id = :run_id"
-_OTHERS: Final = "SELECT path, mode, run_id, number, granted FROM run_locks WHERE path = :path"
+# Those alone that may be in the way: of intentions there are many above everything.
+_OTHERS: Final = {
+    mode: "SELECT path, mode, run_id, number, granted FROM run_locks WHERE path = :path AND mode IN "  # noqa: S608
+    f"({', '.join(repr(one.value) for one in Mode if not go_together(mode, one))})"
+    for mode in Mode
+}
 _GRANT: Final = "UPDATE run_locks SET granted = 1 WHERE run_id = :run_id"
 _RESERVED: Final = (
     "SELECT COALESCE(SUM(amount), 0) FROM run_reserves WHERE name = :name AND run_id <> :run_id"
@@ -27,11 +35,10 @@ _RESERVED: Final = (
 _RESERVE: Final = "INSERT INTO run_reserves (name, run_id, amount) VALUES (:name, :run_id, :amount)"
 _SUSPECT: Final = "SELECT resource, run_id FROM suspects WHERE resource = :resource"
 _HELD: Final = """
-    SELECT path FROM run_locks WHERE run_id = :run_id UNION ALL
-    SELECT name FROM run_reserves WHERE run_id = :run_id"""
+    SELECT 'lock/', path FROM run_locks WHERE run_id = :run_id UNION ALL
+    SELECT 'reserve/', name FROM run_reserves WHERE run_id = :run_id"""
 _WAKE: Final = """
-    UPDATE runs SET due_at = {now} WHERE admitted = 0 AND owner IS NULL AND due_at IS NOT NULL
-    AND waits IN (:lock, :reserve)"""
+    UPDATE runs SET due_at = {now} WHERE waits IN ({names}) AND admitted = 0 AND due_at IS NOT NULL"""
 
 
 def take_turn(connection: Connection) -> int:
@@ -45,8 +52,8 @@ def ask(connection: Connection, run_id: str, plan: Plan, number: int) -> None:
     for resource in dict.fromkeys((*plan.touches, *(want.path for want in plan.locks))):
         for row in connection.rows(_SUSPECT, {"resource": resource}):
             raise Conflict(
-                f"{row[0]} is suspect since run {row[1]} was ended in the middle: "
-                "have it looked at first (atoll repair)."
+                f"{row[0]} is suspect since run {row[1]} was ended in the middle. Redo that run, or look at "
+                "it and have an administrator clear it (atoll run clear)."
             )
     connection.change_each(
         _ASK,
@@ -90,16 +97,17 @@ def _others(connection: Connection, own: Iterable[Row]) -> list[Row]:
     return [
         Row(path=path, mode=Mode(mode), run_id=run_id, number=number, granted=bool(granted))
         for mine in own
-        for path, mode, run_id, number, granted in connection.rows(_OTHERS, {"path": mine.path})
+        for path, mode, run_id, number, granted in connection.rows(_OTHERS[mine.mode], {"path": mine.path})
     ]
 
 
 def give_back(connection: Connection, run_id: str) -> None:
     """Drop what a run holds, and have those taken up that wait for it."""
     take_turn(connection)
-    held: Sequence[str] = [row[0] for row in connection.rows(_HELD, {"run_id": run_id})]
+    held = [kind + name for kind, name in connection.rows(_HELD, {"run_id": run_id})]
     connection.change("DELETE FROM run_locks WHERE run_id = :run_id", {"run_id": run_id})
     connection.change("DELETE FROM run_reserves WHERE run_id = :run_id", {"run_id": run_id})
-    wake = _WAKE.format(now=connection.now)
-    for name in held:
-        connection.change(wake, {"lock": f"lock/{name}", "reserve": f"reserve/{name}"})
+    for first in range(0, len(held), AT_ONCE):
+        names = {f"n{place}": name for place, name in enumerate(held[first : first + AT_ONCE])}
+        wake = _WAKE.format(now=connection.now, names=", ".join(f":{one}" for one in names))
+        connection.change(wake, names)

@@ -1,6 +1,6 @@
 """What goes into the journal of runs and comes out of it. Times are seconds since 1970, the database's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -17,6 +17,8 @@ class Acting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     trust_id: str = ""
     """The Keystone trust that was made when the run was accepted; "" where none is needed."""
     request_id: str = ""
+    asked: str = ""
+    """A digest of what was asked for: a second request with the run's key has to ask for the same."""
 
 
 class NewRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +49,8 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     acting: Acting
     plan: Plan
     journal: Journal
+    admitted: bool = True
+    """It was granted what it wants; otherwise no step may be begun."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,10 +94,18 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
     now: float
     alive: bool
     """False: it was taken for dead, and its runs are others' by now."""
-    stops: Sequence[tuple[str, str]]
-    """(run, signal) of its runs that somebody wants something of."""
+    mine: Mapping[str, str | None]
+    """The runs that it has, and what somebody wants of them."""
     reaped: int
     """Runs of dead workers that are free now."""
+
+
+class Due(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is to do for a worker."""
+
+    runs: bool
+    dead: bool
+    """Workers show no life: what they have is to be freed."""
 
 
 class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):

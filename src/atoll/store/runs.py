@@ -17,7 +17,7 @@ import msgspec
 from atoll.core.errors import Conflict, NotFound
 from atoll.store import run_admission
 from atoll.store.database import Access, Clash, Connection, Database, T
-from atoll.store.run_records import Accepted, Acting, Beat, Held, NewRun
+from atoll.store.run_records import Accepted, Acting, Beat, Due, Held, NewRun
 from atoll.workflow.journal import ENDED, Entry, Journal, State
 from atoll.workflow.machine import Rest, Signal, redone
 from atoll.workflow.plan import Plan
@@ -42,6 +42,10 @@ _WRITE: Final = f"""
     UPDATE runs SET state = :state, journal = :journal, number = :number, unsent = :unsent, {_OBEYED},
         takeovers = CASE WHEN :forward = 1 THEN 0 ELSE takeovers END, changed_at = {{now}}
     WHERE {_IS_MINE}"""
+# Whatever stands after SET has its indexes written, changed or not: most commits change none of those.
+_WRITE_ON: Final = f"""
+    UPDATE runs SET journal = :journal, number = :number, changed_at = {{now}}
+    WHERE {_IS_MINE} AND state = :state AND stop IS NULL AND takeovers = 0"""
 # MariaDB sets columns one after the other, each from what those before are by then: `stop` and `owner` last.
 _LEAVE: Final = f"""
     UPDATE runs SET state = :state, journal = :journal, number = :number, unsent = :unsent,
@@ -51,11 +55,15 @@ _LEAVE: Final = f"""
         progress = CASE WHEN :ended = 1 THEN NULL ELSE progress END, changed_at = {{now}}
     WHERE {_IS_MINE}"""
 _PROGRESS: Final = f"UPDATE runs SET progress = :progress WHERE {_IS_MINE}"
-_HELD_COLUMNS: Final = """id, definition, project_id, user_id, fence, takeovers, stop, holds, acting, plan,
-    journal"""
-_DUE: Final = "SELECT id, fence, admitted, plan FROM runs WHERE due_at <= {now} ORDER BY due_at LIMIT :most"
+_HELD_COLUMNS: Final = """
+    id, definition, project_id, user_id, fence, takeovers, stop, holds, admitted, acting, plan, journal"""
+_DUE: Final = """
+    SELECT id, fence, admitted, plan, stop FROM runs WHERE due_at <= {now} ORDER BY due_at LIMIT :most"""
+_IS_DUE: Final = """
+    SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM runs WHERE due_at <= {now} LIMIT 1) AS due),
+        (SELECT COUNT(*) FROM workers WHERE lease_until < {now})"""
 _TAKE: Final = """
-    UPDATE runs SET owner = :owner, fence = fence + 1, due_at = NULL, waits = '', admitted = 1
+    UPDATE runs SET owner = :owner, fence = fence + 1, due_at = NULL, waits = '', admitted = :admitted
     WHERE id = :id AND fence = :fence AND due_at IS NOT NULL"""
 _DEFER: Final = """
     UPDATE runs SET due_at = {now} + :seconds, waits = :waits
@@ -66,7 +74,12 @@ _BURY: Final = "DELETE FROM workers WHERE id = :id AND lease_until < {now}"
 _FREE: Final = """
     UPDATE runs SET owner = NULL, due_at = {now}, fence = fence + 1, takeovers = takeovers + :counts
     WHERE owner = :id"""
-_STOPS: Final = "SELECT id, stop FROM runs WHERE owner = :id AND stop IS NOT NULL"
+_MINE: Final = "SELECT id, stop FROM runs WHERE owner = :id"
+_SIGNAL: Final = """
+    UPDATE runs SET stop = {stop}, changed_at = {now},
+        due_at = CASE WHEN owner IS NULL THEN {now} ELSE due_at END,
+        state = CASE WHEN state IN ('paused', 'parked') AND owner IS NULL THEN 'queued' ELSE state END
+    WHERE id = :id AND ended_at IS NULL"""
 _JOIN: Final = """
     INSERT INTO workers (id, about, runs, began_at, lease_until)
     VALUES (:id, :about, 0, {now}, {now} + :seconds)"""
@@ -92,9 +105,12 @@ class Runs:
         """
         access = Access.DURABLE if run.plan.holds else Access.SINGLE
         try:
-            return await self._database.run(access, lambda it: self._accept(it, run, owner, begun))
+            accepted = await self._database.run(access, lambda it: self._accept(it, run, owner, begun))
         except Clash:
             return await self._known(run)
+        if not accepted.held:
+            await self._database.notify()
+        return accepted
 
     def _accept(
         self, connection: Connection, run: NewRun, owner: str | None, begun: Journal | None
@@ -153,6 +169,8 @@ class Runs:
             "state": state.value,
             "forward": int(forward),
         }
+        if self._unsent is None and await self._change(Access.SINGLE, _WRITE_ON, values):
+            return True
         return bool(await self._change(Access.SINGLE, _WRITE, values))
 
     async def leave(self, held: Held, owner: str, rest: Rest, *, obeyed: str | None = None) -> bool:
@@ -208,27 +226,29 @@ class Runs:
         ]
         await self._database.run(Access.WRITE, lambda it: it.change_each(_PROGRESS, values))
 
-    async def due(self) -> bool:
-        """Whether a run waits to be taken up."""
-        return bool(await self._rows("SELECT 1 FROM runs WHERE due_at <= {now} LIMIT 1", {}))
+    async def listen(self, told: Callable[[], None]) -> None:
+        """Have `told` called when there is something to look at, as far as the database tells."""
+        await self._database.listen(told)
+
+    async def due(self) -> Due:
+        """What there is to do: runs that wait to be taken up, workers that show no life."""
+        row = (await self._rows(_IS_DUE, {}))[0]
+        return Due(runs=bool(row[0]), dead=bool(row[1]))
 
     async def take(self, owner: str, most: int) -> list[Held]:
         """Take up runs that are due, those first that have been for longest."""
         rows = await self._rows(_DUE, {"most": most})
-        taken = []
-        for run_id, fence, admitted, plan in rows:
-            access = Access.SINGLE if admitted else Access.DURABLE
-            values = {"id": run_id, "fence": fence, "owner": owner}
-            work = functools.partial(_taken, values=values, plan=None if admitted else plan)
-            with contextlib.suppress(Clash):
-                if await self._database.run(access, work):
-                    taken.append(run_id)
-        return [held for one in taken if (held := await self._held(one, owner)) is not None]
-
-    async def _held(self, run_id: str, owner: str) -> Held | None:
-        sql = f"SELECT {_HELD_COLUMNS} FROM runs WHERE id = :id AND owner = :owner"
-        rows = await self._rows(sql, {"id": run_id, "owner": owner})
-        return held_of(rows[0]) if rows else None
+        # One that waits for locks and is to stand or to be undone is taken without them, for that alone.
+        free = [row for row in rows if row[2] or row[4] is not None]
+        taken = await self._do(Access.DURABLE, lambda it: _all_taken(it, owner, free)) if free else []
+        for run_id, fence, admitted, plan, stop in rows:
+            if not admitted and stop is None:
+                values = {"id": run_id, "fence": fence, "owner": owner, "admitted": 1}
+                work = functools.partial(_taken, values=values, plan=plan)
+                with contextlib.suppress(Clash):
+                    if await self._do(Access.DURABLE, work):
+                        taken.append(run_id)
+        return await self._do(Access.READ, lambda it: _those_held(it, owner, taken))
 
     async def join(self, worker: str, about: str, seconds: float) -> float:
         """Begin to be a worker; the database's time."""
@@ -251,8 +271,10 @@ class Runs:
             for (dead,) in connection.rows(_in(_DEAD, now)):
                 if connection.change(_in(_BURY, now), {"id": dead}):
                     reaped += connection.change(_in(_FREE, now), {"id": dead, "counts": 1})
-            stops = [(row[0], row[1]) for row in connection.rows(_STOPS, {"id": worker})] if alive else []
-            return Beat(now=_now(connection), alive=alive, stops=stops, reaped=reaped)
+            mine = (
+                {row[0]: row[1] for row in connection.rows(_MINE, {"id": worker})} if alive and runs else {}
+            )
+            return Beat(now=_now(connection), alive=alive, mine=mine, reaped=reaped)
 
         return await self._database.run(Access.WRITE, work)
 
@@ -270,13 +292,14 @@ class Runs:
 
         Whoever works on it obeys, or else whoever takes it up.
         """
-        sql = """
-            UPDATE runs SET stop = :stop, changed_at = {now},
-                due_at = CASE WHEN owner IS NULL THEN {now} ELSE due_at END,
-                state = CASE WHEN state IN ('paused', 'parked') AND owner IS NULL THEN 'queued' ELSE state END
-            WHERE id = :id AND ended_at IS NULL"""
-        values = {"id": run_id, "stop": signal.value if signal else None}
-        return bool(await self._change(Access.SINGLE, sql, values))
+        if signal is None:  # a cancel that came meanwhile stands
+            sql = _SIGNAL.format(now="{now}", stop="CASE WHEN stop = 'term' THEN stop END")
+            changed = await self._change(Access.SINGLE, sql, {"id": run_id})
+        else:
+            sql = _SIGNAL.format(now="{now}", stop=":stop")
+            changed = await self._change(Access.SINGLE, sql, {"id": run_id, "stop": signal.value})
+        await self._database.notify()
+        return bool(changed)
 
     async def kill(self, run_id: str, why: str) -> bool:
         """Close a run as it stands: what it touched is suspect. False where it has ended already."""
@@ -321,7 +344,10 @@ class Runs:
         """
 
         def work(connection: Connection) -> State | None:
-            state = State(connection.rows("SELECT state FROM runs WHERE id = :id", {"id": run_id})[0][0])
+            rows = connection.rows("SELECT state FROM runs WHERE id = :id", {"id": run_id})
+            if not rows:
+                raise NotFound(f"There is no run {run_id}.", resource="run", id=run_id)
+            state = State(rows[0][0])
             if state not in {State.UNDONE, State.DIRTY, State.KILLED, State.PARKED}:
                 return None
             held = _one(connection, run_id)
@@ -354,16 +380,22 @@ class Runs:
 
     async def wake(self, waits: str) -> int:
         """Have the runs taken up that wait for something, as `site/NAME`; how many."""
-        sql = "UPDATE runs SET due_at = {now} WHERE waits = :waits AND due_at IS NOT NULL AND owner IS NULL"
-        return await self._change(Access.WRITE, sql, {"waits": waits})
+        sql = "UPDATE runs SET due_at = {now} WHERE waits = :waits AND due_at IS NOT NULL"
+        woken = await self._change(Access.WRITE, sql, {"waits": waits})
+        await self._database.notify()
+        return woken
 
     async def prune(self, older_than: float, most: int = 10_000) -> int:
-        """Drop the runs that ended so many seconds ago, some thousands at a time; how many."""
+        """Drop the runs that ended so many seconds ago, some thousands at a time; how many.
+
+        Those whose log is to be published stay until it was.
+        """
+        unsent = "" if self._unsent is None else "AND unsent IS NULL"
 
         def work(connection: Connection) -> int:
-            sql = """
-                SELECT id FROM runs WHERE state IN ('done', 'undone') AND ended_at < {now} - :seconds
-                LIMIT :most"""
+            sql = f"""
+                SELECT id FROM runs WHERE state IN ('done', 'undone') AND ended_at < {{now}} - :seconds
+                {unsent} LIMIT :most"""
             rows = connection.rows(_in(sql, connection.now), {"seconds": older_than, "most": most})
             connection.change_each("DELETE FROM runs WHERE id = :id", [{"id": row[0]} for row in rows])
             return len(rows)
@@ -388,22 +420,29 @@ class Runs:
 _KILLS: Final = 20
 
 
-def _taken(connection: Connection, *, values: Mapping[str, Any], plan: str | None) -> bool:
-    """Take one run, where nobody was faster, once it is granted what it wants."""
-    if plan is not None:
-        run_admission.take_turn(connection)
-        waits = run_admission.grant(connection, values["id"], _PLAN.decode(plan), first=False)
-        if waits:
-            connection.change(
-                _in(_DEFER, connection.now),
-                {"id": values["id"], "fence": values["fence"], "seconds": LOOK_SECONDS, "waits": waits},
-            )
-            return False
+def _all_taken(connection: Connection, owner: str, rows: Sequence[Sequence[Any]]) -> list[str]:
+    values = [{"id": row[0], "fence": row[1], "owner": owner, "admitted": row[2]} for row in rows]
+    return [one["id"] for one in values if connection.change(_TAKE, one)]
+
+
+def _those_held(connection: Connection, owner: str, ids: Sequence[str]) -> list[Held]:
+    sql = f"SELECT {_HELD_COLUMNS} FROM runs WHERE id = :id AND owner = :owner"
+    return [held_of(row) for one in ids for row in connection.rows(sql, {"id": one, "owner": owner})]
+
+
+def _taken(connection: Connection, *, values: Mapping[str, Any], plan: str) -> bool:
+    """Take a run, where nobody was faster, once it is granted what it wants."""
+    run_admission.take_turn(connection)
+    waits = run_admission.grant(connection, values["id"], _PLAN.decode(plan), first=False)
+    if waits:
+        connection.change(
+            _in(_DEFER, connection.now),
+            {"id": values["id"], "fence": values["fence"], "seconds": LOOK_SECONDS, "waits": waits},
+        )
+        return False
     if connection.change(_TAKE, values):
         return True
-    if plan is not None:
-        raise Clash("another worker took it")  # so that what was granted is not
-    return False
+    raise Clash("another worker took it")  # so that what was granted is not
 
 
 def suspect(connection: Connection, run_id: str, plan: Plan) -> None:
@@ -428,7 +467,8 @@ def _now(connection: Connection) -> float:
 
 def held_of(row: Sequence[Any]) -> Held:
     """A row of the columns that a worker needs."""
-    run_id, definition, project_id, user_id, fence, takeovers, stop, holds, acting, plan, journal = row
+    run_id, definition, project_id, user_id, fence, takeovers, stop, holds, admitted, *rest = row
+    acting, plan, journal = rest
     return Held(
         id=run_id,
         definition=definition,
@@ -438,6 +478,7 @@ def held_of(row: Sequence[Any]) -> Held:
         takeovers=int(takeovers),
         stop=stop,
         holds=bool(holds),
+        admitted=bool(admitted),
         acting=_ACTING.decode(acting) if acting else Acting(),
         plan=_PLAN.decode(plan),
         journal=_JOURNAL.decode(journal),

@@ -36,7 +36,8 @@ VERSION: Final = "SELECT version_num FROM alembic_version"
 # One that nobody has is taken up at `due_at` (NULL: not by itself), in the database's time; `waits` says what
 # for. Every change of hands makes `fence` one more. `holds` says whether it has rows in run_locks or
 # run_reserves, `admitted` whether it was granted them; `unsent` is 1 while its log has lines that were not
-# published. `run_turn` is written by whoever grants or gives back, so that they take turns.
+# published, `sent` the number of the last one that was, as `number` is of the last one that is there.
+# `run_turn` is written by whoever grants or gives back, so that they take turns.
 TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS locations (
         resource_type VARCHAR(64) NOT NULL,
@@ -103,6 +104,7 @@ TABLES: Final = (
         waits VARCHAR(300) NOT NULL,
         number BIGINT NOT NULL,
         unsent SMALLINT,
+        sent BIGINT,
         created_at DOUBLE NOT NULL,
         changed_at DOUBLE NOT NULL,
         ended_at DOUBLE,
@@ -113,7 +115,8 @@ TABLES: Final = (
         PRIMARY KEY (id))""",
     "CREATE INDEX IF NOT EXISTS ix_runs_due ON runs (due_at)",
     "CREATE INDEX IF NOT EXISTS ix_runs_owner ON runs (owner)",
-    "CREATE INDEX IF NOT EXISTS ix_runs_unsent ON runs (unsent)",
+    "CREATE INDEX IF NOT EXISTS ix_runs_waits ON runs (waits)",
+    "CREATE INDEX IF NOT EXISTS ix_runs_unsent ON runs (unsent, id)",
     "CREATE INDEX IF NOT EXISTS ix_runs_project ON runs (project_id, id)",
     "CREATE INDEX IF NOT EXISTS ix_runs_state ON runs (state, id)",
     "CREATE UNIQUE INDEX IF NOT EXISTS ix_runs_key ON runs (project_id, request_key)",

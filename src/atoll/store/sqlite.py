@@ -33,6 +33,9 @@ _NOTHING: Final[Mapping[str, Any]] = {}
 
 _NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
 
+CHECKPOINT_PAGES: Final = 8000
+"""Of 4 KB: the log is written back when it is so long, and whoever commits then waits for it."""
+
 TOGETHER: Final = 256
 """Writes that share one transaction at the most: each adds to how long the first one waits."""
 
@@ -155,8 +158,13 @@ class _Writer(_Lane):
             return
         self._busy = True
         some = [self._waiting.popleft() for _ in range(min(len(self._waiting), TOGETHER))]
-        done = asyncio.get_running_loop().run_in_executor(self._thread, _together, connection, some)
-        done.add_done_callback(lambda _: self._tell(some))
+        self._thread.submit(self._do_these, asyncio.get_running_loop(), connection, some)
+
+    def _do_these(
+        self, loop: asyncio.AbstractEventLoop, connection: _Connection, some: list[_Waiting]
+    ) -> None:
+        _together(connection, some)
+        loop.call_soon_threadsafe(self._tell, some)
 
     def _tell(self, some: list[_Waiting]) -> None:
         self._next()
@@ -195,6 +203,12 @@ class Sqlite:
             await asyncio.to_thread(functools.partial(migrate_sqlite, self._path))
         if not await writer.run(Access.READ, _complete):
             await writer.run(Access.WRITE, _make_tables)
+
+    async def notify(self) -> None:
+        """Nothing: SQLite tells nobody."""
+
+    async def listen(self, told: Callable[[], None]) -> None:
+        """Nothing: SQLite tells nobody."""
 
     async def close(self) -> None:
         """Close both connections."""
@@ -258,6 +272,7 @@ def _connect_once(path: str) -> sqlite3.Connection:
     driver = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     try:
         driver.execute("PRAGMA journal_mode=WAL")
+        driver.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
         driver.execute("PRAGMA synchronous=NORMAL")
     except BaseException:
         driver.close()
@@ -285,10 +300,23 @@ def _together(connection: _Connection, some: Sequence[_Waiting]) -> None:
         if len(some) == 1:
             some[0].given = _transaction(connection, access, some[0].work)
         else:
-            _transaction(connection, access, lambda _: _one_by_one(connection, some))
+            _shared(connection, access, some)
     except BaseException as error:  # noqa: BLE001 - told to those who wait
         for one in some:
             one.failed = one.failed or error
+
+
+def _shared(connection: _Connection, access: Access, some: Sequence[_Waiting]) -> None:
+    """Do some writes in a transaction; where one fails, do all again, each so that it can be taken back."""
+
+    def all_of_them(connection: Connection) -> None:
+        for one in some:
+            one.given = one.work(connection)
+
+    try:
+        _transaction(connection, access, all_of_them)
+    except Exception:  # noqa: BLE001 - which one it is of is found by doing them once more
+        _transaction(connection, access, lambda _: _one_by_one(connection, some))
 
 
 def _one_by_one(connection: _Connection, some: Sequence[_Waiting]) -> None:

@@ -19,6 +19,8 @@ from atoll.store.intent import Intent
 from atoll.store.leases import Leases
 from atoll.store.opening import open_database
 from atoll.store.records import Conflict, Cursor, Location, Made, Pruned, Sighting, Source
+from atoll.store.run_outbox import RunOutbox
+from atoll.store.run_views import RunViews
 from atoll.store.runs import Runs
 
 CURSOR_SECONDS: Final = 3600.0
@@ -83,20 +85,27 @@ class _Row(NamedTuple):
     deleted_at: float | None
 
 
-async def open_store(url: str, *, clock: Callable[[], float] = time.time) -> "Store":
-    """Open the store, its tables brought up to date; raises `StoreError`."""
-    return Store(await open_database(url), clock=clock)
+async def open_store(url: str, *, clock: Callable[[], float] = time.time, published: bool = False) -> "Store":
+    """Open the store, its tables brought up to date; raises `StoreError`.
+
+    `published`: somebody relays the log of runs.
+    """
+    return Store(await open_database(url), clock=clock, published=published)
 
 
 class Store:
     """Locations, conflicts, cursors, beside them `intent`, `leases`, `runs`. `clock`: seconds since 1970."""
 
-    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, database: Database, *, clock: Callable[[], float] = time.time, published: bool = False
+    ) -> None:
         self._database = database
         self._clock = clock
         self.intent = Intent(database, clock=clock)
         self.leases = Leases(database)
-        self.runs = Runs(database)
+        self.runs = Runs(database, published=published)
+        self.run_views = RunViews(database)
+        self.run_outbox = RunOutbox(database)
 
     async def close(self) -> None:
         """Close every connection."""

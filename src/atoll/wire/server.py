@@ -91,6 +91,11 @@ class Reply:
         self.status = 0
         self.sent = 0
 
+    @property
+    def draining(self) -> bool:
+        """Whether the server is to end: an answer that goes on without end ends now."""
+        return self._connection.draining
+
     def _end_of_head(self) -> bytes:
         if self._connection.will_close(self._request):
             return b"Connection: close\r\n\r\n"
@@ -193,6 +198,11 @@ class ServerConnection(asyncio.Protocol):
         self.logged = b""  # the peer, for the access log
         self._unread_since: float | None = None
         self.since = self._loop.time()  # of the idle wait, or of the first byte of a head
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server is to end."""
+        return self._settings.draining
 
     # -- asyncio's side ---------------------------------------------------------------------------
 

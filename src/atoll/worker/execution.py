@@ -15,10 +15,10 @@ from atoll.store.database import StoreError
 from atoll.store.run_records import Held
 from atoll.store.runs import Runs
 from atoll.worker.actions import Action, Doing, Fenced
-from atoll.workflow.journal import StepRecord
+from atoll.workflow.journal import State, StepRecord
 from atoll.workflow.machine import Machine, Rest, Signal, What, Work
 from atoll.workflow.outcomes import Absent, Broken, Done, Failure, Outcome, Unknown
-from atoll.workflow.plan import RESULT_BYTES, Step, resolved
+from atoll.workflow.plan import RESULT_BYTES, Step, references, resolved
 
 _log = structlog.get_logger(__name__)
 
@@ -27,6 +27,9 @@ STORE_SECONDS: Final = 0.2
 
 MOST_TAKEOVERS: Final = 5
 """Workers that may die with a run in their hands before an operator has to look at it."""
+
+LOCK_SECONDS: Final = 30.0
+"""How long a run is left that waits for locks to be undone."""
 
 KEEP_SECONDS: Final = 1.0
 """A run whose next try is due so soon is kept; one that waits for longer is let go of."""
@@ -65,6 +68,7 @@ class Execution:
         self._trying: dict[asyncio.Task[Outcome], Work] = {}
         self._forward = False
         self._prepared: list[Work] = []
+        self._only: Rest | None = None
         self._written = -1
         self.progress: dict[str, Any] = {}
         self.progressed = False
@@ -80,11 +84,23 @@ class Execution:
     def prepare(self) -> None:
         """Take in that this worker begins with it: to be called once, before `run`."""
         machine, now = self._machine, self._keeper.now()
+        if not self.held.admitted:
+            self._only = self._without_locks(now)
+            return
         machine.taken_up(now, self._keeper.id)
-        if self.held.takeovers > MOST_TAKEOVERS:
+        if self.held.takeovers > MOST_TAKEOVERS and self._signal is not Signal.TERM:
             machine.park(now, f"{self.held.takeovers} workers died while they had it")
         self._prepared = machine.advance(now, self._signal)
         self._obey()
+
+    def _without_locks(self, now: float) -> Rest:
+        """What becomes of a run that was not granted what it wants, and is to stand or to be undone."""
+        if self._signal is Signal.PAUSE:
+            return Rest(State.PAUSED)
+        if not any(record.tries for record in self.held.journal.steps):
+            self._machine.turn_back(now, "cancelled")
+            return self._machine.rest(None)
+        return Rest(State.QUEUED, now + LOCK_SECONDS, "lock")
 
     def _obey(self) -> None:
         if self._signal is Signal.TERM:
@@ -106,6 +122,8 @@ class Execution:
 
     async def _run(self) -> Rest:
         machine, keeper = self._machine, self._keeper
+        if self._only is not None:
+            return await self._leave(self._only)
         works = self._prepared
         while True:
             if not works and not machine.active:
@@ -207,14 +225,15 @@ class Execution:
 
     def _doing(self, work: Work, step: Step, record: StepRecord) -> Doing:
         held = self.held
-        results = {
-            one.name: other.result for one, other in zip(held.plan.steps, held.journal.steps, strict=True)
-        }
+        given: Mapping[str, Any] = step.input
+        if given and any(references(given)):
+            records = zip(held.plan.steps, held.journal.steps, strict=True)
+            given = resolved(given, {one.name: record.result for one, record in records})
         return Doing(
             run_id=held.id,
             mark=f"{held.id}.{held.journal.generation}.{work.place}",
             site=step.site,
-            input=resolved(step.input, results),
+            input=given,
             result=record.result,
             project_id=held.project_id,
             user_id=held.user_id,

@@ -6,7 +6,6 @@ is away, stops acting by itself when its lease is over, before anybody takes ove
 
 import asyncio
 import contextlib
-import copy
 import os
 import random
 import socket
@@ -23,7 +22,7 @@ from atoll.store.runs import Runs
 from atoll.worker.actions import Action
 from atoll.worker.execution import Execution
 from atoll.workflow.journal import ENDED
-from atoll.workflow.machine import Signal
+from atoll.workflow.machine import Signal, begun_anew
 
 _log = structlog.get_logger(__name__)
 
@@ -72,6 +71,7 @@ class Worker:
         self._loops: list[asyncio.Task[None]] = []
         self._due = asyncio.Event()
         self._closing = False
+        self._more = False
         self.id = ""
 
     def now(self) -> float:
@@ -95,6 +95,7 @@ class Worker:
     async def start(self) -> None:
         """Begin to work. Raises `StoreError`."""
         await self._join()
+        await self._runs.listen(self._due.set)
         loop = asyncio.get_running_loop()
         self._loops = [loop.create_task(self._beats()), loop.create_task(self._takes())]
 
@@ -120,7 +121,7 @@ class Worker:
             holds=run.plan.holds,
             acting=run.acting,
             plan=run.plan,
-            journal=copy.deepcopy(run.journal),
+            journal=begun_anew(run.journal),
         )
         execution = self._execution(held)
         accepted = await self._runs.accept(run, self.id, held.journal)
@@ -160,6 +161,7 @@ class Worker:
 
     async def _shown(self) -> None:
         before, seconds = self._clock(), self._settings.lease
+        had = dict(self._tasks)
         beat = await self._runs.beat(self.id, self.running, seconds)
         if not beat.alive:
             self._until = before
@@ -167,9 +169,11 @@ class Worker:
             return
         self._until = before + seconds
         self._offset = beat.now - (before + self._clock()) / 2
-        for run_id, signal in beat.stops:
-            if run_id in self._executions:
-                self._executions[run_id].tell(Signal(signal))
+        for run_id, task in had.items():
+            if run_id not in beat.mine:
+                task.cancel()  # it was killed: nobody is to go on with it
+            elif (stop := beat.mine[run_id]) is not None and run_id in self._executions:
+                self._executions[run_id].tell(Signal(stop))
         if beat.reaped:
             _log.warning("worker_takes_over", runs=beat.reaped)
             self._due.set()
@@ -202,14 +206,21 @@ class Worker:
         """Take up what is due, as often as the settings say and whenever somebody tells."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._due.wait(), self._settings.poll)
+                async with asyncio.timeout(self._settings.poll):
+                    await self._due.wait()
             self._due.clear()
             room = self._settings.runs - self.running
             if room <= 0 or self.lease() <= 0:
                 continue
             try:
-                if await self._runs.due():
-                    for held in await self._runs.take(self.id, room):
+                due = await self._runs.due()
+                if due.dead:
+                    await self._beat()
+                    due = await self._runs.due()
+                if due.runs:
+                    taken = await self._runs.take(self.id, room)
+                    self._more = len(taken) == room
+                    for held in taken:
                         await self._take(held)
             except StoreError as error:
                 _log.warning("worker_cannot_look", error=str(error))
@@ -238,8 +249,8 @@ class Worker:
         if self._tasks.get(run_id) is task:
             del self._tasks[run_id]
             del self._executions[run_id]
-        if len(self._tasks) == self._settings.runs - 1:
-            self._due.set()  # there is room again
+        if self._more and len(self._tasks) <= self._settings.runs * 3 // 4:
+            self._due.set()  # there is room for some of those that wait
 
     async def _run(self, execution: Execution, *, written: bool) -> None:
         worker, held = self.id, execution.held

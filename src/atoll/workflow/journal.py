@@ -86,6 +86,8 @@ class Journal(msgspec.Struct, omit_defaults=True):
     back: bool = False
     """It is being undone, because of `reason`."""
     reason: str = ""
+    parked: str = ""
+    """Why an operator has to look at it; nothing is begun meanwhile."""
     generation: int = 1
     """Goes up with each redo, so that what a redo makes is not taken for what was made before."""
     log: list[Entry] = []

@@ -10,16 +10,29 @@ No clock, no I/O: `now` is given, in database time. The rules, in the order in w
 - Past a pivot there is no way back: the run waits for an operator instead.
 """
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+import msgspec
+
 from atoll.workflow.journal import LOG_ENTRIES, Entry, Journal, State, StepRecord, StepState
-from atoll.workflow.outcomes import Absent, Broken, Done, Outcome, Refused, SiteAway, Stopped, Unavailable
+from atoll.workflow.outcomes import (
+    Absent,
+    Broken,
+    Done,
+    Failed,
+    Outcome,
+    Refused,
+    SiteAway,
+    Stopped,
+    Unavailable,
+)
 from atoll.workflow.plan import Graph, Plan, Step
 
-AWAY_SECONDS: Final = 20.0
+AWAY_SECONDS: Final = 60.0
 """How often a site that is away is tried for a run that waits for it, where nobody tells that it is back."""
 
 LOOKS: Final = 8
@@ -73,7 +86,6 @@ class Machine:
         self._graph = Graph(plan)
         self._backoff = backoff
         self._active: set[int] = set()
-        self._parked = ""
         self.journal = journal
 
     @property
@@ -108,10 +120,12 @@ class Machine:
 
     def turn_back(self, now: float, reason: str) -> bool:
         """Have the run undone; False where it is too late for that."""
-        if not self.journal.back:
+        if self.journal.back:
+            self.journal.parked = ""
+        else:
             if self._past_pivot():
                 return False
-            self.journal.back, self.journal.reason = True, reason
+            self.journal.back, self.journal.parked, self.journal.reason = True, "", reason
             for record in self.journal.steps:
                 record.at = 0.0  # an undo is not put off by what a try waited for
             self.note(now, "turned", text=reason)
@@ -124,7 +138,7 @@ class Machine:
         """Begin what can be begun: to be done once the journal is written."""
         if signal is Signal.TERM and not self.journal.back and not self.turn_back(now, "cancelled"):
             self.note(now, "refused", text="too late to cancel: what has begun cannot be undone")
-        if signal is Signal.PAUSE or self._parked:
+        if signal is Signal.PAUSE or self.journal.parked:
             return []
         return self._begun(now, self._next_back if self.journal.back else self._next_forward)
 
@@ -204,7 +218,7 @@ class Machine:
         self._note_once(now, "away", work.place, f"{away.site}: {away}")
 
     def _note_once(self, now: float, what: str, place: int, text: str) -> None:
-        """Put a line into the log, or where it says so already leave out all that came of it: for days, maybe."""
+        """Put a line into the log; where it says so already, leave out what came of it: it may take days."""
         log = self.journal.log
         said = [at for at, entry in enumerate(log) if entry.step == place and entry.what == what]
         if said and log[said[-1]].text == text[:1000]:
@@ -224,7 +238,7 @@ class Machine:
             self._try_again(place, record, step, now, outcome.after)
         elif isinstance(outcome, Refused):
             self._fail(place, record, step, now, clean=record.tries == 1)
-        elif isinstance(outcome, Stopped | Broken):
+        elif isinstance(outcome, Failed | Stopped | Broken):
             self._fail(place, record, step, now, clean=False)
         else:
             record.state, record.at = StepState.UNKNOWN, now
@@ -250,7 +264,7 @@ class Machine:
 
     def park(self, now: float, reason: str) -> None:
         """Have an operator look at it."""
-        self._parked = self.journal.reason = reason
+        self.journal.parked = self.journal.reason = reason
         self.note(now, "parked", text=reason)
 
     def _settle_verify(
@@ -289,29 +303,32 @@ class Machine:
 
     def next_due(self) -> float | None:
         """When the first of what is put off is due; None where nothing is."""
-        if self._parked:
+        if self.journal.parked:
             return None
-        steps = enumerate(self.journal.steps)
-        times = [
-            record.at
-            for place, record in steps
-            if place not in self._active and _is_due(record, back=self.journal.back)
-        ]
-        return min(times, default=None)
+        return min((record.at for record in self._put_off()), default=None)
+
+    def _put_off(self) -> Iterator[StepRecord]:
+        """The steps that would be gone on with, were it time."""
+        steps = self.journal.steps
+        for place, record in enumerate(steps):
+            if place in self._active:
+                continue
+            if not self.journal.back:
+                if record.state in {StepState.AGAIN, StepState.UNKNOWN}:
+                    yield record
+            elif _to_undo(record) and not any(_to_undo(steps[one]) for one in self._graph.needed_by[place]):
+                yield record
 
     def rest(self, signal: Signal | None) -> Rest:
         """What the run is to be left as, where `advance` gave nothing and nothing is under way."""
-        if self._parked:
+        if self.journal.parked:
             return Rest(State.PARKED)
         ended = self._ended()
         if ended is not None:
             return Rest(ended)
         if signal is Signal.PAUSE:
             return Rest(State.PAUSED)
-        waiting = [record for record in self.journal.steps if _is_due(record, back=self.journal.back)]
-        if not waiting:
-            return Rest(State.PARKED)  # a plan whose steps wait for each other: `plan.check` lets none pass
-        first = min(waiting, key=lambda record: record.at)
+        first = min(self._put_off(), key=lambda record: record.at)
         return Rest(self.state, first.at, f"site/{first.site}" if first.site else "retry")
 
     def _ended(self) -> State | None:
@@ -335,12 +352,6 @@ def _to_undo(record: StepRecord) -> bool:
     return record.tries > 0 or record.state is not StepState.AGAIN
 
 
-def _is_due(record: StepRecord, *, back: bool) -> bool:
-    if back:
-        return _to_undo(record)
-    return record.state in {StepState.AGAIN, StepState.UNKNOWN}
-
-
 def past_pivot(plan: Plan, journal: Journal) -> bool:
     """Whether a step has begun that cannot be undone."""
     records = zip(plan.steps, journal.steps, strict=True)
@@ -350,6 +361,13 @@ def past_pivot(plan: Plan, journal: Journal) -> bool:
 def fresh(plan: Plan) -> Journal:
     """The journal of a run that has not begun."""
     return Journal(steps=[StepRecord() for _ in plan.steps])
+
+
+def begun_anew(journal: Journal) -> Journal:
+    """A copy of a journal of which no step has begun."""
+    return msgspec.structs.replace(
+        journal, steps=[copy.copy(record) for record in journal.steps], log=list(journal.log)
+    )
 
 
 def redone(plan: Plan, journal: Journal, state: State) -> Journal:
@@ -365,6 +383,7 @@ def redone(plan: Plan, journal: Journal, state: State) -> Journal:
             log=journal.log,
             number=journal.number,
         )
+    journal.parked = ""
     for record in journal.steps:
         record.at, record.looks, record.undo_tries, record.tries = 0.0, 0, 0, min(record.tries, 1)
         if record.state is StepState.RESIDUE:

@@ -17,6 +17,10 @@ class Refused(Failure):
     """The site said no, nothing was done, and asking again would not help."""
 
 
+class Failed(Failure):
+    """It cannot be done, and a part of it was: that is for `undo`."""
+
+
 class Unavailable(Failure):
     """Nothing was done this time. `after` seconds, where the site said when to come back."""
 

@@ -11,7 +11,7 @@ from atoll.sandbox.real.installation import DATA
 from atoll.sandbox.real.layout import Layout
 from atoll.sandbox.real.model import Credentials
 from atoll.sandbox.real.stestr import Outcome, include_list, judge, reason
-from atoll.sandbox.real.tempest import SERVICES, Target, baseline, run_tempest
+from atoll.sandbox.real.tempest import SERVICES, TRIED, Target, baseline, run_tempest, unlisted
 
 TRACEBACK = """\
 Traceback (most recent call last):
@@ -30,6 +30,17 @@ def test_a_baseline_is_names_only_sorted_each_once(service):
     names = baseline(service)
     assert names == sorted(set(names))
     assert all(re.fullmatch(r"tempest(\.\w+)+", name) for name in names)
+
+
+@pytest.mark.parametrize("service", [name for name in SERVICES if name != "smoke"])
+def test_a_baseline_is_of_what_is_tried_for_it(service):
+    assert all(re.search(TRIED[service], name) for name in baseline(service, computes=2))
+
+
+def test_smoke_is_what_bears_its_name():
+    assert re.search(TRIED["smoke"], "tempest.api.image.A.test_a[id-1,smoke]")
+    assert re.search(TRIED["smoke"], "tempest.api.image.A.test_a[id-1,network,smoke,x]")
+    assert not re.search(TRIED["smoke"], "tempest.api.image.A.test_smoke[id-1,nosmoke]")
 
 
 def test_two_computes_bring_the_tests_that_need_them():
@@ -70,6 +81,21 @@ def test_every_name_gets_an_outcome_and_a_broken_class_gives_its_own():
         Outcome("t.A.test_lost", "not run", ""),
         Outcome("t.A.test_off", "skip", "no such feature"),
         Outcome("t.B.test_x", "fail", said),
+    ]
+
+
+def test_what_is_in_no_baseline_is_told_too():
+    results = [
+        ("t.A.test_known[id-1]", "success", ""),
+        ("t.A.test_new[id-2]", "success", ""),
+        ("t.A.test_bad[id-3]", "fail", TRACEBACK),
+        ("setUpClass (t.B)", "skip", "no such feature"),
+    ]
+    said = "tempest.lib.exceptions.NotFound: Object not found Details: {'code': 404}"
+    assert unlisted(["t.A.test_known"], results) == [
+        Outcome("setUpClass (t.B)", "skip", "no such feature"),
+        Outcome("t.A.test_bad", "fail", said),
+        Outcome("t.A.test_new", "success", ""),
     ]
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.unit.worker.world import World, chain, fan, new_run
+from tests.virtual import Mortal, run_virtually
 
 from atoll.core.errors import Conflict
 from atoll.store.runs import Runs
@@ -16,8 +18,6 @@ from atoll.workflow.locks import Mode, Want
 from atoll.workflow.machine import Machine, Signal, What, fresh
 from atoll.workflow.outcomes import Absent, Done, Refused, Unknown
 from atoll.workflow.plan import Plan, Reserve, Step
-from tests.unit.worker.world import World, chain, fan, new_run
-from tests.virtual import Mortal, run_virtually
 
 Story = Callable[[World], Awaitable[None]]
 
@@ -147,7 +147,7 @@ def test_a_site_that_is_away_costs_no_try_and_wakes_what_waits_for_it() -> None:
         for number in range(50):
             plan = Plan(steps=chain(3).steps)
             await worker.accept(new_run(plan, f"run-{number}"))
-        await asyncio.sleep(600)
+        await asyncio.sleep(900)
         assert worker.running == 0  # nobody sits and waits
         assert journal_of(world).steps[1].tries == 0
         assert len(journal_of(world).log) < 10
@@ -168,7 +168,7 @@ def test_a_site_that_comes_back_is_found_without_being_told() -> None:
         await worker.accept(new_run(chain(3)))
         await asyncio.sleep(100)
         world.place.away = set()
-        assert await world.ended(seconds=30) == "done"
+        assert await world.ended(seconds=70) == "done"
 
     tell(story)
 
@@ -201,6 +201,65 @@ def test_any_worker_obeys_what_was_said_while_nobody_had_the_run() -> None:
         await world.worker()
         assert await world.ended() == "undone"
         assert world.place.made == {}
+
+    tell(story)
+
+
+@pytest.mark.parametrize(("signal", "end"), [(Signal.TERM, "undone"), (Signal.PAUSE, "paused")])
+def test_a_run_that_waits_for_a_lock_obeys_all_the_same(signal: Signal, end: str) -> None:
+    async def story(world: World) -> None:
+        world.place.away = {"paris", "oslo"}
+        worker, _ = await world.worker()
+        await worker.accept(new_run(chain(2)))
+        await worker.accept(new_run(chain(2), "run-2"))
+        await asyncio.sleep(1)
+        await runs_of(world).signal("run-2", signal)
+        assert await world.ended("run-2", seconds=5) == end
+        assert not any(record.tries for record in journal_of(world, "run-2").steps)
+        world.place.away = set()
+        await runs_of(world).wake("site/paris")
+        assert await world.ended(seconds=60) == "done"
+        if signal is Signal.PAUSE:
+            assert world.state("run-2") == "paused"
+            await runs_of(world).signal("run-2", None)
+            await asyncio.sleep(5)
+            assert world.state("run-2") == "done"
+        assert world.held() == 0
+
+    tell(story)
+
+
+def test_a_cancel_that_came_before_it_was_told_to_go_on_stands() -> None:
+    async def story(world: World) -> None:
+        await runs_of(world).accept(new_run(chain(2)))
+        await runs_of(world).signal("run-1", Signal.TERM)
+        await runs_of(world).signal("run-1", None)
+        await world.worker()
+        assert await world.ended() == "undone"
+
+    tell(story)
+
+
+def test_a_step_that_takes_long_is_broken_off_when_its_run_is_killed_elsewhere() -> None:
+    async def story(world: World) -> None:
+        gone: list[str] = []
+
+        async def long(_: object) -> None:
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                gone.append("broken off")
+
+        action = Action(name="test.long@1", do=long)
+        worker = Worker(runs_of(world), {"test.long@1": action}, Settings())
+        await worker.start()
+        world.workers.append(worker)
+        await worker.accept(new_run(Plan(steps=(Step(name="s", action="test.long@1", seconds=7200),))))
+        await asyncio.sleep(2)
+        await runs_of(world).kill("run-1", "by somebody at another gateway")
+        await asyncio.sleep(1.5)
+        assert (gone, worker.running) == (["broken off"], 0)
+        assert world.state() == "killed"
 
     tell(story)
 
@@ -259,6 +318,24 @@ def test_a_run_that_kills_its_workers_is_parked_for_an_operator() -> None:
         await asyncio.sleep(5)
         assert world.state() == "done"
         assert max(world.place.made.values()) == 1
+
+    tell(story)
+
+
+def test_a_run_that_kills_its_workers_can_be_cancelled() -> None:
+    async def story(world: World) -> None:
+        first, _ = await world.worker(dies_at=2, after=True)
+        await first.accept(new_run(chain(3)))
+        for _ in range(8):
+            await world.worker(dies_at=2)
+            await asyncio.sleep(5)
+        await world.worker()
+        assert await world.ended() == "parked"
+        await runs_of(world).signal("run-1", Signal.TERM)
+        await asyncio.sleep(5)
+        assert world.state() == "undone"
+        assert world.place.things == {}
+        assert world.held() == 0
 
     tell(story)
 

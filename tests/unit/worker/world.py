@@ -5,6 +5,8 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from tests.virtual import Mortal, VirtualStore
+
 from atoll.store.run_records import NewRun
 from atoll.store.runs import Runs
 from atoll.worker.actions import Action, Doing
@@ -13,7 +15,6 @@ from atoll.workflow.locks import Mode, Want
 from atoll.workflow.machine import fresh
 from atoll.workflow.outcomes import Absent, Done, Refused, SiteAway, Unavailable, Unknown
 from atoll.workflow.plan import Plan, Reserve, Step
-from tests.virtual import Mortal, VirtualStore
 
 LATENCY: Final = 0.05
 
@@ -25,7 +26,7 @@ class Place:
         self.things: dict[str, int] = {}
         self.made: dict[str, int] = {}
         self.uses: dict[str, set[str]] = {}
-        self.random = random.Random(seed)
+        self.random = random.Random(seed)  # noqa: S311 - repeatable
         self.faults = 0.0
         """The share of calls that something happens to."""
         self.away: set[str] = set()
@@ -148,7 +149,7 @@ class World:
     def __init__(self, seed: int = 0) -> None:
         self.store = VirtualStore()
         self.place = Place(seed)
-        self.random = random.Random(seed)
+        self.random = random.Random(seed)  # noqa: S311 - repeatable
         self.workers: list[Worker] = []
 
     async def worker(
@@ -158,15 +159,24 @@ class World:
         freezes_at: int = 0,
         after: bool = False,
         clock: Callable[[], float] | None = None,
+        published: bool = False,
     ) -> tuple[Worker, Mortal]:
         """Have one more worker; it dies, or stands still, at a commit of its own."""
         mortal = Mortal(self.store, dies_at=dies_at, freezes_at=freezes_at, after=after)
         worker = Worker(
-            Runs(mortal), self.place.actions(mortal), Settings(), clock=clock, jitter=self.random.random
+            Runs(mortal, published=published),
+            self.place.actions(mortal),
+            Settings(),
+            clock=clock,
+            jitter=self.random.random,
         )
         await worker.start()
         self.workers.append(worker)
         return worker, mortal
+
+    def knows(self, ident: str) -> bool:
+        """Whether a run was accepted."""
+        return ident in {row[0] for row in self.store.rows("SELECT id FROM runs")}
 
     def state(self, ident: str = "run-1") -> str:
         """Where a run stands."""
@@ -176,7 +186,7 @@ class World:
         """Where a run stands once it has ended, or an operator has to look at it."""
         end = asyncio.get_running_loop().time() + seconds
         while asyncio.get_running_loop().time() < end:
-            if self.store.rows(f"SELECT 1 FROM runs WHERE id = '{ident}'") and self.state(ident) in STILL:  # noqa: S608
+            if self.knows(ident) and self.state(ident) in STILL:
                 return self.state(ident)
             await asyncio.sleep(0.1)
         raise AssertionError(f"{ident} is still {self.state(ident)}")

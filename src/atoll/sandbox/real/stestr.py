@@ -40,6 +40,7 @@ class Tests:
     path: Path
     concurrency: int
     time_limit: float  # seconds for all of them
+    only: str = ""  # a regular expression: of all tests, those that are meant
 
 
 def execute(
@@ -55,6 +56,8 @@ def execute(
     if names is not None:
         write(here / "include.txt", include_list(names))
         words += ["--include-list", here / "include.txt"]
+    elif tests.only:
+        words.append(tests.only)
     output = run([*stestr, *words], env=variables, cwd=here, timeout=tests.time_limit, accept=range(256))
     write(here / "output.txt", output)
     last = here / "last.subunit"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlencode
 
 from atoll.sandbox.simulated.compute_aggregates import Aggregates
+from atoll.sandbox.simulated.compute_floating_ips import FloatingIps
 from atoll.sandbox.simulated.compute_hosts import Hosts
 from atoll.sandbox.simulated.compute_migrations import Migrations
 from atoll.sandbox.simulated.compute_proxies import Proxies
@@ -93,6 +94,7 @@ class Compute:
         self.flavor_api = Flavors(self)
         self.aggregates = Aggregates(self)
         self.migrations = Migrations(self)
+        self.floating_ips = FloatingIps(self)
         # What registers routes, until the first request that has one: versions alone are asked of most.
         self._parts: list[Part] = [
             self.servers,
@@ -106,6 +108,7 @@ class Compute:
             self.aggregates,
             self.migrations,
             Proxies(self),
+            self.floating_ips,
             Refusals(),
         ]
         self.route("GET", "/versions/{id}", self._show_version)

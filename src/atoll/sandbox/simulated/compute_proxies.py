@@ -42,7 +42,6 @@ class Proxies:
         compute.route("POST", "/os-security-group-rules", self._make_rule, until=35)
         compute.route("DELETE", "/os-security-group-rules/{id}", self._drop_rule, until=35)
         compute.route("GET", "/os-networks", self._list_networks, until=35)
-        compute.route("GET", "/os-floating-ips", lambda _: compute.json({"floating_ips": []}), until=35)
 
     def _extension(self, alias: str, name: str, description: str) -> Json:
         return {

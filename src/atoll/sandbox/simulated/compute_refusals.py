@@ -67,9 +67,6 @@ GET /os-hosts/{id}/startup
 GET POST /os-baremetal-nodes
 GET DELETE /os-baremetal-nodes/{id}
 POST /os-baremetal-nodes/{id}/action
-GET /os-floating-ip-pools
-POST /os-floating-ips
-GET DELETE /os-floating-ips/{id}
 POST /os-security-groups
 GET PUT DELETE /os-security-groups/{id}
 GET /os-hypervisors/{id}/uptime

@@ -72,6 +72,7 @@ class ImageFiles:
         routes.add("GET", "/v2/images/{id}/file", self._download)
         routes.add("PUT", "/v2/images/{id}/stage", self._upload)
         routes.add("POST", "/v2/images/{id}/import", self._import)
+        routes.add("GET", "/v2/images/{id}/tasks", self._list_tasks)
         routes.add("POST", "/v2/images/{id}/actions/deactivate", lambda call: self._set(call, "deactivated"))
         routes.add("POST", "/v2/images/{id}/actions/reactivate", lambda call: self._set(call, "active"))
 
@@ -117,7 +118,18 @@ class ImageFiles:
         if image["status"] != "uploading":
             raise Fault(409, f"Image status transition from {image['status']} to importing is not allowed")
         image["status"] = "active"
+        given = {"image_id": image["id"], "import_req": call.body}
+        self.image.admin.add_task("api_image_import", given, image["owner"])
         return Response(202, [("Content-Type", "text/html; charset=UTF-8")])
+
+    def _list_tasks(self, call: Call) -> Response:
+        image = self._find(call)
+        tasks = [
+            {**task, "image_id": image["id"]}
+            for task in self.image.admin.tasks.values()
+            if task["input"].get("image_id") == image["id"]
+        ]
+        return self.image.json({"tasks": tasks})
 
     def _download(self, call: Call) -> Response:
         image = self._find(call)

@@ -235,6 +235,8 @@ class Network(NovaSide):
         items: list[Json] = [item for item in given if isinstance(item, dict)]
         for item in items:
             _check_create(kind, item)
+        owner = items[0].get("project_id") or items[0].get("tenant_id") or call.project_id
+        self.extras.check_quota(owner, kind.singular, len(items))
         made: list[Json] = []
         try:
             made.extend(self.records.create(call.who, kind, item) for item in items)

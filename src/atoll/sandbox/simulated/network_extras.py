@@ -158,16 +158,29 @@ class Extras:
 
     def _show_quota_details(self, call: Call) -> Response:
         project = self._allowed(call, "get_quota", own=True)
-        shown = {}
-        for name, limit in {**QUOTAS, **self.quotas.get(project, {})}.items():
-            owned = self.records.of(_COUNTED[name]).values() if name in _COUNTED else ()
-            used = sum(record["project_id"] == project for record in owned)
-            shown[name] = {"limit": limit, "used": used, "reserved": 0}
+        shown = {
+            name: {"limit": limit, "used": self._used(project, name), "reserved": 0}
+            for name, limit in {**QUOTAS, **self.quotas.get(project, {})}.items()
+        }
         return self.network.json({"quota": shown})
+
+    def _used(self, project: str, name: str) -> int:
+        owned = self.records.of(_COUNTED[name]).values() if name in _COUNTED else ()
+        return sum(record["project_id"] == project for record in owned)
+
+    def check_quota(self, project: str, name: str, count: int) -> None:
+        """Raise Fault 409 as Neutron does if so many more exceed what was set for the project."""
+        if -1 < self.quotas.get(project, {}).get(name, -1) < self._used(project, name) + count:
+            raise Fault(409, f"Quota exceeded for resources: ['{name}'].", "OverQuota")
 
     def _update_quota(self, call: Call) -> Response:
         project = self._allowed(call, "update_quota", own=False)
-        given = (call.body or {}).get("quota") or {}
+        given = dict((call.body or {}).get("quota") or {})
+        if given.pop("force", None) is not True:
+            for name, limit in given.items():
+                if -1 < int(limit) < (used := self._used(project, name)):
+                    what = f"Quota limit {limit} for {name} must be greater than or equal to already used"
+                    raise Fault(400, f"{what} {used}", "HTTPBadRequest")
         self.quotas.setdefault(project, {}).update({n: int(v) for n, v in given.items() if n in QUOTAS})
         return self.network.json({"quota": {**QUOTAS, **self.quotas[project]}})
 

@@ -44,8 +44,7 @@ _ADMIN = {
 }
 _GONE = ("resetNetwork",)
 _ACCEPTED = ("evacuate", "injectNetworkInfo", "trigger_crash_dump", "addFixedIp",
-             "removeFixedIp",
-             "addFloatingIp", "removeFloatingIp")  # fmt: skip
+             "removeFixedIp")  # fmt: skip
 
 
 class ServerActions:
@@ -81,7 +80,9 @@ class ServerActions:
         action, value = action_of(call)
         if action in _GONE:
             raise Fault(410, GONE)
+        addresses = self.compute.floating_ips
         known = action in self._handlers or action in _TRANSITIONS or action in _ACCEPTED
+        known = known or action in addresses.actions
         if not known:
             raise Fault(400, f"There is no such action: {action}")
         if action in _ADMIN:
@@ -94,6 +95,8 @@ class ServerActions:
         instance.actions.append({**started, "start": int(self.compute.site.clock())})
         if action in self._handlers:
             return self._handlers[action](call, instance, value)
+        if action in addresses.actions:
+            return addresses.act(call, action, instance, value)
         if action in _TRANSITIONS:
             self._move(call, instance, action)
         return self.compute.empty(202)
@@ -237,6 +240,7 @@ def _check(action: str, value: Any) -> None:
         "reboot": "type", "resize": "flavorRef", "rebuild": "imageRef", "createImage": "name",
         "createBackup": "name",
         "os-resetState": "state", "addSecurityGroup": "name", "removeSecurityGroup": "name",
+        "addFloatingIp": "address", "removeFloatingIp": "address",
     }.get(action)  # fmt: skip
     if needed is not None and (not isinstance(value, dict) or needed not in value):
         why = f"'{needed}' is a required property"

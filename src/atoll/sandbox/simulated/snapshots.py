@@ -87,6 +87,7 @@ class Snapshots:
         if volume["status"] == "in-use" and not given.get("force") and call.minor < 66:
             status = "status must be available, but current status is: in-use."
             raise Fault(400, f"Invalid volume: Volume {volume['id']} {status}")
+        self.storage.admin.check_quota(volume["project_id"], "snapshots", volume["size"])
         snapshot = self.storage.new(
             name=given.get("name"), description=given.get("description"), volume_id=volume["id"],
             status="available",

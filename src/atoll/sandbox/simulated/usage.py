@@ -59,9 +59,9 @@ class Usage:
         """A project's limits, -1 for none."""
         return DEFAULTS | self.compute.quota.get(project_id, {})
 
-    def used_by(self, project_id: str) -> dict[str, int]:
-        """What a project uses now."""
-        mine = self.compute.instances.of(project_id)
+    def used_by(self, project_id: str, user_id: str | None = None) -> dict[str, int]:
+        """What a project uses now, or one user in it."""
+        mine = [i for i in self.compute.instances.of(project_id) if user_id in (None, i.user_id)]
         return {
             "cores": sum(i.flavor["vcpus"] for i in mine),
             "instances": len(mine),
@@ -117,10 +117,10 @@ class Usage:
 
     def _show_quota_detail(self, call: Call) -> Response:
         target = self._target(call, "detail")
-        used = self.used_by(target)
+        used = self.used_by(target, call.one("user_id"))
         quota = {
             name: {"limit": limit, "in_use": used.get(name, 0), "reserved": 0}
-            for name, limit in self.quota_of(target).items()
+            for name, limit in self.quota_of(self._owner(call)).items()
         }
         return self.compute.json({"quota_set": {"id": target, **self._shown(call, quota)}})
 
@@ -129,12 +129,15 @@ class Usage:
         policy(call, "os-quota-sets:update")
         owner = self._owner(call)
         force = str(values.pop("force", False)).lower() in ("true", "1")
-        used = self.used_by(call.params["target"]) if owner == call.params["target"] else {}
+        used = self.used_by(call.params["target"], call.one("user_id"))
+        most = self.quota_of(call.params["target"]) if owner != call.params["target"] else {}
         for name, value in values.items():
             values[name] = int(value)
+            what = f"Quota limit {value} for {name} must be"
             if not force and -1 < values[name] < used.get(name, 0):
-                what = f"Quota limit {value} for {name} must be greater than or equal to already used and "
-                raise Fault(400, f"{what}reserved {used[name]}.")
+                raise Fault(400, f"{what} greater than or equal to already used and reserved {used[name]}.")
+            if not force and _more(values[name], most.get(name, -1)):
+                raise Fault(400, f"{what} less than or equal to {most[name]}.")
         self.compute.quota.setdefault(owner, {}).update(values)
         return self.compute.json({"quota_set": self._shown(call, self.quota_of(owner))})
 
@@ -274,6 +277,11 @@ class Usage:
         if links := self._links(call, f"os-simple-tenant-usage/{target}", servers):
             shown["tenant_usage_links"] = links
         return self.compute.json(shown)
+
+
+def _more(limit: int, most: int) -> bool:
+    """Whether a limit is above another; -1 is none."""
+    return most >= 0 and not 0 <= limit <= most
 
 
 def _written(seconds: float) -> str:

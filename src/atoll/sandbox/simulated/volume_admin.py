@@ -125,7 +125,8 @@ class VolumeAdmin:
         return self.storage.empty()
 
     # limits and quotas
-    def _used(self, project_id: str) -> dict[str, int]:
+    def used(self, project_id: str) -> dict[str, int]:
+        """What a project uses now."""
         storage = self.storage
         volumes = [v for v in storage.volumes.values() if v["project_id"] == project_id]
         snapshots = [s for s in storage.snapshots.values() if s["project_id"] == project_id]
@@ -141,6 +142,18 @@ class VolumeAdmin:
                 used[key] = used.get(key, 0) + amount
         return used
 
+    def check_quota(self, project_id: str, name: str, size: int) -> None:
+        """Raise Fault 413 as Cinder does if one more of `size` GB exceeds what was set for a project."""
+        quota, used = self.storage.quota.get(project_id, {}), self.used(project_id)
+        if -1 < quota.get("gigabytes", -1) < used["gigabytes"] + size:
+            what = "VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed gigabytes "
+            text = f"quota is {quota['gigabytes']}G and {used['gigabytes']}G has been consumed."
+            raise Fault(413, f"{what}quota. Requested {size}G, {text}")
+        if -1 < quota.get(name, -1) <= used[name]:
+            text = f"Maximum number of {name} allowed ({quota[name]}) exceeded"
+            volumes = f"VolumeLimitExceeded: {text} for quota 'volumes'."
+            raise Fault(413, volumes if name == "volumes" else f"SnapshotLimitExceeded: {text}")
+
     def defaults(self) -> dict[str, int]:
         """What a project has that was set nothing, but for classes."""
         return self._quota("")
@@ -154,7 +167,7 @@ class VolumeAdmin:
         return {**_QUOTA, **per_type, "groups": 10, **self.storage.quota.get(project_id, {})}
 
     def _limits(self, call: Call) -> Response:
-        quota, used = self._quota(call.project_id), self._used(call.project_id)
+        quota, used = self._quota(call.project_id), self.used(call.project_id)
         absolute = {
             "maxTotalVolumes": quota["volumes"],
             "maxTotalSnapshots": quota["snapshots"],
@@ -175,7 +188,7 @@ class VolumeAdmin:
             _policy(call, "volume_extension:quotas:show")
         quota: Json = dict(self._quota(target))
         if (call.one("usage") or "").lower() == "true":
-            used = self._used(target)
+            used = self.used(target)
             quota = {n: {"limit": v, "in_use": used.get(n, 0), "reserved": 0} for n, v in quota.items()}
         return self.storage.json({"quota_set": {**quota, "id": target}})
 
@@ -185,7 +198,14 @@ class VolumeAdmin:
     def _update_quota(self, call: Call) -> Response:
         _policy(call, "volume_extension:quotas:update")
         given, target = (call.body or {}).get("quota_set") or {}, call.params["target"]
-        known = self._quota(target)
+        known, used = self._quota(target), self.used(target)
+        for name in set(given).intersection(self.storage.quota.get(target, {})):
+            # Of what was set before only: Cinder does not look at the use of a default.
+            if -1 < int(given[name]) < used.get(name, 0):
+                what = f"Quota {name} limit must be equal or greater than existing resources."
+                raise Fault(
+                    400, f"{what} Current usage is {used[name]} and the requested limit is {given[name]}."
+                )
         self.storage.quota.setdefault(target, {}).update({n: int(v) for n, v in given.items() if n in known})
         return self.storage.json({"quota_set": self._quota(target)})
 

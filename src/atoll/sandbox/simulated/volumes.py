@@ -166,7 +166,7 @@ class Volumes:
         size = size or (snapshot or source or {}).get("size")
         if size is None:
             raise Fault(400, _malformed())
-        self._check_quota(call, int(size))
+        self.storage.admin.check_quota(call.project_id, "volumes", int(size))
         volume_type = self._volume_type(given.get("volume_type"))
         image = self._image(call, given.get("imageRef"))
         zone = given.get("availability_zone") or self.storage.zones[0]
@@ -213,20 +213,6 @@ class Volumes:
             "checksum": image["checksum"],
             "size": str(image["size"]),
         }
-
-    def _check_quota(self, call: Call, size: int) -> None:
-        quota = self.storage.quota.get(call.project_id, {})
-        mine = [v for v in self.storage.volumes.values() if v["project_id"] == call.project_id]
-        if 0 <= quota.get("volumes", -1) <= len(mine):
-            what = f"Maximum number of volumes allowed ({quota['volumes']}) exceeded for quota 'volumes'."
-            message = f"VolumeLimitExceeded: {what}"
-            raise Fault(413, message)
-        used = sum(v["size"] for v in mine)
-        if 0 <= quota.get("gigabytes", -1) < used + size:
-            what = "Requested volume or snapshot exceeds allowed gigabytes quota. "
-            message = f"VolumeSizeExceedsAvailableQuota: {what}"
-            detail = f"Requested {size}G, quota is {quota['gigabytes']}G and {used}G has been consumed."
-            raise Fault(413, message + detail)
 
     def _update(self, call: Call) -> Response:
         volume, given = self._find(call), _volume(call, size=False)

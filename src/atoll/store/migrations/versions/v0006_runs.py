@@ -38,6 +38,7 @@ def upgrade() -> None:
         Column("waits", String(300), nullable=False),
         Column("number", BigInteger, nullable=False),
         Column("unsent", SmallInteger),
+        Column("sent", BigInteger),
         Column("created_at", Double, nullable=False),
         Column("changed_at", Double, nullable=False),
         Column("ended_at", Double),
@@ -49,8 +50,9 @@ def upgrade() -> None:
     )
     for name, columns, unique in (
         ("ix_runs_due", ["due_at"], False),
+        ("ix_runs_waits", ["waits"], False),
         ("ix_runs_owner", ["owner"], False),
-        ("ix_runs_unsent", ["unsent"], False),
+        ("ix_runs_unsent", ["unsent", "id"], False),
         ("ix_runs_project", ["project_id", "id"], False),
         ("ix_runs_state", ["state", "id"], False),
         ("ix_runs_key", ["project_id", "request_key"], True),

@@ -1,0 +1,8 @@
+"""Every definition of a run. A kind of run adds its line here, and its actions to `build`."""
+
+from typing import Final
+
+from atoll.gateway import image_copy_run, probe_run
+from atoll.gateway.definitions import Definitions
+
+DEFINITIONS: Final = Definitions((image_copy_run.IMAGE_COPY, probe_run.PROBE))

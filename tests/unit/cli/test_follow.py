@@ -1,0 +1,99 @@
+"""Watching a run from the command line: what is read of the stream, where it goes on, what is drawn."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+import pytest
+
+from atoll.cli.follow import Bar, Lines, Told, amount, events, followed
+
+RUN = "01a20000-0000-7000-8000-000000000000"
+STATE = 'event: state\ndata: {"state":"%s","stop":null,"waits":"","steps_finished":1,"steps":2}\n'
+LOG = 'id: %d\nevent: log\ndata: {"number":%d,"at":"now","what":"done","step":"copy","text":""}\n'
+END = 'event: end\ndata: {"state":"done","reason":""}\n'
+
+
+class Gateway:
+    """A gateway that gives one text after another; None: it is away."""
+
+    def __init__(self, *texts: str | None) -> None:
+        self._texts = list(texts)
+        self.asked: list[str | None] = []
+
+    def lines(self, path: str, headers: Mapping[str, str]) -> Iterator[str]:
+        """The next text, and after it a cut."""
+        assert path == f"/runs/{RUN}/events"
+        self.asked.append(headers.get("Last-Event-ID"))
+        text = self._texts.pop(0)
+        if text is None:
+            raise ConnectionError("away")
+        yield from text.split("\n")
+
+    def get(self, path: str, /) -> Mapping[str, Any]:
+        """The run."""
+        assert path == f"/runs/{RUN}"
+        return {"run": {"reason": "copy: no room"}}
+
+
+def test_events_out_of_lines() -> None:
+    first, last = events(
+        ["retry: 1000", "", ":", "", *(LOG % (7, 7)).split("\n"), "event: end", 'data: {"a":1}', ""]
+    )
+    assert (first.name, first.number, first.data["what"]) == ("log", 7, "done")
+    assert last == Told(name="end", data={"a": 1}, number=None)
+
+
+def test_it_goes_on_after_the_last_line_that_came() -> None:
+    gateway = Gateway(STATE % "running" + "\n" + LOG % (4, 4) + "\n", None, LOG % (5, 5) + "\n" + END + "\n")
+    assert followed(gateway, RUN, Lines(), again=0.0) == ("done", "")
+    assert gateway.asked == [None, "4", "4"]
+
+
+def test_a_gateway_that_stays_away_is_given_up() -> None:
+    with pytest.raises(click.ClickException, match="the gateway is away"):
+        followed(Gateway(None), RUN, Lines(), again=0.0)
+    with pytest.raises(click.ClickException, match="the gateway is away"):
+        followed(Gateway(LOG % (1, 1) + "\n", None), RUN, Lines(), again=0.0, lost=-1.0)
+
+
+def test_a_parked_run_is_not_waited_for() -> None:
+    assert followed(Gateway(STATE % "parked" + "\n"), RUN, Lines(), again=0.0) == ("parked", "copy: no room")
+
+
+def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    main, terminal = os.openpty()
+    with os.fdopen(terminal, "w", encoding="utf-8") as stdout, os.fdopen(main, "rb", 0) as screen:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        bar = Bar()
+        standing = {"state": "running", "stop": None, "waits": "", "steps": 4}
+        bar.take(Told(name="state", data={**standing, "steps_finished": 1}))
+        copied = {"copy": {"done": 3 << 20, "of": 6 << 20, "unit": "B"}}
+        bar.take(Told(name="progress", data=copied))
+        assert bar.label() == "1/4 running copy 3 of 6 MiB"
+        stdout.flush()
+        drawn = screen.read(4096).decode()
+        assert "25%" in drawn
+        assert "37%" in drawn, "one of four steps, and half of another"
+        bar.take(Told(name="log", data={"what": "done", "step": "copy"}))
+        bar.take(Told(name="state", data={**standing, "steps_finished": 4, "waits": "lock/server/x"}))
+        assert bar.label() == "4/4 running, waits for lock/server/x"
+        bar.close()
+        stdout.flush()
+        assert "100%" in screen.read(4096).decode()
+
+
+@pytest.mark.parametrize(
+    ("one", "text"),
+    [
+        ({"done": 1.5, "of": 3.0, "unit": "s"}, "1.5 of 3 s"),
+        ({"done": 5, "of": None, "unit": "s"}, "5 s"),
+        ({"done": 512, "of": 4 << 30, "unit": "bytes"}, "0 of 4 GiB"),
+        ({"done": 2048, "of": None, "unit": "B"}, "2 KiB"),
+        ({"done": 0, "of": 0, "unit": "B"}, "0 of 0 bytes"),
+    ],
+)
+def test_amounts(one: dict[str, Any], text: str) -> None:
+    assert amount(one) == text
