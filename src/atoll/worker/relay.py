@@ -30,7 +30,7 @@ PAGE: Final = 500
 AHEAD: Final = 10_000
 """Runs of which one receiver may know more than the slowest: what is kept of them is in memory."""
 
-POLL_SECONDS: Final = (0.5, 30.0)
+POLL_SECONDS: Final = (0.5, 5.0)
 """How often the store is asked where there is nothing to tell; less often where one look takes long."""
 
 BUSY: Final = 0.05

@@ -192,6 +192,26 @@ def test_one_run_that_a_receiver_takes_offence_at_holds_up_no_other() -> None:
     tell(story)
 
 
+def test_after_a_failure_that_is_over_many_are_told_at_once_again() -> None:
+    async def story(scene: Scene) -> None:
+        ear = Ear()
+        ear.away = True
+        names = [f"run-{number}" for number in range(20)]
+        for name in names:
+            await scene.write(1, name)
+        scene.relay(ear)
+        await asyncio.sleep(0.5)
+        ear.away = False
+        await scene.quiet()
+        asked = ear.asked
+        for name in names:
+            await scene.write(1, name)
+        await scene.quiet()
+        assert (len(ear.heard), ear.asked - asked <= 3) == (40, True)
+
+    tell(story)
+
+
 def test_the_store_goes_away_and_comes_back() -> None:
     async def story(scene: Scene) -> None:
         ear = Ear()
@@ -282,12 +302,16 @@ def test_a_process_that_was_frozen_tells_at_most_what_it_had_in_hand() -> None:
         first.freeze()
         await scene.write(3)
         await scene.quiet(15)
+        await asyncio.sleep(0.25)  # so that it looks in between when the other one does
         first.thaw()
-        await scene.write(3)
+        await asyncio.sleep(6)
+        for _ in range(20):
+            await scene.write(1)
+            await asyncio.sleep(0.3)
         await scene.quiet()
-        assert ears[1].of() == [1, 2, 3, 4, 5, 6]
+        assert ears[1].of() == list(range(1, 24))
         assert ears[0].of() in ([], [1, 2, 3])
-        assert scene.store.rows("SELECT sent FROM runs") == [(6,)]
+        assert scene.store.rows("SELECT sent FROM runs") == [(23,)]
 
     tell(story)
 

@@ -374,6 +374,23 @@ def test_an_undone_run_that_is_redone_makes_everything_anew() -> None:
     tell(story)
 
 
+def test_what_failed_days_ago_can_still_be_redone() -> None:
+    async def story(world: World) -> None:
+        world.place.refused = {"s2"}
+        worker, _ = await world.worker()
+        await worker.accept(new_run(chain(3)))
+        assert await world.ended() == "undone"
+        worker.abandon()
+        await asyncio.sleep(30 * 86400.0)
+        world.place.refused = set()
+        await world.worker()
+        await runs_of(world).redo("run-1")
+        await asyncio.sleep(5)
+        assert world.state() == "done"
+
+    tell(story)
+
+
 def test_a_key_that_is_used_again_gives_the_run_of_the_first_time() -> None:
     async def story(world: World) -> None:
         worker, _ = await world.worker()
