@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import shlex
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from tests.conftest import StartAtoll
 from tests.running import Atoll, sites_of
-from tests.scenarios.conftest import Client, client_of
+from tests.scenarios.conftest import SERVERS, Client, client_of, server_body
 from tests.scenarios.probes import RUNS, act, comes_to, refused, until_run
 
 from atoll.sandbox.simulated import Cloud, Fault
@@ -189,6 +190,23 @@ async def test_two_copies_of_one_image_to_one_site_take_turns(user: Client, clou
         await comes_to(user, run["id"], "done")
     assert at(cloud, "site2", image)["os_hash_value"] == DIGEST
     assert len([one for one in cloud.site("site2").image.images.values() if one["name"] == "golden"]) == 1
+
+
+async def test_a_server_that_lacks_its_image_tells_how_to_bring_it(user: Client, cloud: Cloud) -> None:
+    """And so it can be made there."""
+    image = await uploaded(user)
+    body = server_body(cloud, imageRef=image, availability_zone="site2")
+    answer = await user.post(SERVERS, json=body)
+    assert answer.status_code == 409, answer.text
+    told = shlex.split(answer.json()["conflictingRequest"]["message"].split("`")[1])
+    assert told[:4] == ["atoll", "run", "start", "image.copy"]
+    given = dict(one.split("=", 1) for one in (told[5], told[7]))
+    run = await copied(user, given["image"], *json.loads(given["sites"]))
+    await comes_to(user, run["id"], "done")
+    answer = await user.post(SERVERS, json=body)
+    assert answer.status_code == 202, answer.text
+    server = (await user.get(f"{SERVERS}/{answer.json()['server']['id']}")).json()["server"]
+    assert server["OS-EXT-AZ:availability_zone"] == "site2"
 
 
 async def test_bad_input(user: Client) -> None:

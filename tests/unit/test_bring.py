@@ -60,6 +60,13 @@ def test_a_site_with_a_keystone_of_its_own_is_asked_by_its_entry() -> None:
     assert command[:5] == ["openstack", "--os-cloud", "tokyo", "--os-region-name", "RegionTwo"]
 
 
+def test_an_image_is_copied_by_a_run_where_atoll_is_the_operator() -> None:
+    place = Place(site="tokyo", zone="asia", region="RegionTwo", operated=True)
+    assert told("image", place, name="i") == [
+        ["atoll", "run", "start", "image.copy", "-i", "image=t1", "-i", 'sites=["tokyo"]', "--follow"]
+    ]
+
+
 def test_properties_are_bounded() -> None:
     many: dict[str, Any] = {f"p{n:02}": "v" for n in range(40)}
     (_, command) = told("image", name="i", long="x" * LONGEST, **many)

@@ -42,6 +42,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     zone: str = ""
     region: str = ""
     cloud: str | None = None
+    operated: bool = False
+    """Whether Atoll can act there as the operator: then a run copies what a member could not."""
 
     @property
     def itself(self) -> str:
@@ -160,6 +162,9 @@ def _subnet(lack: Lack, place: Place) -> str:
 
 
 def _image(lack: Lack, place: Place) -> str:
+    if place.operated:
+        sites = _q(f'sites=["{place.site}"]')
+        return f"`atoll run start image.copy -i image={lack.thing.id} -i {sites} --follow` copies it there"
     shown, file = lack.shown, f"{lack.thing.id}.img"
     options = "".join(
         _option(name, shown.get(key))

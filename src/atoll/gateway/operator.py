@@ -27,6 +27,9 @@ SECONDS: Final = 30.0
 LONG_SECONDS: Final = 7 * 86400.0
 """How long bytes may flow; that they do flow is seen to."""
 
+PATCH: Final = b"application/openstack-images-v2.1-json-patch"
+VERSION: Final = b"openstack-api-version"
+
 Answered = tuple[int, Any]
 
 
@@ -58,6 +61,10 @@ class Operator:
                     site=site.name,
                 )
 
+    def operates(self, call: Call, site: Site) -> bool:
+        """Whether Atoll has what it takes to act as the operator of a site, as far as is known."""
+        return self._user.configured if site.cloud is None else self._reach.administers(call, site)
+
     async def _prepared(
         self, site: Site, service: str, request: Request, seconds: float
     ) -> tuple[Call, Endpoint]:
@@ -72,30 +79,38 @@ class Operator:
         return call, self._reach.endpoint(site, call, service)
 
     async def ask(
-        self, name: str, service: str, method: str, target: str, body: object = None, *, patch: bool = False
+        self,
+        name: str,
+        service: str,
+        method: str,
+        target: str,
+        body: object = None,
+        *,
+        patch: bool = False,
+        version: str = "",
     ) -> Answered:
         """(the status, what the JSON says): 2xx, 404, 409 and what else is not a failure of the site's.
 
-        Raises `SiteAway`, `Unavailable`, `Unknown`, `Refused`.
+        `version`: the microversion, with its service: `compute 2.61`. Raises `SiteAway`, `Unavailable`,
+        `Unknown`, `Refused`.
         """
         site = self.site(name)
         try:
-            answer = await self._asked(site, service, method, target, body, patch=patch)
+            kind = PATCH if patch else b"application/json"
+            index = {b"content-type": kind, **({VERSION: version.encode()} if version else {})}
+            answer = await self._asked(
+                site, service, Request(method.encode(), target.encode(), index, []), body
+            )
         except AtollError as error:
             raise failure(error, site.name, changes=method != "GET") from error
         return answer.status, _content(site, answer)
 
-    async def _asked(
-        self, site: Site, service: str, method: str, target: str, body: object, *, patch: bool
-    ) -> SiteAnswer:
-        kind = b"application/openstack-images-v2.1-json-patch" if patch else b"application/json"
+    async def _asked(self, site: Site, service: str, request: Request, body: object) -> SiteAnswer:
         text = None if body is None else msgspec.json.encode(body)
-        request = Request(method.encode(), target.encode(), {b"content-type": kind}, [])
+        target = request.path + (b"?" + request.query if request.query else b"")
         for _ in range(2):
             call, endpoint = await self._prepared(site, service, request, SECONDS)
-            answer = await self._forward.ask(
-                call, endpoint, method.encode(), target.encode(), body=text, why="a run"
-            )
+            answer = await self._forward.ask(call, endpoint, request.method, target, body=text, why="a run")
             if answer.status != 401 or site.cloud is not None:
                 break
             self._user.refused(call.caller.token)

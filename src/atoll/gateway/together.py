@@ -144,7 +144,13 @@ async def _advice(parts: Parts, call: Call, lacking: Sequence[Thing], site: Site
     """
     for one in lacking:
         parts.locator.stale(one.resource, one.id)
-    place = Place(site=site.name, zone=next(iter(site.zones), ""), region=site.region, cloud=site.cloud)
+    place = Place(
+        site=site.name,
+        zone=next(iter(site.zones), ""),
+        region=site.region,
+        cloud=site.cloud,
+        operated=parts.operator.operates(call, site),
+    )
     try:
         parts.limiter.take(call.caller.project_id, parts.forward.now())
         lacks = await asyncio.gather(*(_lack(parts, call, one, site) for one in lacking[: bring.MOST]))

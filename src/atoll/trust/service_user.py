@@ -31,6 +31,11 @@ class ServiceUser:
         self._until = 0.0
         self._turn = asyncio.Lock()
 
+    @property
+    def configured(self) -> bool:
+        """Whether there is one."""
+        return bool(self._entry)
+
     async def login(self) -> Login:
         """Who it is, with a token that can be used. Raises `Forbidden`, `SiteUnavailable`."""
         if not self._entry:
