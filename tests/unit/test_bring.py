@@ -60,11 +60,12 @@ def test_a_site_with_a_keystone_of_its_own_is_asked_by_its_entry() -> None:
     assert command[:5] == ["openstack", "--os-cloud", "tokyo", "--os-region-name", "RegionTwo"]
 
 
-def test_an_image_is_copied_by_a_run_where_atoll_is_the_operator() -> None:
+@pytest.mark.parametrize("resource", ["image", "flavor"])
+def test_a_run_brings_what_it_can_where_atoll_is_the_operator(resource: str) -> None:
     place = Place(site="tokyo", zone="asia", region="RegionTwo", operated=True)
-    assert told("image", place, name="i") == [
-        ["atoll", "run", "start", "image.copy", "-i", "image=t1", "-i", 'sites=["tokyo"]', "--follow"]
-    ]
+    (command,) = told(resource, place, name="i")
+    assert command[:4] == ["atoll", "run", "start", f"{resource}.copy"]
+    assert command[4:] == ["-i", f"{resource}=t1", "-i", 'sites=["tokyo"]', "--follow"]
 
 
 def test_properties_are_bounded() -> None:

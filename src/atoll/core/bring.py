@@ -163,8 +163,7 @@ def _subnet(lack: Lack, place: Place) -> str:
 
 def _image(lack: Lack, place: Place) -> str:
     if place.operated:
-        sites = _q(f'sites=["{place.site}"]')
-        return f"`atoll run start image.copy -i image={lack.thing.id} -i {sites} --follow` copies it there"
+        return f"`{_run('image.copy', 'image', lack, place)}` copies it there"
     shown, file = lack.shown, f"{lack.thing.id}.img"
     options = "".join(
         _option(name, shown.get(key))
@@ -182,7 +181,15 @@ def _image(lack: Lack, place: Place) -> str:
     )
 
 
+def _run(definition: str, key: str, lack: Lack, place: Place) -> str:
+    """The run that brings a thing to a site."""
+    sites = _q(f'sites=["{place.site}"]')
+    return f"atoll run start {definition} -i {_q(f'{key}={lack.thing.id}')} -i {sites} --follow"
+
+
 def _flavor(lack: Lack, place: Place) -> str:
+    if place.operated:
+        return f"an administrator's `{_run('flavor.copy', 'flavor', lack, place)}` makes it there"
     shown = lack.shown
     options = "".join(
         _option(name, shown.get(key))

@@ -12,6 +12,7 @@ from atoll.gateway.built_in import LocalTokens, SealedKeys
 from atoll.gateway.catalog import endpoint_url, endpoint_urls
 from atoll.gateway.definition_table import DEFINITIONS
 from atoll.gateway.equivalents import Equivalents
+from atoll.gateway.flavor_copy import FlavorCopy
 from atoll.gateway.forward import Forward
 from atoll.gateway.image_copy import ImageCopy
 from atoll.gateway.locate import Locator
@@ -79,7 +80,7 @@ def build(
     actions = Actions()
     actions.add(probe_run.actions())
     operator = Operator(sites, reach, forward, ServiceUser(config))
-    actions.add([ImageCopy(operator).action()])
+    actions.add([ImageCopy(operator).action(), *FlavorCopy(operator).actions()])
     DEFINITIONS.check(actions.by_name)
     parts = Parts(
         sites=sites,

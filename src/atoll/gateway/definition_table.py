@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from atoll.gateway import image_copy_run, probe_run
+from atoll.gateway import flavor_copy_run, image_copy_run, probe_run
 from atoll.gateway.definitions import Definitions
 
-DEFINITIONS: Final = Definitions((image_copy_run.IMAGE_COPY, probe_run.PROBE))
+DEFINITIONS: Final = Definitions((flavor_copy_run.FLAVOR_COPY, image_copy_run.IMAGE_COPY, probe_run.PROBE))
