@@ -43,6 +43,21 @@ async def user(atoll: Atoll, cloud: Cloud) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
+def own_user(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The table `runs` of a gateway with a user of its own at the clients' Keystone."""
+    entry = {
+        "auth": {
+            "auth_url": cloud.keystone.auth_url, "username": "admin", "password": cloud.password,
+            "project_name": "admin", "user_domain_id": "default", "project_domain_id": "default",
+        },
+    }  # fmt: skip
+    file = tmp_path / "clouds.yaml"
+    file.write_text(json.dumps({"clouds": {"atoll": entry}}))
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(file))
+    return {"clouds_yaml": "atoll"}
+
+
+@pytest.fixture
 async def admin(atoll: Atoll, cloud: Cloud) -> AsyncIterator[Client]:
     """The administrator."""
     async with client_of(atoll, cloud.keystone.token("admin")) as client:

@@ -1,8 +1,6 @@
 """The run flavor.copy: a flavor that one site has, brought to the others."""
 
-import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,20 +18,9 @@ PRIVATE = {
 
 
 @pytest.fixture
-async def atoll(
-    start_atoll: StartAtoll, cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Atoll:
+async def atoll(start_atoll: StartAtoll, cloud: Cloud, own_user: dict[str, str]) -> Atoll:
     """A gateway with a user of its own at the clients' Keystone."""
-    entry = {
-        "auth": {
-            "auth_url": cloud.keystone.auth_url, "username": "admin", "password": cloud.password,
-            "project_name": "admin", "user_domain_id": "default", "project_domain_id": "default",
-        },
-    }  # fmt: skip
-    file = tmp_path / "clouds.yaml"
-    file.write_text(json.dumps({"clouds": {"atoll": entry}}))
-    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(file))
-    running = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), runs={"clouds_yaml": "atoll"})
+    running = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), runs=own_user)
     await running.settled()
     return running
 

@@ -5,7 +5,6 @@ import hashlib
 import json
 import shlex
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,21 +24,11 @@ DIGEST = hashlib.sha512(BYTES).hexdigest()
 
 @pytest.fixture
 async def atoll(
-    start_atoll: StartAtoll, cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start_atoll: StartAtoll, cloud: Cloud, own_user: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Atoll:
     """A gateway with a user of its own at the clients' Keystone."""
-    entry = {
-        "auth": {
-            "auth_url": cloud.keystone.auth_url, "username": "admin", "password": cloud.password,
-            "project_name": "admin", "user_domain_id": "default", "project_domain_id": "default",
-        },
-    }  # fmt: skip
-    file = tmp_path / "clouds.yaml"
-    file.write_text(json.dumps({"clouds": {"atoll": entry}}))
-    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(file))
     monkeypatch.setattr(health, "INTERVAL", 0.3)  # how often sites are probed
-    runs = {"clouds_yaml": "atoll"}
-    running = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), runs=runs)
+    running = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), runs=own_user)
     await running.settled()
     return running
 
