@@ -16,7 +16,7 @@ import msgspec
 
 from atoll.core.errors import Conflict, NotFound
 from atoll.store import run_admission
-from atoll.store.database import Access, Clash, Connection, Database, T
+from atoll.store.database import Access, Clash, Connection, Database
 from atoll.store.run_records import Accepted, Acting, Beat, Due, Held, NewRun
 from atoll.workflow.journal import ENDED, Entry, Journal, State
 from atoll.workflow.machine import Rest, Signal, redone
@@ -240,15 +240,17 @@ class Runs:
         rows = await self._rows(_DUE, {"most": most})
         # One that waits for locks and is to stand or to be undone is taken without them, for that alone.
         free = [row for row in rows if row[2] or row[4] is not None]
-        taken = await self._do(Access.DURABLE, lambda it: _all_taken(it, owner, free)) if free else []
+        taken = (
+            await self._database.run(Access.DURABLE, lambda it: _all_taken(it, owner, free)) if free else []
+        )
         for run_id, fence, admitted, plan, stop in rows:
             if not admitted and stop is None:
                 values = {"id": run_id, "fence": fence, "owner": owner, "admitted": 1}
                 work = functools.partial(_taken, values=values, plan=plan)
                 with contextlib.suppress(Clash):
-                    if await self._do(Access.DURABLE, work):
+                    if await self._database.run(Access.DURABLE, work):
                         taken.append(run_id)
-        return await self._do(Access.READ, lambda it: _those_held(it, owner, taken))
+        return await self._database.run(Access.READ, lambda it: _those_held(it, owner, taken))
 
     async def join(self, worker: str, about: str, seconds: float) -> float:
         """Begin to be a worker; the database's time."""
@@ -408,13 +410,10 @@ class Runs:
         return bool(await self._change(Access.WRITE, sql, {"resource": resource}))
 
     async def _change(self, access: Access, sql: str, values: Mapping[str, Any]) -> int:
-        return await self._do(access, lambda it: it.change(_in(sql, it.now), values))
+        return await self._database.run(access, lambda it: it.change(_in(sql, it.now), values))
 
     async def _rows(self, sql: str, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
-        return await self._do(Access.READ, lambda it: it.rows(_in(sql, it.now), values))
-
-    async def _do(self, access: Access, work: Callable[[Connection], T]) -> T:
-        return await self._database.run(access, work)
+        return await self._database.run(Access.READ, lambda it: it.rows(_in(sql, it.now), values))
 
 
 _KILLS: Final = 20

@@ -181,14 +181,17 @@ class Sqlite:
 
     async def run(self, access: Access, work: Callable[[Connection], T]) -> T:
         """Do some work in a transaction; raises `StoreError`."""
+        lane = self._lanes[access]
         try:
-            with _translated("the database failed"):
-                return await self._lanes[access].run(access, work)
-        except MissingTable as exc:
-            _log.warning("tables_made_again", error=str(exc))
-            with _translated("the database failed"):
-                await self.bring_up_to_date()
-                return await self._lanes[access].run(access, work)
+            return await lane.run(access, work)
+        except (sqlite3.Error, OSError) as exc:
+            error = _told("the database failed", exc)
+            if not isinstance(error, MissingTable):
+                raise error from exc
+        _log.warning("tables_made_again", error=str(error))
+        with _translated("the database failed"):
+            await self.bring_up_to_date()
+            return await lane.run(access, work)
 
     async def bring_up_to_date(self) -> None:
         """Make the tables that are not there, and change those of an earlier release.
@@ -337,9 +340,13 @@ def _one_by_one(connection: _Connection, some: Sequence[_Waiting]) -> None:
 def _translated(what: str) -> Iterator[None]:
     try:
         yield
-    except sqlite3.IntegrityError as exc:
-        raise Clash(f"{what}: {exc}") from exc
     except (sqlite3.Error, OSError) as exc:
-        if "no such table" in str(exc):
-            raise MissingTable(f"{what}: {exc}") from exc
-        raise StoreError(f"{what}: {exc}") from exc
+        raise _told(what, exc) from exc
+
+
+def _told(what: str, exc: Exception) -> StoreError:
+    """What an error of the driver's is to the rest."""
+    if isinstance(exc, sqlite3.IntegrityError):
+        return Clash(f"{what}: {exc}")
+    kind = MissingTable if "no such table" in str(exc) else StoreError
+    return kind(f"{what}: {exc}")
