@@ -80,7 +80,7 @@ def build(
     actions = Actions()
     actions.add(probe_run.actions())
     operator = Operator(sites, reach, forward, ServiceUser(config))
-    actions.add([ImageCopy(operator).action(), *FlavorCopy(operator).actions()])
+    actions.add([*ImageCopy(operator).actions(), *FlavorCopy(operator).actions()])
     DEFINITIONS.check(actions.by_name)
     parts = Parts(
         sites=sites,

@@ -2,21 +2,18 @@
 
 from collections.abc import Sequence
 from typing import Annotated, Final
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta
 
-from atoll.core.errors import BadRequest, NotFound
+from atoll.gateway.bringing import Sought, bringing, there
 from atoll.gateway.call import Call
 from atoll.gateway.definitions import Definition
-from atoll.gateway.fanout import scatter
 from atoll.gateway.own_route import In, Who
 from atoll.gateway.parts import Parts
-from atoll.services.catalog import SERVICES
 from atoll.workflow.locks import Want
 from atoll.workflow.plan import FROM, Plan, Step
-
-COMPUTE: Final = "compute"
 
 
 class FlavorInput(In, frozen=True, kw_only=True):
@@ -33,34 +30,10 @@ class FlavorInput(In, frozen=True, kw_only=True):
 
 
 async def _plan(parts: Parts, call: Call, given: FlavorInput) -> Plan:
-    """Look which sites have the flavor. Raises `NotFound`, `BadRequest`, `Forbidden`."""
-    aside = call.aside(call.deadline, versioned=False)
-    aside.service = SERVICES[COMPUTE]
-    aside.as_admin = True
-    sites = {site.name: site for site in parts.reach.sites(aside, COMPUTE)}
-    for name in (*given.sites, *filter(None, [given.source])):
-        if name not in sites:
-            text = f"There is no site {name} with servers: there are {', '.join(sites)}."
-            raise BadRequest(text, resource="site", id=name)
-    asked = given.sites or list(sites)
-    target = b"/v2.1/flavors/" + given.flavor.encode()
-    looked = [sites[name] for name in dict.fromkeys([*asked, *([given.source] if given.source else sites)])]
-    gathered = await scatter(
-        {
-            site.name: parts.forward.ask(aside, parts.endpoint(site, aside), b"GET", target, why="a run")
-            for site in looked
-        }
-    )
-    having = [name for name in sites if name in gathered.answered and gathered.answered[name].status == 200]
-    source = given.source or next(iter(having), "")
-    if source not in having:
-        where = f" at {source}" if source else ""
-        raise NotFound(f"There is no flavor {given.flavor}{where}.", resource="flavor", id=given.flavor)
-    targets = [name for name in dict.fromkeys(asked) if name != source]
-    if not targets:
-        raise BadRequest(f"The flavor {given.flavor} is at {source} already.", id=given.flavor)
-    await parts.operator.require(aside, (sites[name] for name in (source, *targets)))
-    return planned(given.flavor, source, targets)
+    """Look which sites have the flavor. Raises what `bringing` raises."""
+    sought = Sought("compute", "flavor", given.flavor, f"/v2.1/flavors/{quote(given.flavor)}", there)
+    found = await bringing(parts, call, sought, given.sites, given.source, as_admin=True)
+    return planned(given.flavor, found.source, found.targets)
 
 
 def planned(flavor: str, source: str, targets: Sequence[str]) -> Plan:

@@ -1,4 +1,4 @@
-"""Copying an image from one site to another: `image.copy@1`.
+"""Copying an image from one site to another: `image.copy@1`, and `image.finish@1` when all sites have it.
 
 The copy has the image's own id, owner, visibility, properties, tags and members, and its bytes, compared by
 Glance's own hash. Where the id cannot be used there (something else has it, or had it once) the copy gets
@@ -43,14 +43,17 @@ Image = Mapping[str, Any]
 
 
 class ImageCopy:
-    """The action. Its input: `image`, `source`, and whether the copy was `there` before it began."""
+    """The actions. The input: `image`, `source`; the step's site is where the copy is made."""
 
     def __init__(self, operator: Operator) -> None:
         self._operator = operator
 
-    def action(self) -> Action:
-        """The action, by its name."""
-        return Action(name="image.copy@1", do=self.do, undo=self.undo, verify=self.verify)
+    def actions(self) -> list[Action]:
+        """The actions, by their names."""
+        return [
+            Action(name="image.copy@1", do=self.do, undo=self.undo, verify=self.verify),
+            Action(name="image.finish@1", do=self.finish),
+        ]
 
     async def do(self, doing: Doing) -> dict[str, Any]:
         """Make the copy, unless it is there; {id, made, bytes}."""
@@ -62,7 +65,7 @@ class ImageCopy:
         copy = await self._created(doing, image)
         there = _whole(copy, image)
         if there and MARK not in copy:
-            return {"id": copy["id"], "made": not doing.input["there"], "bytes": 0}
+            return {"id": copy["id"], "made": False, "bytes": 0}
         try:
             await self._filled(doing, image, str(copy["id"]), there=there)
         except Refused as refused:
@@ -74,7 +77,6 @@ class ImageCopy:
             await self._upload(doing, image, ident)
             await self._compared(doing, image, ident)
         await self._share(doing, image, ident)
-        await self._unmark(doing, ident)
 
     async def undo(self, doing: Doing) -> None:
         """Delete the copy that this run made; one that was there before stays."""
@@ -86,15 +88,23 @@ class ImageCopy:
         for copy in await self._marked(doing):
             await self._delete(doing, copy["id"])
 
+    async def finish(self, doing: Doing) -> None:
+        """Take the mark off."""
+        if not doing.input["made"]:
+            return
+        change = [{"op": "remove", "path": f"/{MARK}"}]
+        status, _ = await self._ask(doing, doing.site, "PATCH", f"/{doing.input['id']}", change, patch=True)
+        if status not in {200, 404, 409}:  # 409: it has none; 404: somebody has deleted it meanwhile
+            raise Unavailable(f"{doing.site} answers {status} to a change of the copy")
+
     async def verify(self, doing: Doing) -> Done | Absent:
         """Look for the copy: one that is not whole is made again from where it stands."""
         source, ident = doing.input["source"], doing.input["image"]
         image = await self._show(doing, source, ident)
         there = await self._show(doing, doing.site, ident)
-        for copy in [*([there] if there else []), *await self._marked(doing)]:
-            if image is not None and _whole(copy, image) and MARK not in copy:
-                return Done({"id": copy["id"], "made": not doing.input["there"], "bytes": 0})
-        return Absent()
+        if image is not None and there is not None and _whole(there, image) and MARK not in there:
+            return Done({"id": ident, "made": False, "bytes": 0})
+        return Absent()  # one of its own is gone on with
 
     # -- what is there -----------------------------------------------------------------------------
 
@@ -237,12 +247,6 @@ class ImageCopy:
                 raise Unavailable(f"{doing.site} answers {status} to a member")
             if said in {"accepted", "rejected"}:
                 await self._ask(doing, doing.site, "PUT", f"/{ident}/members/{member}", {"status": said})
-
-    async def _unmark(self, doing: Doing, ident: str) -> None:
-        change = [{"op": "remove", "path": f"/{MARK}"}]
-        status, _ = await self._ask(doing, doing.site, "PATCH", f"/{ident}", change, patch=True)
-        if status not in {200, 409}:  # 409: it has none
-            raise Unavailable(f"{doing.site} answers {status} to a change of the copy")
 
     async def _delete(self, doing: Doing, ident: str) -> None:
         status, answer = await self._ask(doing, doing.site, "DELETE", f"/{ident}")

@@ -304,15 +304,20 @@ def test_a_killed_run_is_closed_at_once_and_what_it_touched_is_suspect() -> None
     tell(story)
 
 
+async def killing(world: World) -> None:
+    """A run that one worker after the other died of, and one more that looks at it."""
+    first, _ = await world.worker(dies_at=2, after=True)
+    await first.accept(new_run(chain(3)))
+    for _ in range(8):
+        await world.worker(dies_at=2)
+        await asyncio.sleep(5)
+    await world.worker()
+    assert await world.ended() == "parked"
+
+
 def test_a_run_that_kills_its_workers_is_parked_for_an_operator() -> None:
     async def story(world: World) -> None:
-        first, _ = await world.worker(dies_at=2, after=True)
-        await first.accept(new_run(chain(3)))
-        for _ in range(8):
-            await world.worker(dies_at=2)
-            await asyncio.sleep(5)
-        await world.worker()
-        assert await world.ended() == "parked"
+        await killing(world)
         assert "workers died" in journal_of(world).reason
         assert await runs_of(world).redo("run-1") == "parked"
         await asyncio.sleep(5)
@@ -324,13 +329,7 @@ def test_a_run_that_kills_its_workers_is_parked_for_an_operator() -> None:
 
 def test_a_run_that_kills_its_workers_can_be_cancelled() -> None:
     async def story(world: World) -> None:
-        first, _ = await world.worker(dies_at=2, after=True)
-        await first.accept(new_run(chain(3)))
-        for _ in range(8):
-            await world.worker(dies_at=2)
-            await asyncio.sleep(5)
-        await world.worker()
-        assert await world.ended() == "parked"
+        await killing(world)
         await runs_of(world).signal("run-1", Signal.TERM)
         await asyncio.sleep(5)
         assert world.state() == "undone"
