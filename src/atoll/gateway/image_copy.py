@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from atoll.gateway.operator import Operator
+from atoll.gateway.operator import Asks
 from atoll.wire.body import Fed
 from atoll.wire.client import Broken
 from atoll.wire.message import Response
@@ -45,7 +45,7 @@ Image = Mapping[str, Any]
 class ImageCopy:
     """The actions. The input: `image`, `source`; the step's site is where the copy is made."""
 
-    def __init__(self, operator: Operator) -> None:
+    def __init__(self, operator: Asks) -> None:
         self._operator = operator
 
     def actions(self) -> list[Action]:

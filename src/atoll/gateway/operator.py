@@ -5,7 +5,7 @@ Errors are those that actions raise (`workflow.outcomes`). Whoever asks has call
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -31,6 +31,39 @@ PATCH: Final = b"application/openstack-images-v2.1-json-patch"
 VERSION: Final = b"openstack-api-version"
 
 Answered = tuple[int, Any]
+
+
+class Asks(Protocol):
+    """What actions need of an `Operator`."""
+
+    async def ask(
+        self,
+        name: str,
+        service: str,
+        method: str,
+        target: str,
+        body: object = None,
+        *,
+        patch: bool = False,
+        version: str = "",
+    ) -> Answered:
+        """Ask a site something."""
+
+    async def stream(
+        self,
+        name: str,
+        service: str,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        length: int | None = None,
+    ) -> tuple[int, Response]:
+        """Ask for bytes, or send some."""
+
+    async def refusal(self, name: str, service: str, response: Response) -> str:
+        """What a refusal says, in words."""
 
 
 class Operator:

@@ -151,6 +151,8 @@ class World:
         self.place = Place(seed)
         self.random = random.Random(seed)  # noqa: S311 - repeatable
         self.workers: list[Worker] = []
+        self.actions: Callable[[Mortal], Mapping[str, Action]] = self.place.actions
+        """What steps can do, by a worker."""
 
     async def worker(
         self,
@@ -165,7 +167,7 @@ class World:
         mortal = Mortal(self.store, dies_at=dies_at, freezes_at=freezes_at, after=after)
         worker = Worker(
             Runs(mortal, published=published),
-            self.place.actions(mortal),
+            self.actions(mortal),
             Settings(),
             clock=clock,
             jitter=self.random.random,

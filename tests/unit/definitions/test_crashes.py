@@ -1,0 +1,117 @@
+"""Every definition of a run, its worker killed before and after each of its commits, forward and undoing."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from tests.unit.definitions.sites import Sites, content
+from tests.unit.worker.world import World, new_run
+from tests.virtual import Mortal, run_virtually
+
+from atoll.core.settings import Runs as Bounds
+from atoll.gateway import flavor_copy_run, image_copy_run, probe_run
+from atoll.gateway.definition_table import DEFINITIONS
+from atoll.gateway.flavor_copy import FlavorCopy
+from atoll.gateway.image_copy import ImageCopy
+from atoll.worker.actions import Action, Actions
+from atoll.workflow.plan import Plan
+
+BYTES = b"0123456789" * 1000
+FLAVOR = {
+    "id": "big", "name": "m1.big", "ram": 1, "vcpus": 2, "disk": 3, "swap": "",
+    "description": "for big things", "extra_specs": {"a": "b"}, "os-flavor-access:is_public": False,
+    "access": ["p1", "p2"],
+}  # fmt: skip
+PLANS: dict[str, Callable[[], Plan]] = {
+    "image.copy": lambda: image_copy_run.planned("i", "paris", ["oslo", "tokyo"], Bounds()),
+    "flavor.copy": lambda: flavor_copy_run.planned("big", "paris", ["oslo", "tokyo"]),
+}
+UNTOUCHED = {"probe"}  # it acts at no site: the engine's own tests have such steps
+
+
+def test_no_definition_is_left_out() -> None:
+    assert {one.name for one in DEFINITIONS.latest(admin=True)} == PLANS.keys() | UNTOUCHED
+    assert probe_run.PROBE.name in UNTOUCHED
+
+
+def _sites(seed: int = 0) -> Sites:
+    sites = Sites(["paris", "oslo", "tokyo"], seed)
+    sites.images["paris"]["i"] = {"id": "i", "name": "golden", "owner": "p", **content(BYTES)}
+    sites.flavors["paris"]["big"] = dict(FLAVOR)
+    return sites
+
+
+def _actions(sites: Sites) -> Callable[[Mortal], Mapping[str, Action]]:
+    def by(worker: Mortal) -> Mapping[str, Action]:
+        actions = Actions()
+        asked = sites.asked_by(worker)
+        actions.add([*ImageCopy(asked).actions(), *FlavorCopy(asked).actions()])
+        return actions.by_name
+
+    return by
+
+
+async def _told(name: str, sites: Sites, *, dies_at: int = 0, after: bool = False) -> tuple[str, int]:
+    """Run a plan by a worker that dies, with another one there; (its end, commits of the first)."""
+    world, plan = World(), PLANS[name]()
+    world.actions = _actions(sites)
+    worker, mortal = await world.worker(dies_at=dies_at, after=after)
+    accepting = asyncio.create_task(worker.accept(new_run(plan)))
+    died = asyncio.create_task(mortal.died.wait())
+    await asyncio.wait({accepting, died}, return_when=asyncio.FIRST_COMPLETED)
+    second, _ = await world.worker()
+    if mortal.dead and not world.knows("run-1"):
+        await second.accept(new_run(plan))
+    state = await world.ended(seconds=86400.0)
+    await asyncio.sleep(100)
+    accepting.cancel()
+    died.cancel()
+    await world.close()
+    assert world.held() == 0
+    return state, mortal.commits
+
+
+def _check(sites: Sites, name: str, state: str) -> None:
+    kept: dict[str, dict[str, dict[str, Any]]] = sites.images if name == "image.copy" else sites.flavors
+    for site in ("oslo", "tokyo"):
+        if state == "undone":
+            assert kept[site] == {}
+        elif name == "flavor.copy":
+            assert kept[site] == {"big": {**FLAVOR, "swap": 0}}
+        else:
+            (copy,) = kept[site].values()
+            assert copy["data"] == BYTES
+            assert "atoll_run" not in copy
+    assert len(kept["paris"]) == 1
+
+
+@pytest.mark.parametrize("refuses", ["", "tokyo"])
+@pytest.mark.parametrize("name", PLANS)
+def test_every_crash_point_of_every_definition(name: str, refuses: str) -> None:
+    async def story(at: int, *, after: bool) -> int:
+        sites = _sites()
+        sites.refuses = refuses
+        state, commits = await _told(name, sites, dies_at=at, after=after)
+        assert state == ("undone" if refuses else "done")
+        _check(sites, name, state)
+        return commits
+
+    commits = run_virtually(story(0, after=False))
+    assert commits >= 3
+    for at in range(1, commits + 1):
+        for after in (False, True):
+            run_virtually(story(at, after=after))
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("name", PLANS)
+def test_sites_that_fail_now_and_then_and_a_worker_that_dies(name: str, seed: int) -> None:
+    async def story() -> None:
+        sites = _sites(seed)
+        sites.faults = 0.1
+        state, _ = await _told(name, sites, dies_at=2 + seed % 5, after=seed % 2 == 0)
+        assert state in {"done", "undone"}
+        _check(sites, name, state)
+
+    run_virtually(story())
