@@ -5,11 +5,13 @@ import hashlib
 import json
 import shlex
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.conftest import StartAtoll
 from tests.running import Atoll, sites_of
+from tests.scenarios.apart import apart
 from tests.scenarios.conftest import SERVERS, Client, client_of, server_body
 from tests.scenarios.probes import RUNS, act, comes_to, refused, until_run
 
@@ -205,6 +207,27 @@ async def test_a_server_that_lacks_its_image_tells_how_to_bring_it(user: Client,
     assert answer.status_code == 202, answer.text
     server = (await user.get(f"{SERVERS}/{answer.json()['server']['id']}")).json()["server"]
     assert server["OS-EXT-AZ:availability_zone"] == "site2"
+
+
+async def test_between_clouds_with_a_keystone_each_nothing_is_copied(
+    start_atoll: StartAtoll, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image names its owner by an id that the other Keystone does not know; no fault tells to copy it."""
+    async with apart(tmp_path) as clouds:
+        monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(clouds.clouds_yaml))
+        credentials = clouds.credentials("demo", "admin")
+        running = await start_atoll(clouds.auth_url, clouds.sites, credentials=credentials, **clouds.tables)
+        await running.settled()
+        async with client_of(running, clouds.keystone.token()) as user:
+            image = await uploaded(user)
+            answer = await user.post(
+                RUNS, json={"definition": "image.copy", "input": {"image": image, "sites": ["site2"]}}
+            )
+            refused(answer, 409, "site1 and site2 have a Keystone each")
+            body = server_body(clouds.cloud, imageRef=image, availability_zone="site2")
+            told = (await user.post(SERVERS, json=body)).json()["conflictingRequest"]["message"]
+            assert "openstack image save" in told
+            assert "atoll run" not in told
 
 
 async def test_bad_input(user: Client) -> None:

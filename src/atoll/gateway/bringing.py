@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from atoll.core.errors import BadRequest, NotFound
+from atoll.core.errors import BadRequest, Conflict, NotFound
 from atoll.gateway.call import Call
 from atoll.gateway.fanout import scatter
 from atoll.gateway.forward import SiteAnswer
@@ -38,8 +38,8 @@ async def bringing(
 ) -> Bringing:
     """Look where a thing is, as the caller sees it. `asked`: the sites that are to have it; none: all.
 
-    Raises `BadRequest` for sites that are not there, `NotFound`, and `Forbidden` where Atoll could not act
-    as the operator of one of them.
+    Raises `BadRequest` for sites that are not there, `NotFound`, `Conflict` where the sites are of several
+    clouds, and `Forbidden` where Atoll could not act as the operator of one of them.
     """
     aside = call.aside(call.deadline, versioned=False)
     aside.service, aside.as_admin = SERVICES[sought.service], as_admin
@@ -67,5 +67,14 @@ async def bringing(
     if not targets:
         text = f"The {sought.resource} {sought.id} is at {source} already."
         raise BadRequest(text, resource=sought.resource, id=sought.id)
+    for name in targets:
+        if sites[name].cloud != sites[source].cloud:
+            # What is copied names its projects by the ids of the source's Keystone.
+            raise Conflict(
+                f"{source} and {name} have a Keystone each: what is copied from one to the other would be of "
+                "projects that are not there. Between them it has to be made anew.",
+                resource=sought.resource,
+                id=sought.id,
+            )
     await parts.operator.require(aside, (sites[name] for name in (source, *targets)))
     return Bringing(source, targets)

@@ -136,7 +136,7 @@ class Operator:
             )
         except AtollError as error:
             raise failure(error, site.name, changes=method != "GET") from error
-        return answer.status, _content(site, answer)
+        return answer.status, _content(site, answer, changes=method != "GET")
 
     async def _asked(self, site: Site, service: str, request: Request, body: object) -> SiteAnswer:
         text = None if body is None else msgspec.json.encode(body)
@@ -174,6 +174,8 @@ class Operator:
             call, endpoint = await self._prepared(site, service, request, LONG_SECONDS)
             call.path = target.encode()
             response = await self._forward.send(call, endpoint, raw=True)
+            if response.status == 401 and site.cloud is None:
+                self._user.refused(call.caller.token)
         except AtollError as error:
             raise failure(error, site.name, changes=method != "GET") from error
         return response.status, response
@@ -195,14 +197,15 @@ def _operator(token: bytes, user_id: str, project_id: str) -> Caller:
     )
 
 
-def _content(site: Site, answer: SiteAnswer) -> Any:
-    """What an answer says. Raises `Unavailable`, `Refused` for one that is no answer to the question."""
+def _content(site: Site, answer: SiteAnswer, *, changes: bool) -> Any:
+    """What an answer says. Raises `Unavailable`, `Unknown`, `Refused` for one that answers nothing."""
     status = answer.status
     if status in {429, 503}:
         after = answer.response.index.get(b"retry-after", b"")
         raise Unavailable(f"{site.name} answers {status}", after=float(after) if after.isdigit() else None)
     if status >= 500:
-        raise Unknown(f"{site.name} answers {status}: {said(answer)}")
+        text = f"{site.name} answers {status}: {said(answer)}"
+        raise Unknown(text) if changes else Unavailable(text)
     if status in {401, 403}:
         raise Refused(f"{site.name} does not let Atoll's user do that ({status}): {said(answer)}")
     return bodies.decoded(answer.text) if answer.text else None

@@ -149,7 +149,7 @@ async def _advice(parts: Parts, call: Call, lacking: Sequence[Thing], site: Site
         zone=next(iter(site.zones), ""),
         region=site.region,
         cloud=site.cloud,
-        operated=parts.operator.operates(call, site),
+        operated=parts.operator.operates(call, site) and _of_one_cloud(parts, lacking, site),
     )
     try:
         parts.limiter.take(call.caller.project_id, parts.forward.now())
@@ -158,6 +158,11 @@ async def _advice(parts: Parts, call: Call, lacking: Sequence[Thing], site: Site
         lacks = [Lack(thing=one, at=min(one.sites)) for one in lacking[: bring.MOST]]
     rest = [Lack(thing=one) for one in lacking[bring.MOST :]]
     return bring.advice([*lacks, *rest], place)
+
+
+def _of_one_cloud(parts: Parts, lacking: Sequence[Thing], site: Site) -> bool:
+    """Whether all that a site lacks is at sites of its cloud: between others no run copies anything."""
+    return all(parts.sites.by_name[at].cloud == site.cloud for one in lacking for at in one.sites)
 
 
 async def _lack(parts: Parts, call: Call, thing: Thing, site: Site) -> Lack:
