@@ -218,6 +218,13 @@ class Runs:
         values = {"id": held.id, "owner": owner, "fence": held.fence, "seconds": seconds}
         await self._change(Access.SINGLE, sql, {**values, "counts": int(counts)})
 
+    async def free(self, run_id: str, owner: str) -> None:
+        """Let others have a run that a worker has by the store alone."""
+        sql = """
+            UPDATE runs SET due_at = {now}, fence = fence + 1, owner = NULL
+            WHERE id = :id AND owner = :owner"""
+        await self._change(Access.SINGLE, sql, {"id": run_id, "owner": owner})
+
     async def progress(self, owner: str, every: Sequence[tuple[Held, Mapping[str, Any]]]) -> None:
         """Write how far runs have come: for show, so it may be lost."""
         values = [
@@ -273,9 +280,7 @@ class Runs:
             for (dead,) in connection.rows(_in(_DEAD, now)):
                 if connection.change(_in(_BURY, now), {"id": dead}):
                     reaped += connection.change(_in(_FREE, now), {"id": dead, "counts": 1})
-            mine = (
-                {row[0]: row[1] for row in connection.rows(_MINE, {"id": worker})} if alive and runs else {}
-            )
+            mine = {row[0]: row[1] for row in connection.rows(_MINE, {"id": worker})} if alive else {}
             return Beat(now=_now(connection), alive=alive, mine=mine, reaped=reaped)
 
         return await self._database.run(Access.WRITE, work)

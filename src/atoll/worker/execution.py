@@ -88,7 +88,7 @@ class Execution:
             self._only = self._without_locks(now)
             return
         machine.taken_up(now, self._keeper.id)
-        if self.held.takeovers > MOST_TAKEOVERS and self._signal is not Signal.TERM:
+        if self.held.takeovers >= MOST_TAKEOVERS and self._signal is not Signal.TERM:
             machine.park(now, f"{self.held.takeovers} workers died while they had it")
         self._prepared = machine.advance(now, self._signal)
         self._obey()

@@ -10,7 +10,7 @@ import os
 import random
 import socket
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,6 +72,7 @@ class Worker:
         self._due = asyncio.Event()
         self._closing = False
         self._more = False
+        self._strays: set[str] = set()
         self.id = ""
 
     def now(self) -> float:
@@ -174,10 +175,23 @@ class Worker:
                 task.cancel()  # it was killed: nobody is to go on with it
             elif (stop := beat.mine[run_id]) is not None and run_id in self._executions:
                 self._executions[run_id].tell(Signal(stop))
+        await self._free_strays(beat.mine)
         if beat.reaped:
             _log.warning("worker_takes_over", runs=beat.reaped)
             self._due.set()
         await self._show_progress()
+
+    async def _free_strays(self, mine: Iterable[str]) -> None:
+        """Let go of runs that are this worker's by the store, and that it has not begun for two beats.
+
+        The answer of the store was lost that said so: to an acceptance, or to taking them up.
+        """
+        strays = {run_id for run_id in mine if run_id not in self._executions}
+        for run_id in strays & self._strays:
+            _log.warning("run_not_begun", run=run_id)
+            await self._runs.free(run_id, self.id)
+            self._due.set()
+        self._strays = strays
 
     async def _rejoin(self) -> None:
         """Be a new worker: the old one's lease is over, and what it had is anybody's."""
@@ -229,7 +243,8 @@ class Worker:
         unknown = {step.action for step in held.plan.steps} - self._actions.keys()
         if unknown:  # of another release, whose workers know them
             _log.warning("run_not_known", run=held.id, actions=sorted(unknown))
-            await self._runs.give_up(held, self.id, UNKNOWN_SECONDS, counts=False)
+            with contextlib.suppress(StoreError):  # it is a stray then
+                await self._runs.give_up(held, self.id, UNKNOWN_SECONDS, counts=False)
             return
         self._begin(self._execution(held), written=False)
 

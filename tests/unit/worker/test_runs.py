@@ -10,6 +10,7 @@ from tests.unit.worker.world import World, chain, fan, new_run
 from tests.virtual import Mortal, run_virtually
 
 from atoll.core.errors import Conflict
+from atoll.store.database import Access, StoreError
 from atoll.store.runs import Runs
 from atoll.worker.actions import Action
 from atoll.worker.worker import Settings, Worker
@@ -417,6 +418,48 @@ def test_a_store_that_is_away_for_half_a_minute_loses_nothing() -> None:
         await asyncio.sleep(10)
         assert world.state() == "done"
         assert world.place.made == {f"run-1.1.{place}": 1 for place in range(6)}
+
+    tell(story)
+
+
+class Deaf(Mortal):
+    """A store whose answer to one commit is lost."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.store)
+        self._loses = True
+
+    async def run(self, access: Access, work: Any) -> Any:
+        given = await super().run(access, work)
+        if access in {Access.SINGLE, Access.DURABLE} and self._loses:
+            self._loses = False
+            raise StoreError("the answer was lost")
+        return given
+
+
+@pytest.mark.parametrize("plan", [chain(3), Plan(steps=chain(3).steps)], ids=["with locks", "without"])
+def test_a_run_whose_acceptance_was_answered_by_nobody_is_done_all_the_same(plan: Plan) -> None:
+    async def story(world: World) -> None:
+        deaf = Deaf(world)
+        worker = Worker(Runs(deaf), world.actions(deaf), Settings())
+        await worker.start()
+        world.workers.append(worker)
+        with pytest.raises(StoreError):
+            await worker.accept(new_run(plan))
+        assert await world.ended(seconds=10) == "done"
+        assert world.place.made == {f"run-1.1.{place}": 1 for place in range(3)}
+
+    tell(story)
+
+
+def test_a_run_that_was_taken_up_and_nobody_was_told_is_done_all_the_same() -> None:
+    async def story(world: World) -> None:
+        await runs_of(world).accept(new_run(chain(3)))
+        deaf = Deaf(world)
+        worker = Worker(Runs(deaf), world.actions(deaf), Settings())
+        await worker.start()
+        world.workers.append(worker)
+        assert await world.ended(seconds=10) == "done"
 
     tell(story)
 
