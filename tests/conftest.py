@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import structlog
 from pytest_socket import disable_socket, socket_allow_hosts
@@ -19,6 +20,11 @@ from tests.running import Atoll, Settings, atoll_before, sites_of
 
 from atoll.sandbox.simulated import Cloud
 from atoll.store import open_store
+
+# The same examples each time: a change is judged by what it does. `--hypothesis-profile search` goes further.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
+hypothesis.settings.load_profile("same")
 
 pytest.register_assert_rewrite("tests.stores.contract", "tests.stores.run_view_contract")
 
