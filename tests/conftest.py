@@ -26,7 +26,9 @@ hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("same")
 
-pytest.register_assert_rewrite("tests.stores.contract", "tests.stores.run_view_contract")
+pytest.register_assert_rewrite(
+    "tests.stores.alias_contract", "tests.stores.contract", "tests.stores.run_view_contract"
+)
 
 # As a gateway's process has it.
 GC_THRESHOLD = 20_000

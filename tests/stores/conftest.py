@@ -10,19 +10,25 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from tests.stores.packages import provide
+from tests.stores.daemons import COORDINATORS, RABBITMQ, Daemon, open_daemon
+from tests.stores.daemons import Kind as DaemonKind
+from tests.stores.packages import Packaged, provide
 from tests.stores.relay import Relay
 from tests.stores.servers import KINDS, Kind, Server, open_server
 
 _numbers = itertools.count()
 
 
-def _server(kind: Kind) -> Iterator[Server]:
+def _provided(kind: Packaged) -> None:
     refusal = provide(kind)
     if refusal is not None:
         if os.environ.get("CI"):
             pytest.fail(refusal)
         pytest.skip(refusal)
+
+
+def _server(kind: Kind) -> Iterator[Server]:
+    _provided(kind)
     server = open_server(kind)
     yield server
     server.close()
@@ -38,6 +44,45 @@ def postgresql() -> Iterator[Server]:
 def mariadb() -> Iterator[Server]:
     """A MariaDB server."""
     yield from _server(KINDS[1])
+
+
+def _daemon(kind: DaemonKind) -> Iterator[Daemon]:
+    _provided(kind)
+    daemon = open_daemon(kind)
+    yield daemon
+    daemon.close()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[Daemon]:
+    """A RabbitMQ. Whoever stops it starts it again."""
+    yield from _daemon(RABBITMQ)
+
+
+@pytest.fixture(scope="session")
+def etcd() -> Iterator[Daemon]:
+    """An etcd. Whoever stops it starts it again."""
+    yield from _daemon(COORDINATORS[0])
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Daemon]:
+    """A Redis. Whoever stops it starts it again."""
+    yield from _daemon(COORDINATORS[1])
+
+
+@pytest.fixture(scope="session")
+def zookeeper() -> Iterator[Daemon]:
+    """A ZooKeeper. Whoever stops it starts it again."""
+    yield from _daemon(COORDINATORS[2])
+
+
+@pytest.fixture(params=[kind.name for kind in COORDINATORS])
+def coordinator(request: pytest.FixtureRequest) -> Daemon:
+    """Each coordinator in turn."""
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, Daemon)
+    return found
 
 
 @pytest.fixture(params=[kind.name for kind in KINDS])

@@ -1,10 +1,10 @@
-"""The database servers' own packages, installed where that is possible."""
+"""The servers' own packages, installed where that is possible."""
 
 import os
 import shutil
 import sys
-
-from tests.stores.servers import Kind
+from pathlib import Path
+from typing import Protocol
 
 from atoll.sandbox.real.commands import run
 from atoll.sandbox.real.errors import SandboxError
@@ -13,7 +13,17 @@ from atoll.sandbox.real.installation import services_kept_from_starting
 APT_SECONDS = 300
 
 
-def provide(kind: Kind) -> str | None:
+class Packaged(Protocol):
+    """What a package of Debian brings."""
+
+    name: str
+    package: str
+
+    def programs(self) -> Path | None:
+        """Where it is; None where it is not installed."""
+
+
+def provide(kind: Packaged) -> str | None:
     """Have a server's programs, by Debian's package if we may install it; why not, otherwise."""
     if kind.programs() is not None:
         return None

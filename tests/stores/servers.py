@@ -196,7 +196,7 @@ class Server:
         self._home = Path(tempfile.mkdtemp(prefix=f"atoll-{kind.name}-"))
         self._account = kind.account()
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
         self._tls = tls
         self.certificate = self._home / CERT
 
@@ -322,7 +322,8 @@ def open_server(kind: Kind, *, tls: bool = False) -> Server:
     return server
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody has for now."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])

@@ -68,6 +68,15 @@ def test_a_run_brings_what_it_can_where_atoll_is_the_operator(resource: str) -> 
     assert command[4:] == ["-i", f"{resource}=t1", "-i", 'sites=["tokyo"]', "--follow"]
 
 
+def test_a_run_brings_a_volume_where_atoll_acts_for_who_asks_and_none_that_is_encrypted() -> None:
+    place = Place(site="tokyo", zone="asia", region="RegionTwo", delegated=True)
+    (command,) = told("volume", place, name="v", size=1)
+    assert command[4:] == ["-i", "volume=t1", "-i", "site=tokyo", "--follow"]
+    assert command[:4] == ["atoll", "run", "start", "volume.copy"]
+    assert all("atoll" not in one for one in told("volume", place, name="v", encrypted=True))
+    assert all("atoll" not in one for one in told("volume", name="v"))
+
+
 def test_properties_are_bounded() -> None:
     many: dict[str, Any] = {f"p{n:02}": "v" for n in range(40)}
     (_, command) = told("image", name="i", long="x" * LONGEST, **many)

@@ -248,6 +248,19 @@ ids = {tokyo = 1}
         ('[runs]\nwebhooks = ["ftp://x"]', "runs.webhooks: 'ftp://x' is not an http or https URL."),
         ('[runs]\nwebhooks = ["http://x", "http://x"]', "runs.webhooks: has a URL twice"),
         ('[runs]\nwebhook_secret = "hush"', "runs.webhook_secret: is not to stand here: write env:NAME"),
+        (
+            '[runs]\ntransport_url = "rabbit://u:hush@h/"',
+            "runs.transport_url: is not to stand here: write env:NAME or file:PATH",
+        ),
+        (
+            '[runs]\ntransport_url = "env:NOT_SET"',
+            "runs.transport_url: the environment variable NOT_SET is not set",
+        ),
+        ('[runs]\ntransport_url = "env:HOME"', "runs.transport_url: is not a URL of rabbit://"),
+        (
+            '[runs]\ncoordination_url = "env:HOME"',
+            "runs.coordination_url: is not a URL of etcd3+http://, etcd3+https://, redis://, zookeeper://",
+        ),
         ('[audit]\nwebhook = "x"', "audit.webhook: 'x' is not an http or https URL."),
         (
             '[audit]\nwebhook_secret = "env:NOT_SET"',

@@ -39,7 +39,7 @@ MEANS: Final = {
     (Kind.CATALOG, None): "Keystone's, with Atoll's catalogue in the answer",
 }
 # Rules that name the site, where others leave it out or give it points.
-DECIDING: Final = frozenset({CHOSEN, "equivalent", "nowhere"})
+DECIDING: Final = frozenset({CHOSEN, "alias", "equivalent", "nowhere"})
 
 
 class Matched(NamedTuple):

@@ -1,5 +1,6 @@
 """The configuration file as commands find it."""
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -11,6 +12,11 @@ from atoll.core.config import file_references, load
 from atoll.core.settings import Config, ConfigError, Fault
 
 DEFAULT = "atoll.toml"
+EXTRAS = (
+    ("transport_url", "notifications", "oslo_messaging"),
+    ("coordination_url", "coordination", "tooz"),
+)
+"""Options of [runs], with the extra and its module that they need."""
 
 config_option = click.option(
     "-c", "--config", "config_path", default=DEFAULT, envvar="ATOLL_CONFIG", show_default=True,
@@ -29,7 +35,7 @@ def read_config(path: str) -> Config:
         config = load(text, source=path, env=os.environ)
     except ConfigError as error:
         _complain(path, error.faults)
-    faults = _file_faults(config)
+    faults = _file_faults(config) + _extra_faults(config)
     if faults:
         _complain(path, faults)
     return config
@@ -56,6 +62,15 @@ def _file_faults(config: Config) -> list[Fault]:
         elif reference.secret and file.stat().st_mode & 0o077:
             faults.append(Fault(reference.place, f"{reference.path} can be read by others: chmod 600 it"))
     return faults
+
+
+def _extra_faults(config: Config) -> list[Fault]:
+    """What is configured and needs what is not installed."""
+    return [
+        Fault(f"runs.{option}", f"needs what is not installed: pip install atoll[{extra}]")
+        for option, extra, module in EXTRAS
+        if getattr(config.runs, option) and importlib.util.find_spec(module) is None
+    ]
 
 
 def _complain(path: str, faults: list[Fault]) -> NoReturn:

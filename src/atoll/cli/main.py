@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Command -> the module that has it by that name, imported when the command is wanted: `serve` is to be up
 # within a second and needs none of them.
 ELSEWHERE: Final = {
+    "apply": "atoll.cli.apply",
     "cloud": "atoll.cli.cloud_commands",
     "config": "atoll.cli.config_commands",
     "credential": "atoll.cli.credential_commands",

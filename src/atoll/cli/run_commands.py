@@ -302,9 +302,20 @@ def worker() -> None:
 @gateway_options
 @format_option
 def list_workers(url: str | None, os_cloud: str | None, form: str) -> None:
-    """List the workers, with how many runs each has. One without seconds left is dead."""
-    workers = Api(url, os_cloud).get("/workers")["workers"]
+    """List the workers, with how many runs each has. One without seconds left is dead.
+
+    Where a coordinator is configured, also whether it has each of them as a member of its group. What it has
+    besides, and that it does not answer, is said on standard error.
+    """
+    page = Api(url, os_cloud).get("/workers")
+    workers, group = page["workers"], page.get("group")
+    if group is None:
+        workers = [{key: one[key] for key in one if key != "in_group"} for one in workers]
     show(workers, form, empty="No worker is alive: nothing goes on until one is (`atoll serve`).")
+    if group is not None and not group["answers"]:
+        click.echo(f"The coordinator does not answer: {group['reason']}", err=True)
+    for one in group["not_in_database"] if group is not None else ():
+        click.echo(f"In the group, and not alive in the database: {one['id']} ({one['about']})", err=True)
 
 
 def _act(

@@ -44,6 +44,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     cloud: str | None = None
     operated: bool = False
     """Whether Atoll can act there as the operator: then a run copies what a member could not."""
+    delegated: bool = False
+    """Whether Atoll can act there as who asks, later too: then a run copies what is theirs."""
 
     @property
     def itself(self) -> str:
@@ -244,6 +246,9 @@ def _at_home(command: str, place: Place) -> str:
 
 
 def _volume(lack: Lack, place: Place) -> str:
+    if place.delegated and not lack.shown.get("encrypted"):
+        given = f"-i {_q(f'volume={lack.thing.id}')} -i {_q(f'site={place.site}')}"
+        return f"`atoll run start volume.copy {given} --follow` copies it there (volume.move: moves it)"
     made, zone = "VOLUME-IMAGE", _option("availability-zone", place.zone)
     copied = f"--size {lack.shown.get('size', 'SIZE')} --image {made}-copy {lack.name}"
     return (

@@ -114,6 +114,9 @@ def file_references(config: Config) -> list[FileReference]:
             (f"clouds.{name}.cert", cloud.cert, not cloud.key),
             (f"clouds.{name}.key", cloud.key, True),
         ]
+    for name in ("transport_url", "coordination_url"):
+        form, _, path = getattr(config.runs, name).partition(":")
+        named += [(f"runs.{name}", path, True)] if form == "file" else []
     return [FileReference(place, path, secret=secret) for place, path, secret in named if path]
 
 

@@ -5,7 +5,7 @@ Called by `config` only. A check passes over what is missing because of a fault 
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
@@ -419,6 +419,10 @@ def _check_store(draft: Draft, env: Mapping[str, str]) -> list[Fault]:
     return []
 
 
+BUSES: Final = ("rabbit",)
+COORDINATORS: Final = ("etcd3+http", "etcd3+https", "redis", "zookeeper")
+
+
 def _check_webhooks(draft: Draft, env: Mapping[str, str]) -> list[Fault]:
     faults = []
     if draft.audit is not None:
@@ -426,6 +430,8 @@ def _check_webhooks(draft: Draft, env: Mapping[str, str]) -> list[Fault]:
         faults += _webhook_faults("audit.webhook", urls, draft.audit.webhook_secret, env)
     if draft.runs is not None:
         faults += _webhook_faults("runs.webhooks", draft.runs.webhooks, draft.runs.webhook_secret, env)
+        faults += _secret_url_faults("runs.transport_url", draft.runs.transport_url, env, BUSES)
+        faults += _secret_url_faults("runs.coordination_url", draft.runs.coordination_url, env, COORDINATORS)
     return faults
 
 
@@ -439,15 +445,44 @@ def _webhook_faults(place: str, urls: Sequence[str], secret: str, env: Mapping[s
     if len(set(urls)) < len(urls):
         faults.append(Fault(place, "has a URL twice"))
     place = f"{place.partition('.')[0]}.webhook_secret"
+    return faults + _reference_faults(place, secret, env)
+
+
+def _reference_faults(place: str, secret: str, env: Mapping[str, str]) -> list[Fault]:
     if secret and not secret.startswith("env:"):
-        faults.append(Fault(place, "is not to stand here: write env:NAME"))
-    elif secret and not env.get(secret[4:]):
-        faults.append(Fault(place, f"the environment variable {secret[4:]} is not set"))
+        return [Fault(place, "is not to stand here: write env:NAME")]
+    if secret and not env.get(secret[4:]):
+        return [Fault(place, f"the environment variable {secret[4:]} is not set")]
+    return []
+
+
+def _secret_url_faults(
+    place: str, reference: str, env: Mapping[str, str], schemes: Collection[str]
+) -> list[Fault]:
+    """What is wrong with a URL that holds a password; what a file holds is not looked at."""
+    if not reference or (reference.startswith("file:") and len(reference) > len("file:")):
+        return []
+    if not reference.startswith("env:"):
+        return [Fault(place, "is not to stand here: write env:NAME or file:PATH")]
+    faults = _reference_faults(place, reference, env)
+    if not faults and env[reference[4:]].partition("://")[0] not in schemes:
+        # The URL is not shown: it may hold a password.
+        faults = [Fault(place, f"is not a URL of {', '.join(f'{one}://' for one in schemes)}")]
     return faults
 
 
 def _runs(runs: Runs, env: Mapping[str, str]) -> Runs:
-    return msgspec.structs.replace(runs, webhook_secret=_secret(runs.webhook_secret, env))
+    return msgspec.structs.replace(
+        runs,
+        webhook_secret=_secret(runs.webhook_secret, env),
+        transport_url=_secret_url(runs.transport_url, env),
+        coordination_url=_secret_url(runs.coordination_url, env),
+    )
+
+
+def _secret_url(reference: str, env: Mapping[str, str]) -> Secret:
+    """The URL, or `file:PATH` as it is: this reads no files."""
+    return Secret(reference) if reference.startswith("file:") else _secret(reference, env)
 
 
 def _secret(reference: str, env: Mapping[str, str]) -> Secret:

@@ -296,14 +296,25 @@ class Runs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     lease_seconds: Annotated[float, Meta(ge=1, le=60)] = 3.0
     """Seconds after which a process that shows no life is taken for dead, and its runs are others'."""
     copies_per_site: Annotated[int, Meta(ge=1, le=1000)] = 4
-    """Copies of images that one site takes at a time; more wait."""
+    """Copies of images and volumes that one site takes at a time; more wait."""
     copies_per_link: Annotated[int, Meta(ge=1, le=1000)] = 2
-    """Copies of images that go from one site to another at a time; more wait."""
+    """Copies of images and volumes that go from one site to another at a time; more wait."""
     webhooks: Annotated[tuple[str, ...], Meta(max_length=8)] = ()
     """Up to 8 http or https URLs that are sent what happens to runs: each line of their logs, at least once,
     in JSON arrays of up to 100."""
     webhook_secret: Secret = Secret()
     """`env:NAME` of a variable with a secret: each array then has an `X-Atoll-Signature: sha256=…` (HMAC)."""
+    transport_url: Secret = Secret()
+    """`env:NAME` of a variable with a transport URL of oslo.messaging (`rabbit://user:password@host:5672/`),
+    or `file:PATH` of a file with one that others may not read: notifications of the same go there. Needs the
+    extra `notifications`."""
+    notification_topics: Annotated[tuple[str, ...], Meta(min_length=1, max_length=8)] = ("notifications",)
+    """Their topics, as `[oslo_messaging_notifications] topics` of the services."""
+    coordination_url: Secret = Secret()
+    """`env:NAME` or `file:PATH`, likewise, of a coordinator as tooz names it (`etcd3+http://host:2379`,
+    `redis://…`, `zookeeper://…`): workers are members of a group there. Needs the extra `coordination`."""
+    coordination_group: Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9._-]+$")] = "atoll"
+    """The name of that group: another one for gateways with another database."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

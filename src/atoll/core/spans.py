@@ -6,7 +6,8 @@ decode it first); on other text the result is meaningless but never an endless l
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _SCALAR = re.compile(rb"[^\s,\]}]+")
@@ -93,6 +94,27 @@ def find(text: bytes, path: Path, at: int | None = None) -> Iterator[Span]:
                 yield from find(text, rest, start)
             else:
                 yield start, end
+
+
+def around(text: bytes, marks: Sequence[int]) -> Iterator[tuple[Path, Span]]:
+    """The innermost values that some places (ascending) lie in, each with its path, where "*" is an array's.
+
+    What is a key, or between values, is in none.
+    """
+    at = _end_of(_SPACE, text, 0)
+    yield from _around(text, at, _skip(text, at), marks, ())
+
+
+def _around(text: bytes, at: int, stop: int, marks: Sequence[int], path: Path) -> Iterator[tuple[Path, Span]]:
+    if text[at : at + 1] not in {b"{", b"["}:
+        yield path, (at, stop)
+        return
+    for key, start, end in _members(text, at):
+        first = bisect_left(marks, start)
+        if first == len(marks):
+            return
+        if marks[first] < end:
+            yield from _around(text, start, end, marks[first:], (*path, key))
 
 
 def member(text: bytes, path: Path) -> Span | None:

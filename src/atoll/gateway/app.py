@@ -17,6 +17,8 @@ import structlog
 
 from atoll.core.errors import AtollError, BadRequest, Forbidden, SiteUnavailable, Unauthorized
 from atoll.gateway import other_project, policy, versions
+from atoll.gateway.alias_routes import AliasRoutes
+from atoll.gateway.aliases import AliasLearnt
 from atoll.gateway.auto_topology import AutoTopology
 from atoll.gateway.built_in import BuiltIn, LocalTokens
 from atoll.gateway.call import Call, new_request_id
@@ -69,6 +71,7 @@ class App:
         self._loop = asyncio.get_running_loop()
         self._telemetry.now = self._loop.time
         self._own = Own(parts)
+        self._aliases = AliasRoutes(parts)
         self._discovery = Discovery(parts)
         placed = Placed(parts)
         shared = Shared(parts, placed)
@@ -113,7 +116,10 @@ class App:
         """Answer one request, whatever happens."""
         # The lane has named what it could not answer.
         ident = request.id or given_id(request.index) or new_request_id()
-        call = Call(request, reply, ident, request.started + self.deadline)
+        await self.answer(Call(request, reply, ident, request.started + self.deadline))
+
+    async def answer(self, call: Call) -> None:
+        """Answer a call, whatever happens."""
         await self.finish(call, self._route(call))
 
     def matched(self, target: bytes) -> tuple[Service, str | None, Match] | None:
@@ -194,9 +200,14 @@ class App:
         versions.check(call, route, sites)
         if project not in {None, call.caller.project_id}:
             raise await other_project.refusal(call, project or "", sites, body_limit=self._parts.body_limit)
-        await policy.check(self._parts, call, route)
-        self._somewhere(call, self._parts.reach.sites(call))
-        await self._handlers[route.kind, route.shape](call)
+        while not (self._parts.aliases.known and await self._aliases.settled(call)):
+            try:
+                await policy.check(self._parts, call, route)
+                self._somewhere(call, self._parts.reach.sites(call))
+                await self._handlers[route.kind, route.shape](call)
+            except AliasLearnt:
+                continue  # what was searched for is an alias: it is settled now
+            return
 
     def _somewhere(self, call: Call, sites: Sequence[Site]) -> None:
         """Refuse a caller who is nobody at all sites. Raises Forbidden."""
@@ -263,7 +274,8 @@ class App:
             lines.append(
                 b'WWW-Authenticate: Keystone uri="%b"\r\n' % f"{self._parts.public_url}/identity/v3".encode()
             )
-        call.reply.send(answer.status, lines + call.extra_lines, answer.body)
+        body = self._aliases.said(call, answer.body) if self._parts.aliases.known else answer.body
+        call.reply.send(answer.status, lines + call.extra_lines, body)
 
 
 def _identity(parts: Parts, services: Sequence[str]) -> tuple[Handle, Handle]:

@@ -6,26 +6,33 @@ from functools import partial
 from atoll.core.limiter import Limiter
 from atoll.core.settings import Config
 from atoll.gateway import probe_run
+from atoll.gateway.alias_marks import AliasMarks
+from atoll.gateway.aliases import Aliases
 from atoll.gateway.app import App
 from atoll.gateway.audit import Audit
 from atoll.gateway.built_in import LocalTokens, SealedKeys
 from atoll.gateway.catalog import endpoint_url, endpoint_urls
 from atoll.gateway.definition_table import DEFINITIONS
+from atoll.gateway.delegation import Delegation, Person
 from atoll.gateway.equivalents import Equivalents
 from atoll.gateway.flavor_copy import FlavorCopy
 from atoll.gateway.forward import Forward
 from atoll.gateway.image_copy import ImageCopy
+from atoll.gateway.inside import Inside
 from atoll.gateway.locate import Locator
 from atoll.gateway.operator import Operator
 from atoll.gateway.outcomes import Outcomes
 from atoll.gateway.parts import Parts
 from atoll.gateway.placements import Placements
 from atoll.gateway.reach import Reach
+from atoll.gateway.secret_files import secret_text
 from atoll.gateway.site_building import SiteBuilder
 from atoll.gateway.site_wakes import SiteWakes
 from atoll.gateway.tallies import Tallies
 from atoll.gateway.telemetry import Telemetry
 from atoll.gateway.tokens import Tokens
+from atoll.gateway.transaction import Transaction
+from atoll.gateway.volume_copy import VolumeCopy
 from atoll.identity.service import Identity
 from atoll.inventory.inventory import inventory_of
 from atoll.inventory.records import KINDS, SiteSeenRecord
@@ -39,6 +46,7 @@ from atoll.trust.sealing import Sealer, read_key
 from atoll.trust.service_user import ServiceUser
 from atoll.trust.trust import Trust
 from atoll.worker.actions import Actions
+from atoll.worker.group import Group
 from atoll.worker.worker import Settings as WorkerSettings
 from atoll.worker.worker import Worker
 
@@ -60,7 +68,8 @@ def build(
     registry.on_change(KINDS, lambda: builder.refresh(sites, inventory_of(config, registry)))
     health = Health(sites, SiteWakes(sites, store.runs).look)
     registry.on_change(KINDS, health.look)
-    tokens = _tokens(config, registry, builder, sites)
+    service_user = ServiceUser(config)
+    tokens = _tokens(config, registry, builder, sites, service_user)
     trust = Trust(
         config,
         registry,
@@ -75,13 +84,13 @@ def build(
         "This project asks all sites too often.",
     )
     reach = Reach(sites, trust.grants, trust.federation.settle, trust.federation.why_not)
-    equivalents = Equivalents(registry, sites, reach, forward, locations, _configured(config))
+    aliases = Aliases(store.aliases, locations)
+    equivalents = Equivalents(registry, sites, reach, forward, locations, aliases, _configured(config))
     locator = Locator(sites, reach, forward, locations, limiter, equivalents)
-    actions = Actions()
-    actions.add(probe_run.actions())
-    operator = Operator(sites, reach, forward, ServiceUser(config))
-    actions.add([*ImageCopy(operator).actions(), *FlavorCopy(operator).actions()])
-    DEFINITIONS.check(actions.by_name)
+    operator = Operator(sites, reach, forward, service_user)
+    delegation = Delegation(tokens, forward, service_user)
+    inside = Inside(delegation)
+    actions = _actions(operator, Person(sites, reach, forward, delegation), inside)
     parts = Parts(
         sites=sites,
         reach=reach,
@@ -93,6 +102,8 @@ def build(
         placements=Placements(store),
         limiter=limiter,
         equivalents=equivalents,
+        aliases=aliases,
+        marks=AliasMarks(aliases, locator),
         telemetry=telemetry,
         audit=Audit(
             config.audit,
@@ -110,9 +121,13 @@ def build(
             store.runs,
             actions.by_name,
             WorkerSettings(lease=config.runs.lease_seconds, runs=config.runs.at_once),
+            ended=delegation.ended,
         ),
+        group=_group(config),
         actions=actions,
         operator=operator,
+        delegation=delegation,
+        inside=inside,
         config=config,
         body_limit=config.limits.body_bytes,
         page_limit=config.limits.page_limit,
@@ -124,6 +139,7 @@ def build(
         region=config.gateway.region,
     )
     app = App(parts, deadline_seconds=config.limits.deadline_seconds)
+    inside.answering = app.answer
     registry.on_change(KINDS, app.serve_what_is_there)
     registry.on_change(KINDS, locator.sites_changed)
     registry.on_change((*KINDS, SiteSeenRecord), partial(_count_findings, sites, registry))
@@ -131,13 +147,43 @@ def build(
     return app, parts, watch
 
 
-def _tokens(config: Config, registry: Registry, builder: SiteBuilder, sites: Sites) -> Tokens | LocalTokens:
+def _group(config: Config) -> Group | None:
+    """The group that workers are members of, where a coordinator is configured."""
+    if not config.runs.coordination_url:
+        return None
+    return Group(config.runs.coordination_group, partial(secret_text, config.runs.coordination_url))
+
+
+def _actions(operator: Operator, person: Person, inside: Inside) -> Actions:
+    """What the steps of runs do."""
+    actions = Actions()
+    actions.add(
+        [
+            *probe_run.actions(),
+            *ImageCopy(operator).actions(),
+            *FlavorCopy(operator).actions(),
+            *VolumeCopy(person.asker).actions(),
+            *Transaction(inside).actions(),
+        ]
+    )
+    DEFINITIONS.check(actions.by_name)
+    return actions
+
+
+def _tokens(
+    config: Config, registry: Registry, builder: SiteBuilder, sites: Sites, own: ServiceUser
+) -> Tokens | LocalTokens:
     """Who knows the callers: the Keystone that is there, or the built-in identity."""
     cache_seconds = config.identity.token_cache_seconds
     admin_roles = frozenset(config.gateway.admin_roles)
     if config.identity.mode == "keystone":
         endpoint = builder.endpoint("identity", "identity", config.identity.auth_url, declared=True)
-        return Tokens(endpoint, cache_seconds=cache_seconds, admin_roles=admin_roles)
+        return Tokens(
+            endpoint,
+            cache_seconds=cache_seconds,
+            admin_roles=admin_roles,
+            own=own if own.configured else None,
+        )
     keys = [read_key(one, os.environ) for one in config.secrets.key]
     identity = Identity(
         registry,

@@ -2,7 +2,16 @@
 
 from typing import Final
 
-from atoll.gateway import flavor_copy_run, image_copy_run, probe_run
+from atoll.gateway import flavor_copy_run, image_copy_run, probe_run, transaction_run, volume_copy_run
 from atoll.gateway.definitions import Definitions
 
-DEFINITIONS: Final = Definitions((flavor_copy_run.FLAVOR_COPY, image_copy_run.IMAGE_COPY, probe_run.PROBE))
+DEFINITIONS: Final = Definitions(
+    (
+        flavor_copy_run.FLAVOR_COPY,
+        image_copy_run.IMAGE_COPY,
+        probe_run.PROBE,
+        transaction_run.TRANSACTION,
+        volume_copy_run.VOLUME_COPY,
+        volume_copy_run.VOLUME_MOVE,
+    )
+)

@@ -39,6 +39,8 @@ class Definition(Generic[Input]):
     example: Plan
     """A plan as it may be, for its diagram."""
     who: Who = Who.ANYONE
+    as_user: bool = False
+    """Whether its steps act as who asked for it: a trust is made when it is accepted."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or not 0 < self.version < 10_000_000:

@@ -18,6 +18,7 @@ import structlog
 from atoll.core.errors import AtollError, BadSiteAnswer
 from atoll.core.image_sites import PROPERTY, where
 from atoll.gateway import bodies, queries
+from atoll.gateway.aliases import Aliases
 from atoll.gateway.call import Call
 from atoll.gateway.default_groups import GROUP, DefaultGroups
 from atoll.gateway.fanout import scatter
@@ -66,6 +67,7 @@ class Equivalents:
         reach: Reach,
         forward: Forward,
         locations: Locations,
+        aliases: Aliases,
         configured: Sequence[SameRecord] = (),
     ) -> None:
         self._registry = registry
@@ -73,6 +75,7 @@ class Equivalents:
         self._reach = reach
         self._forward = forward
         self._locations = locations
+        self.aliases = aliases
         self.configured = tuple(configured)
         self._due: dict[tuple[str, str], float] = {}  # (type, site) -> when to look next, loop time
         self._counts: dict[tuple[str, str], int] = {}  # (type, site) -> things seen then
@@ -220,12 +223,11 @@ class Equivalents:
     def outward(self, endpoint: Endpoint, project_id: str) -> Translate | None:
         """What changes the ids in an endpoint's answers; None where nothing does."""
         first = self.table.outward(endpoint.site, endpoint.service_type, project_id)
+        if self.aliases.known:
+            first = _both(first, self.aliases.outward(endpoint.site, endpoint.service_type, project_id))
         if endpoint.service_type != "network" or not self.defaults:
             return first
-        second = self.defaults.outward(endpoint.site, project_id)
-        if first is None or second is None:
-            return first or second
-        return lambda text: second(first(text))
+        return _both(first, self.defaults.outward(endpoint.site, project_id))
 
     # -- keeping up -------------------------------------------------------------------------------
 
@@ -440,6 +442,13 @@ class Equivalents:
                 things.append(one)
         mine = f"user:{call.caller.user_id}" if resource == "keypair" else f"project:{call.caller.project_id}"
         await self.observe(resource, things, {(site, mine) for site in sites})
+
+
+def _both(first: Translate | None, second: Translate | None) -> Translate | None:
+    """The one change after the other."""
+    if first is None or second is None:
+        return first or second
+    return lambda text: second(first(text))
 
 
 def at_site(call: Call, here: str) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from atoll.gateway.operator import Asks
+from atoll.gateway.asking import Asks
 from atoll.worker.actions import Action, Doing
 from atoll.workflow.outcomes import Absent, Done, Failed, Refused, Unavailable
 

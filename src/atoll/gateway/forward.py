@@ -457,7 +457,12 @@ def passed_on(endpoint: Endpoint, response: Response) -> Sequence[bytes]:
 
 def said(answer: SiteAnswer) -> str:
     """The message in a site's fault, short."""
-    content = _object(answer.text)
+    return message_of(answer.text)
+
+
+def message_of(text: bytes) -> str:
+    """The message in a fault of any service, short."""
+    content = _object(text)
     for part in [content, *content.values()]:
         if isinstance(part, dict):
             for key in ("message", "detail", "title"):

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from atoll.gateway.operator import Asks
+from atoll.gateway.asking import Asks
 from atoll.wire.body import Fed
 from atoll.wire.client import Broken
 from atoll.wire.message import Response

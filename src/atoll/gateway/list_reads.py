@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Sequence
 from atoll.core.errors import BadSiteAnswer
 from atoll.core.merge import Need, Walk
 from atoll.gateway import of_site, queries
+from atoll.gateway.accepted_list import ACCEPTED
 from atoll.gateway.call import Call
 from atoll.gateway.fanout import scatter
 from atoll.gateway.items import Item, Read
@@ -38,8 +39,11 @@ class ListReads:
         call = listing.call.aside(now + (listing.call.deadline - now) / 2)
         asked = {}
         for need in needs:
-            site = parts.sites.by_name[need.site]
-            page = self._page(listing, call, site, need)
+            page: Awaitable[Read | None]
+            if need.site == ACCEPTED and listing.accepted is not None:
+                page = listing.accepted.page(need)
+            else:
+                page = self._page(listing, call, parts.sites.by_name[need.site], need)
             asked[need.site] = page if walk is None else _fed(walk, need, page)
         gathered = await scatter(asked)
         listing.failed.update(gathered.failed)

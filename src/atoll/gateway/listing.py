@@ -7,9 +7,10 @@ from itertools import islice
 from atoll.core.errors import AtollError, BadRequest, SiteUnavailable
 from atoll.core.merge import Page
 from atoll.gateway import network_lists, versions
+from atoll.gateway.accepted_list import ACCEPTED, AcceptedList
 from atoll.gateway.call import Call
 from atoll.gateway.forward import SiteAnswer
-from atoll.gateway.items import Item, Reader
+from atoll.gateway.items import COPY, Item, Reader
 from atoll.gateway.parts import Parts
 from atoll.gateway.queries import ListQuery
 from atoll.gateway.times import lacks_only
@@ -39,6 +40,7 @@ class Listing:
     first: dict[str, SiteAnswer] = field(default_factory=dict)  # by site
     refused: dict[str, SiteAnswer] = field(default_factory=dict)
     failed: dict[str, AtollError] = field(default_factory=dict)
+    accepted: AcceptedList | None = None  # what no site has yet, where that may be shown
     count: int | None = None  # of all items, as far as the sites say it
     deleted_marker: str | None = None  # the site that no longer knows the client's
 
@@ -109,6 +111,10 @@ class Listings:
             limit = None
         elif call.service_type != "network":
             limit = min(limit or self._parts.page_limit, self._parts.page_limit)
+        accepted = None
+        aliases, caller = self._parts.aliases, call.caller
+        if resource.name == "server" and aliases.waits(caller.project_id, every=caller.is_admin):
+            accepted = AcceptedList(self._parts, call, resource, query, sites)
         return Listing(
             call=call,
             resource=resource,
@@ -119,6 +125,7 @@ class Listings:
             times_at=lacks_only([key for key, _ in shown], resource.brief) if brief else None,
             limit=limit,
             reader=self.reader(call, resource, query),
+            accepted=accepted,
         )
 
     def reader(self, call: Call, resource: Resource, query: ListQuery) -> Reader:
@@ -131,6 +138,8 @@ class Listings:
         route, equivalents = call.match.route, self._parts.equivalents
         if route is None or (route.kind is Kind.SHARED and not of_images(call)):
             return lambda _, ident: ident
+        if route.resource == "server" and (aliases := self._parts.aliases).known:
+            return lambda site, ident: COPY if site != ACCEPTED and aliases.hides(site, ident) else None
         if not equivalents.has(call, route.resource):
             return None
         if of_images(call):

@@ -19,6 +19,7 @@ from atoll.core.errors import (
 from atoll.core.merge import Described, Need, Page, Walk
 from atoll.core.whole import merge_whole
 from atoll.gateway import network_lists, next_pages, of_site, queries, versions
+from atoll.gateway.accepted_list import ACCEPTED
 from atoll.gateway.call import Call
 from atoll.gateway.cursors import Cursors
 from atoll.gateway.default_groups import GROUP, SHOWING
@@ -63,7 +64,10 @@ class Lists:
             query = queries.parse(resource, call.request.query, paged=paged)
             if query is not None and call.service_type == "network":
                 query = network_lists.as_meant(query, resource)
-        if len(sites) == 1 or resource is None or query is None or query.limit == 0:
+        alone = len(sites) == 1
+        if alone and parts.aliases.accepted and route.resource == "server":
+            alone = not parts.aliases.waits(call.caller.project_id, every=call.caller.is_admin)
+        if alone or resource is None or query is None or query.limit == 0:
             # One site alone, or what a service refuses in words of its own.
             await self._alone(call, sites[0])
             return
@@ -153,8 +157,11 @@ class Lists:
             if kept is None and query.reverse:
                 kept = await self._from_marker(listing, query.marker)
             cursor = kept or cursor
+        names = [site.name for site in listing.sites if site.name not in cursor.missing]
+        if listing.accepted is not None:
+            names.insert(0, ACCEPTED)
         walk: Walk[Item] = Walk(
-            [site.name for site in listing.sites if site.name not in cursor.missing],
+            names,
             sort=query.sort,
             limit=listing.limit,
             markers=cursor.markers,
@@ -323,7 +330,8 @@ class Lists:
             if listing.limit is not None:
                 tail.append(self._links(listing, page))
         elif page.more and page.ids and listing.limit is not None:
-            tail.append(next_pages.link(call, listing.resource, self._last(listing, page), parts.public_url))
+            last = parts.aliases.shown(page.origins[-1], self._last(listing, page), call.caller.project_id)
+            tail.append(next_pages.link(call, listing.resource, last, parts.public_url))
         if call.service_type == "image":
             tail.append(next_pages.images(call, first, texts, parts.equivalents.copies(call, page.ids)))
         tail.append(b"}")
@@ -341,7 +349,13 @@ class Lists:
         few = network_lists.Fields.of(call, listing.resource, listing.query)
         cuts = dict.fromkeys(endpoints if few else listing.cut, few or Cut(listing.resource.brief))
         project_id, envelope = call.caller.project_id, listing.resource.envelope
-        return outward(page.items, page.origins, endpoints, cuts, project_id, envelope)
+
+        def of_sites(items: Sequence[Item], origins: Sequence[str]) -> list[bytes]:
+            return outward(items, origins, endpoints, cuts, project_id, envelope)
+
+        if listing.accepted is not None:
+            return listing.accepted.among(page, of_sites)
+        return of_sites(page.items, page.origins)
 
     async def _unknown(self, listing: Listing, page: Page[Item], said: SiteAnswer) -> list[bytes]:
         """The known servers of missing sites, as far as there is room for them on the page."""
@@ -384,10 +398,13 @@ class Lists:
     def _learn(self, listing: Listing, page: Page[Item]) -> None:
         """Remember where the things passing by are: the next request for one of them needs no search."""
         name, known = listing.resource.name, self._parts.locations.cached
+        marks = self._parts.marks if name == "server" else None
         rows = []
         for item, ident, site in zip(page.items, page.ids, page.origins, strict=True):
-            if known(name, ident) != site:
+            if site != ACCEPTED and known(name, ident) != site:
                 project, made = made_by(item)
+                if marks is not None:
+                    marks.passed(listing.call, site, ident, bytes(item))
                 rows.append(
                     Sighting(resource_type=name, id=ident, site=site, project_id=project, created_at=made)
                 )

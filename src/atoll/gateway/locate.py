@@ -13,6 +13,7 @@ import msgspec
 from atoll.core.errors import BadSiteAnswer, Conflict, NotFound, SiteUnavailable
 from atoll.core.ids import possible
 from atoll.core.limiter import Limiter
+from atoll.gateway.aliases import SERVER, AliasLearnt
 from atoll.gateway.call import Call, Caller
 from atoll.gateway.equivalents import Equivalents
 from atoll.gateway.fanout import scatter
@@ -79,7 +80,25 @@ class Locator:
             if not self._reach.reaches(call, known):
                 raise not_found(resource, ident)
             return known
+        if resource == SERVER:
+            await self._refuse_alias(call, ident)
         return await self._search(call, resource, ident)
+
+    async def _refuse_alias(self, call: Call, ident: str) -> None:
+        """Search for no id that the database knows for an alias.
+
+        Raises AliasLearnt, Conflict for that of a server that no site has yet where another thing names it.
+        """
+        aliases = self._equivalents.aliases
+        if ident in aliases.accepted:
+            raise Conflict(
+                f"The server {ident} is not at any site yet. Try again when it is ACTIVE.",
+                resource=SERVER,
+                id=ident,
+            )
+        project = call.caller.project_id
+        if aliases.means(ident, project) is None and await aliases.learnt(ident, project):
+            raise AliasLearnt(ident)
 
     async def recorded(self, resource: str, ident: str) -> Site | None:
         """The site that this process or the location table knows."""
@@ -146,6 +165,16 @@ class Locator:
             elif answer.status not in {400, 404, 410}:
                 away[name] = f"it answered {answer.status}"
         return found, away
+
+    async def anywhere(self, call: Call, resource: str, ident: str) -> bool:
+        """Whether a site has a thing, asked of all now.
+
+        Raises SiteUnavailable when one that might have it did not answer.
+        """
+        found, away = await self._ask_all(call, resource, ident)
+        if away and not found:
+            raise missing(resource, ident, away)
+        return bool(found)
 
     async def having(self, call: Call, resource: str, ident: str, *, perhaps: bool = False) -> frozenset[str]:
         """The names of the sites that have a shared thing, or the one of a placed thing.

@@ -87,7 +87,15 @@ class Own:
         if reasons:
             call.reply.send(503, [TEXT], ("; ".join(reasons) + "\n").encode())
         else:
-            call.reply.send(200, [TEXT], b"ready\n")
+            call.reply.send(200, [TEXT], ("; ".join(["ready", *self._remarks()]) + "\n").encode())
+
+    def _remarks(self) -> list[str]:
+        """What is amiss, and keeps nothing from being served."""
+        group = self._parts.group
+        seen = group.seen() if group is not None else None
+        if seen is None or seen.members is not None:
+            return []
+        return [f"the coordinator of workers does not answer ({seen.reason})"]
 
     async def _api(self, call: Call, path: bytes) -> None:
         """Find the line of the table, let it check what comes in, and send what its handler gives."""

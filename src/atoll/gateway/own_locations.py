@@ -115,9 +115,13 @@ async def show_location(asked: Asked[OfType, NoBody]) -> Locations:
 
 
 async def forget_location(asked: Asked[OfType, NoBody]) -> None:
-    """Forget where an id is: it is looked for at all sites when it is asked for the next time."""
+    """Forget where an id is: it is looked for at all sites when it is asked for the next time.
+
+    Also what servers say by their metadata that they are the one of that id.
+    """
     found = await _of(asked)
-    if not found:
+    forgotten = await asked.parts.aliases.forget(asked.names[0])
+    if not found and not forgotten:
         raise NotFound(f"Nothing is on record of {asked.names[0]}.", resource="location", id=asked.names[0])
     for one in found:
         await asked.parts.locations.forget_one(one.resource_type, one.id)

@@ -1,5 +1,6 @@
 """What runs hold, who works on them, what they left suspect: /atoll/v1/locks, /workers, /suspects."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from msgspec import Meta
@@ -7,7 +8,8 @@ from msgspec import Meta
 from atoll.core.errors import Forbidden, NotFound
 from atoll.gateway.own_route import PAGE, Asked, In, NoBody, NoQuery, Out, Paging, Route, Who
 from atoll.gateway.run_shown import moment
-from atoll.store.run_records import LockRow
+from atoll.store.run_records import LockRow, WorkerRow
+from atoll.worker.group import Seen, apart
 
 Path = Annotated[str, Meta(max_length=300, pattern=r"^[^\x00-\x1f]*$")]
 
@@ -55,12 +57,32 @@ class WorkerView(Out, frozen=True, kw_only=True):
     runs: int
     began_at: str
     seconds_left: float
+    in_group: bool | None
+    """Whether the coordinator has it as a member; null where none is configured, or it does not answer."""
+
+
+class MemberView(Out, frozen=True, kw_only=True):
+    """A member of the coordinator's group."""
+
+    id: str
+    about: str
+
+
+class GroupView(Out, frozen=True, kw_only=True):
+    """The group of workers as the coordinator has it. The database alone says who works on a run."""
+
+    answers: bool
+    reason: str
+    """Why it does not answer."""
+    not_in_database: list[MemberView]
+    """Members that the database does not know, or holds for dead."""
 
 
 class WorkerPage(Out, frozen=True, kw_only=True):
-    """All workers."""
+    """All workers. `group` is null where no coordinator is configured."""
 
     workers: list[WorkerView]
+    group: GroupView | None
 
 
 class SuspectView(Out, frozen=True, kw_only=True):
@@ -98,6 +120,9 @@ async def list_locks(asked: Asked[LockQuery, NoBody]) -> LockPage:
 async def list_workers(asked: Asked[NoQuery, NoBody]) -> WorkerPage:
     """List who works on runs."""
     workers, now = await asked.parts.store.run_views.workers()
+    group = asked.parts.group
+    seen = group.seen() if group is not None else Seen()
+    members = {one.id for one in seen.members} if seen.members is not None else None
     return WorkerPage(
         workers=[
             WorkerView(
@@ -106,9 +131,11 @@ async def list_workers(asked: Asked[NoQuery, NoBody]) -> WorkerPage:
                 runs=one.runs,
                 began_at=moment(one.began_at),
                 seconds_left=round(one.lease_until - now, 3),
+                in_group=None if members is None else one.id in members,
             )
             for one in workers
-        ]
+        ],
+        group=None if group is None else _group(seen, workers, now),
     )
 
 
@@ -130,6 +157,15 @@ async def clear_suspect(asked: Asked[NoQuery, NoBody]) -> None:
     (resource,) = asked.names
     if not await asked.parts.store.runs.cleared(resource):
         raise NotFound(f"{resource} is not suspect.", resource="suspect", id=resource)
+
+
+def _group(seen: Seen, workers: Sequence[WorkerRow], now: float) -> GroupView:
+    strangers = apart(seen, workers, now).not_in_database
+    return GroupView(
+        answers=seen.members is not None,
+        reason=seen.reason,
+        not_in_database=[MemberView(id=one.id, about=one.about) for one in strangers],
+    )
 
 
 def _lock(one: LockRow) -> LockView:

@@ -4,8 +4,6 @@ What they look like is in `run_shown`, what can be run in `own_definitions`.
 """
 
 import asyncio
-import hashlib
-import secrets
 import time
 from typing import Annotated, Any, Final, Literal
 
@@ -13,9 +11,9 @@ import msgspec
 from msgspec import Meta
 
 from atoll.core.errors import BadRequest, Conflict, Forbidden, NotFound
-from atoll.core.ids import IdForm, canonical, time_ordered
-from atoll.gateway.call import Caller
-from atoll.gateway.definition_table import DEFINITIONS
+from atoll.core.ids import IdForm, canonical
+from atoll.gateway.accepting import accept, may_change
+from atoll.gateway.call import Call, Caller
 from atoll.gateway.own_openapi import PREFIX
 from atoll.gateway.own_route import Asked, In, NoBody, NoQuery, Out, Paging, Route, Stream, Who
 from atoll.gateway.parts import Parts
@@ -32,12 +30,11 @@ from atoll.gateway.run_shown import (
     run_view,
     whole_run_view,
 )
-from atoll.services.table import RANKS
 from atoll.sites.site import Site
-from atoll.store.run_records import Acting, NewRun, Run
+from atoll.store.run_records import Run
 from atoll.store.run_views import Wanted
 from atoll.workflow.journal import DEAD_LETTERS, State
-from atoll.workflow.machine import Signal, fresh
+from atoll.workflow.machine import Signal
 
 PRUNED: Final = 10_000
 """Runs that are dropped in one transaction, and how often in one request."""
@@ -169,34 +166,9 @@ async def start_run(asked: Asked[NoQuery, RunStart]) -> RunAnswer:
 
     What cannot be run as things are is refused, with nothing done. `Location` is where it is watched.
     """
-    body, caller, parts = asked.body, asked.caller, asked.parts
-    _may_change(caller)
-    if not caller.project_id:
-        raise Forbidden("This token is of no project: a run is a project's.")
-    asked_for = _digest(body)
-    if body.key is not None and (before := await _before(parts, caller.project_id, body.key, asked_for)):
-        return await _started(asked, before)
-    definition = DEFINITIONS.find(body.definition, admin=caller.is_admin)
-    plan = await definition.planned(parts, asked.call, body.input)
-    run = NewRun(
-        id=time_ordered(time.time_ns(), secrets.randbits(62)),
-        definition=definition.title,
-        project_id=caller.project_id,
-        user_id=caller.user_id,
-        plan=plan,
-        journal=fresh(plan),
-        acting=Acting(
-            roles=tuple(sorted(caller.roles)),
-            admin=caller.is_admin,
-            request_id=asked.call.id,
-            asked=asked_for,
-        ),
-        request_key=body.key,
-    )
-    accepted = await parts.worker.accept(run)
-    if not accepted.again:
-        asked.call.made.append(accepted.id)
-    return await _started(asked, accepted.id)
+    body = asked.body
+    run_id = await accept(asked.parts, asked.call, body.definition, body.input, body.key)
+    return await started(asked.parts, asked.call, run_id)
 
 
 async def show_log(asked: Asked[LogQuery, NoBody]) -> LogPage:
@@ -285,10 +257,26 @@ async def kill_run(asked: Asked[NoQuery, KillReason]) -> RunAnswer:
 async def redo_run(asked: Asked[NoQuery, NoBody]) -> RunAnswer:
     """Try a run once more that was undone, ended in the middle, or waits for an operator."""
     run = await _may(asked, "redo")
-    if await asked.parts.store.runs.redo(run.id) is None:
+    trust_id = await _trusted_anew(asked, run)
+    if await asked.parts.store.runs.redo(run.id, trust_id=trust_id) is None:
+        await asked.parts.delegation.drop(trust_id)
         raise await _refusal(asked.parts, run.id, "redo")
+    if trust_id:
+        await asked.parts.delegation.drop(run.trust_id)
     asked.parts.worker.look()
     return await _shown(asked.parts, run.id)
+
+
+async def _trusted_anew(asked: Asked[NoQuery, NoBody], run: Run) -> str:
+    """A trust for a run that acts as its user and is redone by that one; "": it keeps what it has."""
+    if not run.trust_id:
+        return ""
+    if (asked.caller.user_id, asked.caller.project_id) == (run.user_id, run.project_id):
+        return await asked.parts.delegation.make(asked.call)
+    if run.state is State.UNDONE:
+        text = f"The run {run.id} acts as the user {run.user_id} and is undone: only that user redoes it."
+        raise Conflict(text, resource="run", id=run.id)
+    return ""
 
 
 async def prune_runs(asked: Asked[NoQuery, RunPrune]) -> Pruned:
@@ -302,27 +290,10 @@ async def prune_runs(asked: Asked[NoQuery, RunPrune]) -> Pruned:
     return Pruned(pruned=pruned, more=True)
 
 
-async def _started(asked: Asked[NoQuery, RunStart], run_id: str) -> RunAnswer:
-    where = f"{PREFIX}/runs/{run_id}"
-    asked.call.extra_lines.append(b"Location: %b\r\n" % where.encode())
-    return await _shown(asked.parts, run_id)
-
-
-def _digest(body: RunStart) -> str:
-    """What was asked for, in a few characters."""
-    text = msgspec.json.encode([body.definition, body.input], order="sorted")
-    return hashlib.sha256(text).hexdigest()[:32]
-
-
-async def _before(parts: Parts, project_id: str, key: str, asked_for: str) -> str | None:
-    """The run that was accepted with a key. Looked for first: by now it may not be what would be planned."""
-    found = await parts.store.run_views.by_key(project_id, key)
-    if found is None:
-        return None
-    run_id, first = found
-    if first != asked_for:
-        raise Conflict(f"Run {run_id} has this key, and was asked for something else.", id=run_id)
-    return run_id
+async def started(parts: Parts, call: Call, run_id: str) -> RunAnswer:
+    """What is answered where a run was accepted."""
+    call.extra_lines.append(b"Location: %b\r\n" % f"{PREFIX}/runs/{run_id}".encode())
+    return await _shown(parts, run_id)
 
 
 async def _signalled(asked: Asked[NoQuery, NoBody], do: Do, signal: Signal | None) -> RunAnswer:
@@ -340,7 +311,7 @@ async def _may(
     asked: Asked[NoQuery, NoBody] | Asked[NoQuery, KillReason], do: Do, signal: Signal | None = None
 ) -> Run:
     """The run named, where something may be done with it now. Raises Forbidden, NotFound, Conflict."""
-    _may_change(asked.caller)
+    may_change(asked.caller)
     run = await _own(asked)
     asked_before = signal is not None and run.stop == signal.value
     if not asked_before and do not in allowed(run.state, run.stop, pivoted=pivoted(run)):
@@ -392,13 +363,6 @@ def _gone(run_id: str) -> NotFound:
 
 def _may_see(caller: Caller, project_id: str) -> bool:
     return caller.is_admin or (bool(caller.project_id) and project_id == caller.project_id)
-
-
-def _may_change(caller: Caller) -> None:
-    if caller.rules is not None:
-        raise Forbidden("A token with access rules is not for runs: they go on after it.")
-    if caller.rank < RANKS["member"]:
-        raise Forbidden("Runs are started and stopped by those with the role member.")
 
 
 def _project(caller: Caller, project_id: str) -> str:

@@ -11,6 +11,7 @@ from atoll.gateway import (
     own_runs,
     own_same,
     own_sites,
+    own_transactions,
     own_zones,
 )
 from atoll.gateway.own_route import Route
@@ -24,5 +25,6 @@ ROUTES: Final[tuple[Route, ...]] = (
     *own_credentials.ROUTES,
     *own_definitions.ROUTES,
     *own_runs.ROUTES,
+    *own_transactions.ROUTES,
     *own_locks.ROUTES,
 )

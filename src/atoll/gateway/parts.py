@@ -4,11 +4,15 @@ from dataclasses import dataclass
 
 from atoll.core.limiter import Limiter
 from atoll.core.settings import Config
+from atoll.gateway.alias_marks import AliasMarks
+from atoll.gateway.aliases import Aliases
 from atoll.gateway.audit import Audit
 from atoll.gateway.built_in import LocalTokens
 from atoll.gateway.call import Call
+from atoll.gateway.delegation import Delegation
 from atoll.gateway.equivalents import Equivalents
 from atoll.gateway.forward import Forward
+from atoll.gateway.inside import Inside
 from atoll.gateway.locate import Locator
 from atoll.gateway.operator import Operator
 from atoll.gateway.outcomes import Outcomes
@@ -22,6 +26,7 @@ from atoll.sites.site import Endpoint, Site, Sites
 from atoll.store import Locations, Registry, Store
 from atoll.trust.trust import Trust
 from atoll.worker.actions import Actions
+from atoll.worker.group import Group
 from atoll.worker.worker import Worker
 
 
@@ -42,6 +47,8 @@ class Parts:
     placements: Placements
     limiter: Limiter
     equivalents: Equivalents
+    aliases: Aliases
+    marks: AliasMarks
     telemetry: Telemetry
     audit: Audit
     trust: Trust
@@ -50,8 +57,11 @@ class Parts:
     health: Health
     builder: SiteBuilder
     worker: Worker
+    group: Group | None
     actions: Actions
     operator: Operator
+    delegation: Delegation
+    inside: Inside
     config: Config
     body_limit: int
     page_limit: int

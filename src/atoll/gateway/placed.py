@@ -99,6 +99,8 @@ class Placed:
         response = await parts.forward.send(call, endpoint, raw=route.raw, body=body)
         if response.status == 404:
             parts.locations.deleted(route.resource, ident, site.name)
+            if parts.aliases.known and route.template == "servers/{id}":
+                await parts.aliases.gone(site.name, call.match.id.decode("latin-1"), call.caller.project_id)
         elif route.resource == GROUP and call.request.method == b"DELETE":
             parts.equivalents.defaults.deleted(ident)
         await self._pass_on(call, site, route, response)

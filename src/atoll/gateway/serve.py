@@ -24,7 +24,7 @@ from atoll.gateway.drift import Drift
 from atoll.gateway.forward import IDENTITY_HEADERS, SET_BY_US
 from atoll.gateway.lane import Lane
 from atoll.gateway.parts import Parts
-from atoll.gateway.run_webhooks import tell_webhooks
+from atoll.gateway.run_receivers import somebody_is_told, tell_of_runs
 from atoll.gateway.tallies import Board, Tallies
 from atoll.gateway.telemetry import GAUGES, Telemetry
 from atoll.sites.pool import Watch
@@ -114,9 +114,11 @@ async def serve(
             parts.audit.run(),
             parts.trust.run(),
             parts.registry.follow(),
+            parts.aliases.follow(),
             _sweep(settings, parts.telemetry),
             _prune(parts.store),
-            tell_webhooks(config, parts.store),
+            tell_of_runs(config, parts.store),
+            _be_member(parts),
         )
     ]
     listen = [f"{one.getsockname()[0]}:{one.getsockname()[1]}" for one in bound]
@@ -142,11 +144,12 @@ async def _built(
     config: Config, tallies: Tallies | None, logins: Mapping[str, Login]
 ) -> tuple[App, Parts, Watch]:
     """The gateway's parts with what is set up in the store. Raises StoreError, SecretsError."""
-    store = await open_store(config.store.url, published=bool(config.runs.webhooks))
+    store = await open_store(config.store.url, published=somebody_is_told(config))
     try:
         registry = Registry(store.intent)
         await registry.load()
         app, parts, watch = build(config, store, registry, tallies)
+        await parts.aliases.load()
     except BaseException:
         await store.close()
         raise
@@ -211,10 +214,17 @@ async def _end(parts: Parts, tasks: Sequence[asyncio.Task[None]]) -> None:
     await parts.worker.close()
     await parts.outcomes.close()
     await parts.equivalents.close()
+    await parts.marks.close()
     for task in tasks:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+async def _be_member(parts: Parts) -> None:
+    """Have the worker in the group of all, where there is one."""
+    if parts.group is not None:
+        await parts.group.run(lambda: parts.worker.id, parts.store.run_views.workers)
 
 
 async def _prune(store: Store) -> None:
@@ -223,6 +233,7 @@ async def _prune(store: Store) -> None:
         await asyncio.sleep(PRUNE_SECONDS)
         try:
             pruned = await store.prune(time.time())
+            await store.aliases.prune()
         except StoreError as error:
             log.warning("not_pruned", reason=str(error)[:256])
         else:

@@ -150,6 +150,7 @@ async def _advice(parts: Parts, call: Call, lacking: Sequence[Thing], site: Site
         region=site.region,
         cloud=site.cloud,
         operated=parts.operator.operates(call, site) and _of_one_cloud(parts, lacking, site),
+        delegated=parts.delegation.possible,
     )
     try:
         parts.limiter.take(call.caller.project_id, parts.forward.now())

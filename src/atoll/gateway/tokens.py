@@ -1,21 +1,24 @@
 """Who the caller is: tokens validated at the identity service and remembered for a short while.
 
-A user may validate their own token, so no service user is needed. Revocation is honoured within the cache
+A user may validate their own token, so no service user is needed, but for the tokens of trusts: Keystone
+takes who is trusted for their subject, and who trusts for who asks. Revocation is honoured within the cache
 time. One validation at a time per token, however many requests wait for it.
 """
 
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Protocol
 
 import msgspec
 
 from atoll.core.access_rules import AccessRule
-from atoll.core.errors import BadRequest, SiteUnavailable, Unauthorized
+from atoll.core.errors import BadRequest, Forbidden, SiteUnavailable, Unauthorized
 from atoll.gateway.call import Caller
 from atoll.sites.site import Endpoint
 from atoll.wire.body import BodyTooLarge
 from atoll.wire.client import Broken
+from atoll.wire.message import Response
 
 # Tokens remembered at once; a Fernet token and its caller take about a kilobyte.
 REMEMBERED = 20_000
@@ -49,8 +52,21 @@ class _Answer(msgspec.Struct):
     token: _Token
 
 
+class Own(Protocol):
+    """Atoll's own user."""
+
+    async def token(self) -> bytes:
+        """A token that can be used. Raises `AtollError`."""
+
+    def refused(self, token: bytes) -> None:
+        """Keystone does not know this one any more."""
+
+
 class Tokens:
-    """Callers by token. `wall` is the clock that expiry times are compared with (seconds)."""
+    """Callers by token. `wall` is the clock that expiry times are compared with (seconds).
+
+    `own` is Atoll's own user at that Keystone, where there is one.
+    """
 
     def __init__(
         self,
@@ -58,11 +74,13 @@ class Tokens:
         *,
         cache_seconds: float,
         admin_roles: frozenset[str],
+        own: Own | None = None,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.endpoint = endpoint
         self._cache_seconds = cache_seconds
         self._admin_roles = admin_roles
+        self._own = own
         self._wall = wall
         self._known: dict[bytes, Caller] = {}
         self._refused: dict[bytes, float] = {}
@@ -107,19 +125,20 @@ class Tokens:
 
     async def _ask(self, token: bytes) -> Caller:
         loop = asyncio.get_running_loop()
-        endpoint = self.endpoint
         if any(byte <= 0x20 or byte == 0x7F for byte in token):
             raise BadRequest("The token is not a header value.")
-        head = (
-            b"GET %b/v3/auth/tokens?nocatalog%bX-Auth-Token: %b\r\nX-Subject-Token: %b\r\n"
-            b"OpenStack-Identity-Access-Rules: 1.0\r\nAccept: application/json\r\n\r\n"
-            % (endpoint.root, endpoint.head_end, token, token)
-        )
-        response = await endpoint.origin.exchange(b"GET", head, deadline=loop.time() + 30.0)
-        try:
-            text = await response.body.read_all(ANSWER_LIMIT)
-        except (Broken, BodyTooLarge) as error:
-            raise SiteUnavailable("The identity service broke off its answer.", site="identity") from error
+        response, text = await self._said_of(token, token)
+        if response.status == 403:
+            if self._own is None:
+                raise Forbidden(
+                    "Keystone does not let this token be validated by itself. Those of trusts are such: for "
+                    "them Atoll needs a user of its own, in [runs] clouds_yaml."
+                )
+            asker = await self._own.token()
+            response, text = await self._said_of(token, asker)
+            if response.status == 401:  # of a token that it does not know it says 404
+                self._own.refused(asker)
+                raise SiteUnavailable("Keystone refuses Atoll's own user: try again.", site="identity")
         if response.status in {401, 404}:
             if len(self._refused) >= REMEMBERED:
                 self._refused.clear()
@@ -135,6 +154,20 @@ class Tokens:
             self._drop_oldest()
         self._known[token] = caller
         return caller
+
+    async def _said_of(self, token: bytes, asker: bytes) -> tuple[Response, bytes]:
+        """What Keystone says of a token to who asks with another one, or with the same."""
+        endpoint, loop = self.endpoint, asyncio.get_running_loop()
+        head = (
+            b"GET %b/v3/auth/tokens?nocatalog%bX-Auth-Token: %b\r\nX-Subject-Token: %b\r\n"
+            b"OpenStack-Identity-Access-Rules: 1.0\r\nAccept: application/json\r\n\r\n"
+            % (endpoint.root, endpoint.head_end, asker, token)
+        )
+        response = await endpoint.origin.exchange(b"GET", head, deadline=loop.time() + 30.0)
+        try:
+            return response, await response.body.read_all(ANSWER_LIMIT)
+        except (Broken, BodyTooLarge) as error:
+            raise SiteUnavailable("The identity service broke off its answer.", site="identity") from error
 
     def _read(self, token: bytes, text: bytes, now: float) -> Caller:
         try:

@@ -49,10 +49,17 @@ async def unknown_servers(
     except StoreError as error:
         log.warning("unknown_servers_not_read", reason=str(error)[:256])
         return []
+    known = [one for one in known if one.id not in but]
+    if parts.aliases.known:
+        known = [
+            msgspec.structs.replace(one, id=parts.aliases.shown(one.site, one.id, call.caller.project_id))
+            for one in known
+            if not parts.aliases.hides(one.site, one.id)
+        ]
     order = {site: place for place, site in enumerate(parts.sites.by_name)}
     known.sort(key=lambda one: order.get(one.site, 0))
     root = parts.public_url + call.request.path.decode("latin-1").removesuffix("/").removesuffix("/detail")
-    return [msgspec.json.encode(_shown(one, root, detail=detail)) for one in known if one.id not in but]
+    return [msgspec.json.encode(_shown(one, root, detail=detail)) for one in known]
 
 
 def _version(said: SiteAnswer) -> Version:

@@ -102,6 +102,10 @@ class Usage:
     async def _answer(self, report: _Report, sites: Sequence[Site], marker: str | None) -> None:
         call, parts = report.call, self._parts
         pages = await self._page(report, [site.name for site in sites], marker)
+        aliases = parts.aliases
+        for name in pages.taken if aliases.known else ():
+            for server in _servers(report, report.content[name]):
+                server["instance_id"] = aliases.shown(name, server["instance_id"], call.caller.project_id)
         lacking = {name: report.failed[name] for name in pages.lacking}
         if lacking:
             if not pages.taken or not allows_partial(call, default=False):
@@ -111,7 +115,8 @@ class Usage:
         for one in () if report.detailed else shown[report.envelope]:
             one.pop(SERVERS, None)
         if pages.more and report.linked:
-            query = queries.next_query("compute", call.request.query, pages.last)
+            last = aliases.shown_at_any(pages.taken, pages.last, call.caller.project_id)
+            query = queries.next_query("compute", call.request.query, last)
             url = f"{parts.public_url}{call.request.path.decode('latin-1')}?{query}"
             shown[f"{report.envelope}_links"] = [{"rel": "next", "href": url}]
         name = pages.taken[0]
@@ -186,13 +191,18 @@ def _target(report: _Report, ask: Ask) -> bytes:
     return report.call.path + (b"?" + b"&".join(query) if query else b"")
 
 
+def _servers(report: _Report, content: Any) -> list[Any]:
+    """The servers of a page of a site's."""
+    reports = content if report.envelope == "tenant_usages" else [content]
+    return [server for one in reports for server in one.get(SERVERS, ())]
+
+
 def _read(report: _Report, ask: Ask, answer: SiteAnswer) -> Share:
     """A page of a site, kept unless it was a probe. Raises BadSiteAnswer for what is none."""
     try:
         page = msgspec.json.decode(answer.text, type=dict[str, Any])
         content = page[report.envelope]
-        reports = content if report.envelope == "tenant_usages" else [content]
-        servers = [server["instance_id"] for one in reports for server in one.get(SERVERS, ())]
+        servers = [server["instance_id"] for server in _servers(report, content)]
         links = page.get(f"{report.envelope}_links", [])
         following = [dict(parse_qsl(link["href"].partition("?")[2])) for link in links]
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:

@@ -4,6 +4,7 @@ Nothing here is the truth about a resource; that is with the sites. `Intent` is 
 set up, which is nowhere else.
 """
 
+from atoll.store.aliases import Alias, Aliases
 from atoll.store.database import StoreError
 from atoll.store.intent import Changes, Document, Intent, Ledger
 from atoll.store.leases import Held, Leases
@@ -13,6 +14,8 @@ from atoll.store.registry import Registry
 from atoll.store.store import Store, open_store
 
 __all__ = [
+    "Alias",
+    "Aliases",
     "Changes",
     "Conflict",
     "Cursor",

@@ -185,6 +185,11 @@ class Locations:
         self._conflicts.pop(key, None)
         await self._store.forget_one(resource_type, id)
 
+    def evict(self, resource_type: str, id: str) -> None:  # noqa: A002 - OpenStack's word
+        """Forget where one resource is here in memory, for it is looked up elsewhere from now on."""
+        self._cache.pop((resource_type, id), None)
+        self._recorded.discard((resource_type, id))
+
     async def run(self) -> None:
         """Write what is learnt, in batches, until cancelled."""
         loop = asyncio.get_running_loop()

@@ -71,7 +71,7 @@ class RunViews:
 
     async def show(self, run_id: str) -> Run | None:
         """Give one run with its plan and its journal."""
-        sql = f"SELECT {_COLUMNS}, plan, journal FROM runs WHERE id = :id"
+        sql = f"SELECT {_COLUMNS}, plan, journal, acting FROM runs WHERE id = :id"
         rows = await self._rows(sql, {"id": run_id})
         return _run(rows[0]) if rows else None
 
@@ -250,6 +250,7 @@ def _run(row: Sequence[Any]) -> Run:
         progress=_progress(progress),
         plan=_PLAN.decode(whole[0]) if whole else None,
         journal=_JOURNAL.decode(whole[1]) if whole else None,
+        trust_id=_ACTING.decode(whole[2] or "{}").trust_id if whole else "",
     )
 
 

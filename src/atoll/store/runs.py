@@ -344,8 +344,10 @@ class Runs:
                 return False
         raise Conflict("The run is written too often to be closed: try again.")
 
-    async def redo(self, run_id: str) -> State | None:
+    async def redo(self, run_id: str, *, trust_id: str = "") -> State | None:
         """Have an ended or parked run tried once more; None where it is neither, and what it is otherwise.
+
+        `trust_id`: by which it acts from now on; "": as before.
 
         Raises `Conflict` where what it needs is suspect through another run, or reserved.
         """
@@ -370,10 +372,13 @@ class Runs:
             sql = """
                 UPDATE runs SET state = 'queued', stop = NULL, takeovers = 0, fence = fence + 1,
                     ended_at = NULL, due_at = {now}, waits = :waits, admitted = :admitted,
-                    journal = :journal, number = :number, unsent = :unsent, changed_at = {now}
+                    journal = :journal, number = :number, unsent = :unsent, acting = :acting,
+                    changed_at = {now}
                 WHERE id = :id AND fence = :fence AND owner IS NULL"""
+            acting = msgspec.structs.replace(held.acting, trust_id=trust_id) if trust_id else held.acting
             values = {
                 "id": run_id,
+                "acting": _text(acting),
                 "fence": held.fence,
                 "waits": waits,
                 "admitted": int(not waits),

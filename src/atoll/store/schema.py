@@ -5,7 +5,7 @@ What changes tables that are there already is under `migrations`; a test holds t
 
 from typing import Final
 
-HEAD: Final = "0006"
+HEAD: Final = "0007"
 """The newest step of `migrations`."""
 
 NAMES: Final = (
@@ -21,6 +21,8 @@ NAMES: Final = (
     "run_reserves",
     "suspects",
     "run_turn",
+    "aliases",
+    "alias_revision",
 )
 """The tables whose content is ours; `alembic_version` beside them says how new they are."""
 
@@ -38,6 +40,8 @@ VERSION: Final = "SELECT version_num FROM alembic_version"
 # run_reserves, `admitted` whether it was granted them; `unsent` is 1 while its log has lines that were not
 # published, `sent` the number of the last one that was, as `number` is of the last one that is there.
 # `run_turn` is written by whoever grants or gives back, so that they take turns.
+#
+# Of an alias `asked` is JSON, there while no site has the server; `changed` is counted in `alias_revision`.
 TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS locations (
         resource_type VARCHAR(64) NOT NULL,
@@ -151,6 +155,28 @@ TABLES: Final = (
         number BIGINT NOT NULL)""",
     """INSERT INTO run_turn (id, number)
         SELECT 1, 0 WHERE NOT EXISTS (SELECT 1 FROM run_turn)""",
+    """CREATE TABLE IF NOT EXISTS aliases (
+        id VARCHAR(64) NOT NULL,
+        project_id VARCHAR(64) NOT NULL,
+        user_id VARCHAR(64) NOT NULL,
+        state VARCHAR(8) NOT NULL,
+        site VARCHAR(63),
+        site_id VARCHAR(64),
+        found SMALLINT NOT NULL,
+        asked TEXT,
+        message TEXT,
+        code INTEGER,
+        created_at DOUBLE NOT NULL,
+        changed BIGINT NOT NULL,
+        changed_at DOUBLE NOT NULL,
+        PRIMARY KEY (id, project_id))""",
+    "CREATE INDEX IF NOT EXISTS ix_aliases_changed ON aliases (changed)",
+    "CREATE UNIQUE INDEX IF NOT EXISTS ix_aliases_site ON aliases (site, site_id)",
+    """CREATE TABLE IF NOT EXISTS alias_revision (
+        id INTEGER NOT NULL PRIMARY KEY,
+        number BIGINT NOT NULL)""",
+    """INSERT INTO alias_revision (id, number)
+        SELECT 1, 0 WHERE NOT EXISTS (SELECT 1 FROM alias_revision)""",
     "CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)",
     f"""INSERT INTO alembic_version (version_num)
         SELECT '{HEAD}' WHERE NOT EXISTS (SELECT 1 FROM alembic_version)""",  # noqa: S608 - ours

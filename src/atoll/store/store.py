@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from atoll.store.aliases import Aliases
 from atoll.store.database import Access, Clash, Connection, Database
 from atoll.store.intent import Intent
 from atoll.store.leases import Leases
@@ -94,7 +95,10 @@ async def open_store(url: str, *, clock: Callable[[], float] = time.time, publis
 
 
 class Store:
-    """Locations, conflicts, cursors, beside them `intent`, `leases`, `runs`. `clock`: seconds since 1970."""
+    """Locations, conflicts, cursors, beside them `intent`, `aliases`, `leases`, `runs`.
+
+    `clock` gives seconds since 1970.
+    """
 
     def __init__(
         self, database: Database, *, clock: Callable[[], float] = time.time, published: bool = False
@@ -102,6 +106,7 @@ class Store:
         self._database = database
         self._clock = clock
         self.intent = Intent(database, clock=clock)
+        self.aliases = Aliases(database, clock=clock)
         self.leases = Leases(database)
         self.runs = Runs(database, published=published)
         self.run_views = RunViews(database)

@@ -42,6 +42,8 @@ class Doing:
     """The seconds for which this worker certainly has the run."""
     progress: Callable[[float, float | None, str], None]
     """(done, of how much if known, unit): told as it goes."""
+    again: bool = False
+    """Something of this try may have been done before, by this worker or another one."""
     stopping: bool = False
     """The run is to be undone: a step that takes long may end with `stop`."""
 

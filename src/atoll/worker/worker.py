@@ -10,7 +10,7 @@ import os
 import random
 import socket
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +21,7 @@ from atoll.store.run_records import Accepted, Held, NewRun
 from atoll.store.runs import Runs
 from atoll.worker.actions import Action
 from atoll.worker.execution import Execution
-from atoll.workflow.journal import ENDED
+from atoll.workflow.journal import ENDED, State
 from atoll.workflow.machine import Signal, begun_anew
 
 _log = structlog.get_logger(__name__)
@@ -47,8 +47,14 @@ class Settings:
     """How long tries may go on when the worker is to stop."""
 
 
+Ended = Callable[[Held, State], Awaitable[None]]
+
+
 class Worker:
-    """Works until `close`. `clock`: seconds of the monotonic clock."""
+    """Works until `close`. `clock`: seconds of the monotonic clock.
+
+    `ended` is called once this worker has ended a run; not where it dies just then.
+    """
 
     def __init__(
         self,
@@ -56,12 +62,14 @@ class Worker:
         actions: Mapping[str, Action],
         settings: Settings | None = None,
         *,
+        ended: Ended | None = None,
         clock: Callable[[], float] | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._runs = runs
         self._actions = actions
         self._settings = settings or Settings()
+        self._on_end = ended
         self._clock = clock or asyncio.get_running_loop().time
         self._jitter = jitter
         self._offset = 0.0
@@ -278,6 +286,8 @@ class Worker:
             return
         if rest is not None and rest.state in ENDED and held.holds:
             self._due.set()  # others may have waited for what it held
+        if rest is not None and rest.state in ENDED and self._on_end is not None:
+            await self._on_end(held, rest.state)
 
     def abandon(self) -> None:
         """Stop at once, as if it were dead: nothing is said to anybody."""

@@ -1,4 +1,4 @@
-"""Nova's flavors and Glance's images of a few sites in memory, asked by workers that die."""
+"""Flavors, images and volumes of a few sites in memory, asked by workers that die."""
 
 import asyncio
 import hashlib
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
+from tests.unit.definitions.cinder import Cinder
 from tests.virtual import Mortal
 
 from atoll.wire.body import Body
@@ -45,6 +46,7 @@ class Sites:
         self.images: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in names}
         self.flavors: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in names}
         self.burned: dict[str, set[str]] = {name: set() for name in names}
+        self.cinder = {name: Cinder(name, self.images[name], content) for name in names}
         self.refuses: str = ""
         self.faults = 0.0
         self.random = random.Random(seed)  # noqa: S311 - repeatable
@@ -89,6 +91,8 @@ class Asked:
         parts = path.split("/")[3:]
         if service == "image":
             return self._image(site, method, parts, query, body)
+        if service == "block-storage":
+            return self._sites.cinder[site].answer(method, parts, query, body)
         return self._flavor(site, method, parts, body)
 
     def _image(  # noqa: PLR0911 - one for each thing that is asked
@@ -102,8 +106,8 @@ class Asked:
             images[ident] = {**body, "id": ident, "status": "queued", "size": None}
             return 201, dict(images[ident])
         if method == "GET" and not parts:
-            mark = query.get("atoll_run")
-            return 200, {"images": [dict(one) for one in images.values() if one.get("atoll_run") == mark]}
+            wanted = {key: query[key] for key in ("atoll_run", "name") if key in query}.items()
+            return 200, {"images": [dict(one) for one in images.values() if wanted <= _flat(one).items()]}
         image = images.get(parts[0])
         if image is None:
             return 404, None
@@ -189,6 +193,10 @@ class Asked:
         """What a refusal says."""
         del name, service, response
         return "too large"
+
+
+def _flat(image: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: image[key] for key in ("atoll_run", "name") if key in image}
 
 
 def content(data: bytes) -> dict[str, Any]:

@@ -2,18 +2,23 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
+from tests.unit.definitions.cinder import SOURCE
 from tests.unit.definitions.sites import Sites, content
 from tests.unit.worker.world import World, new_run
 from tests.virtual import Mortal, run_virtually
 
 from atoll.core.settings import Runs as Bounds
-from atoll.gateway import flavor_copy_run, image_copy_run, probe_run
+from atoll.gateway import flavor_copy_run, image_copy_run, probe_run, volume_copy_run
 from atoll.gateway.definition_table import DEFINITIONS
 from atoll.gateway.flavor_copy import FlavorCopy
 from atoll.gateway.image_copy import ImageCopy
+from atoll.gateway.volume_copy import VolumeCopy
+from atoll.gateway.volume_look import Found
 from atoll.worker.actions import Action, Actions
 from atoll.workflow.plan import Plan
 
@@ -23,9 +28,16 @@ FLAVOR = {
     "description": "for big things", "extra_specs": {"a": "b"}, "os-flavor-access:is_public": False,
     "access": ["p1", "p2"],
 }  # fmt: skip
+VOLUME = Found(
+    volume="v", size=1, source="paris", target="tokyo", in_use=False, purpose="volume v", bootable=True,
+    image_metadata={"os": "x"},
+    body={"name": "data", "size": 1, "metadata": {"a": "b"}, "volume_type": "ssd"},
+)  # fmt: skip
 PLANS: dict[str, Callable[[], Plan]] = {
     "image.copy": lambda: image_copy_run.planned("i", "paris", ["oslo", "tokyo"], Bounds()),
     "flavor.copy": lambda: flavor_copy_run.planned("big", "paris", ["oslo", "tokyo"]),
+    "volume.copy": lambda: volume_copy_run.planned(replace(VOLUME, in_use=True), Bounds()),
+    "volume.move": lambda: volume_copy_run.planned(VOLUME, Bounds(), moves=True),
 }
 UNTOUCHED = {"probe"}  # it acts at no site: the engine's own tests have such steps
 
@@ -39,6 +51,7 @@ def _sites(seed: int = 0) -> Sites:
     sites = Sites(["paris", "oslo", "tokyo"], seed)
     sites.images["paris"]["i"] = {"id": "i", "name": "golden", "owner": "p", **content(BYTES)}
     sites.flavors["paris"]["big"] = dict(FLAVOR)
+    sites.cinder["paris"].volumes["v"] = deepcopy(SOURCE)
     return sites
 
 
@@ -47,6 +60,7 @@ def _actions(sites: Sites) -> Callable[[Mortal], Mapping[str, Action]]:
         actions = Actions()
         asked = sites.asked_by(worker)
         actions.add([*ImageCopy(asked).actions(), *FlavorCopy(asked).actions()])
+        actions.add(VolumeCopy(lambda _: asked).actions())
         return actions.by_name
 
     return by
@@ -72,7 +86,25 @@ async def _told(name: str, sites: Sites, *, dies_at: int = 0, after: bool = Fals
     return state, mortal.commits
 
 
+def _check_volumes(sites: Sites, name: str, state: str) -> None:
+    """The copy is there or nothing of it, and nothing of what was there for a while."""
+    sources, copies = sites.cinder["paris"].volumes, list(sites.cinder["tokyo"].volumes.values())
+    assert [one.snapshots for one in sites.cinder.values()] == [{}, {}, {}]
+    assert [list(one) for one in sites.images.values()] == [["i"], [], []]
+    assert list(sources) == ([] if (name, state) == ("volume.move", "done") else ["v"])
+    assert [(one["status"], one["data"]) for one in sources.values()] in ([], [("available", SOURCE["data"])])
+    if state == "undone":
+        assert copies == []
+        return
+    (copy,) = copies
+    for key in ("name", "size", "metadata", "bootable", "volume_image_metadata", "volume_type", "data"):
+        assert copy[key] == SOURCE[key], key
+
+
 def _check(sites: Sites, name: str, state: str) -> None:
+    if name.startswith("volume."):
+        _check_volumes(sites, name, state)
+        return
     kept: dict[str, dict[str, dict[str, Any]]] = sites.images if name == "image.copy" else sites.flavors
     for site in ("oslo", "tokyo"):
         if state == "undone":
@@ -99,6 +131,28 @@ def test_every_crash_point_of_every_definition(name: str, refuses: str) -> None:
 
     commits = run_virtually(story(0, after=False))
     assert commits >= 3
+    for at in range(1, commits + 1):
+        for after in (False, True):
+            run_virtually(story(at, after=after))
+
+
+@pytest.mark.parametrize("why", ["full", "touched"])
+def test_a_move_that_ends_late_leaves_nothing_at_every_crash_point(why: str) -> None:
+    """The target makes no volume, or the source is used while there is a copy of it already."""
+
+    async def story(at: int, *, after: bool) -> int:
+        sites = _sites()
+        paris, tokyo = sites.cinder["paris"], sites.cinder["tokyo"]
+        if why == "full":
+            tokyo.full = True
+        else:
+            tokyo.on_make = lambda: paris.touch("v")
+        state, commits = await _told("volume.move", sites, dies_at=at, after=after)
+        assert state == "undone"
+        _check(sites, "volume.move", state)
+        return commits
+
+    commits = run_virtually(story(0, after=False))
     for at in range(1, commits + 1):
         for after in (False, True):
             run_virtually(story(at, after=after))

@@ -27,6 +27,7 @@ from atoll.sandbox.simulated.snapshots import Snapshots
 from atoll.sandbox.simulated.tokens import Token
 from atoll.sandbox.simulated.transfers import Transfers
 from atoll.sandbox.simulated.volume_admin import VolumeAdmin
+from atoll.sandbox.simulated.volume_contents import VolumeContents
 from atoll.sandbox.simulated.volume_groups import VolumeGroups
 from atoll.sandbox.simulated.volume_hosts import VolumeHosts
 from atoll.sandbox.simulated.volume_rest import VolumeRest
@@ -51,7 +52,7 @@ class BlockStorage:
 
     Knobs: `min_minor`/`max_minor` (microversions 3.x), `create_seconds` (how long a volume stays `creating`),
     `max_limit`, `zones`, `quota`. `volumes`, `snapshots`, `backups`, `transfers`, `types` hold the records by
-    id.
+    id, `contents` what volumes hold.
     """
 
     prefix = "/volume"
@@ -76,6 +77,7 @@ class BlockStorage:
         self.received: deque[bytes] = deque(maxlen=RECEIVED)  # bodies, newest last
         self._seq = 0
         self._routes = Routes()
+        self.contents = VolumeContents(self)
         self.admin = VolumeAdmin(self)
         self.groups, self.rest = VolumeGroups(self), VolumeRest(self)
         parts = (Volumes(self), Snapshots(self), Transfers(self), VolumeHosts(self), self.admin)

@@ -67,8 +67,8 @@ class Compute:
 
     Knobs: `min_minor`/`max_minor` (microversions 2.x served), `build_seconds` and `delete_seconds` (how long
     a server stays in BUILD, or visible after DELETE), `action_seconds`, `max_limit` (the largest page),
-    `zones`, `hypervisors` (how many there are; servers are at the first),
-    `quota`. `received` keeps the raw body of every `POST /servers`, newest last,
+    `zones`, `hypervisors` (how many there are; servers are at the first), `quota`, `boot_fails` (how many
+    of the next servers come to ERROR). `received` keeps the raw body of every `POST /servers`, newest last,
     `events` the servers that external events were for.
     """
 
@@ -81,6 +81,7 @@ class Compute:
         self.build_seconds = self.delete_seconds = self.action_seconds = 0.0
         self.max_limit = 1000
         self.hypervisors = 1
+        self.boot_fails = 0
         self.zones = ["nova"]
         self.received: list[bytes] = []
         self.events: list[str] = []

@@ -19,6 +19,8 @@ from atoll.sandbox.simulated.listener import Listener
 from atoll.sandbox.simulated.server import Request, Response
 from atoll.sandbox.simulated.service import Call, Fault, Handle, Routes, dumps, keystone_challenge
 from atoll.sandbox.simulated.tokens import Token
+from atoll.sandbox.simulated.trusts import SCOPE as TRUST
+from atoll.sandbox.simulated.trusts import Trusts
 
 PASSWORD = "simulated"  # noqa: S105 - what the sandbox's seeded users get when the caller gives none
 _PUBLIC = {"/v3/auth/tokens": ("POST",), "/v3/auth/catalog": ()}
@@ -56,6 +58,8 @@ class Keystone:
         self._routes = Routes()
         self._add_routes()
         IdentityRecords(self.store).add_routes(self._routes)
+        self.trusts = Trusts(self.store)
+        self.trusts.add_routes(self._routes)
 
     def _seed(self, password: str) -> None:
         store = self.store
@@ -188,12 +192,18 @@ class Keystone:
         identity = _required(auth, "identity")
         methods = _required(identity, "methods")
         user_id, roles, project_id = self._authenticate(identity, methods)
-        if roles is None:
-            project_id = self._scope(auth.get("scope"), identity)
-            roles = self.store.roles_of(user_id, project_id) if project_id else frozenset()
-            if project_id and not roles:
-                raise Fault(401, _REQUIRES)
-        token = self.store.issue(user_id, project_id, list(methods), roles)
+        scope = auth.get("scope")
+        if isinstance(scope, dict) and TRUST in scope:
+            token = self.trusts.token(user_id, list(methods), scope)
+        else:
+            if roles is None:
+                project_id = self._scope(scope, identity)
+                roles = self.store.roles_of(user_id, project_id) if project_id else frozenset()
+                if project_id and not roles:
+                    raise Fault(401, _REQUIRES)
+            token = self.store.issue(user_id, project_id, list(methods), roles)
+            if "application_credential" in methods:
+                token.application_credential_id = str(identity["application_credential"].get("id", "by name"))
         body = {
             "token": self.describe(
                 token, catalog="nocatalog" not in dict(parse_qsl(call.request.query, True))
@@ -290,7 +300,9 @@ class Keystone:
     def _subject(self, call: Call, action: str) -> Token:
         """The token the call is about: one's own, or any for an admin or service."""
         subject_id = call.request.header("x-subject-token")
-        allowed = call.admin or "service" in call.who.roles or subject_id == call.who.id
+        # Of a trust the subject is who is trusted, and who asks is who trusts.
+        itself = subject_id == call.who.id and not call.who.trust_id
+        allowed = call.admin or "service" in call.who.roles or itself
         if subject_id is None or (not allowed and self.validate(subject_id) is not None):
             raise Fault(403, f"You are not authorized to perform the requested action: identity:{action}.")
         subject = self.validate(subject_id)

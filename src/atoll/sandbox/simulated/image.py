@@ -166,10 +166,14 @@ class Image:
         image |= {"created_at": now, "updated_at": now, "tags": [], **more}
         self.images[image["id"]] = image
         if data is not None:
-            stored = Stored(self.keep_bytes)
-            stored.feed(data)
-            self.finish_upload(image, stored)
+            self.fill(image, data)
         return image
+
+    def fill(self, image: Json, data: bytes) -> None:
+        """Make an image active with some data."""
+        stored = Stored(self.keep_bytes)
+        stored.feed(data)
+        self.finish_upload(image, stored)
 
     def add_synthetic(self, name: str, size: int, *, owner: str, **more: Any) -> Json:
         """An active public image of `size` bytes of a repeated block. Hashing is ~2 s per GiB."""

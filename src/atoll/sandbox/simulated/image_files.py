@@ -41,6 +41,10 @@ class Stored:
         """Whether the data can be downloaded."""
         return self.synthetic or self.size <= self.keep
 
+    def whole(self) -> bytes:
+        """The data, as far as it is kept."""
+        return bytes(self._data)
+
     def blocks_of(self, size: int, start: int = 0) -> Iterator[bytes]:
         """`size` bytes of the synthetic pattern from an offset."""
         at, end = start, start + size

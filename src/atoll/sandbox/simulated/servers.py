@@ -301,7 +301,8 @@ class Servers:
         self._join(instance, hints)
         self._attach(instance, given)
         instance.actions.append({"action": "create", "request_id": call.request_id, "start": int(now)})
-        instance.become("active", now, task="spawning", after=compute.build_seconds)
+        fails, compute.boot_fails = compute.boot_fails > 0, max(0, compute.boot_fails - 1)
+        instance.become("error" if fails else "active", now, task="spawning", after=compute.build_seconds)
         if compute.build_seconds <= 0:
             instance.launched = int(now)
         compute.instances.add(instance)

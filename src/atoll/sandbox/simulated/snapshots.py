@@ -96,6 +96,7 @@ class Snapshots:
         )  # fmt: skip
         snapshot["updated_at"] = snapshot["created_at"]
         self.storage.snapshots[snapshot["id"]] = snapshot
+        self.storage.contents.write(snapshot["id"], self.storage.contents.of(volume["id"]))
         shown = self._view(call, snapshot, detail=False)
         shown |= {"status": "creating", "updated_at": None, "created_at": self.storage.now(fraction=True)}
         return self.storage.json({"snapshot": shown}, 202)

@@ -23,6 +23,7 @@ class Token:
     revoked: bool = False
     application_credential_id: str | None = None
     system: bool = False
+    trust_id: str = ""
 
 
 def new_id() -> str:

@@ -47,10 +47,11 @@ class Volumes:
             "os-reset_status": self._reset_status,
             "os-retype": self._retype,
             "os-set_image_metadata": self._set_image_metadata,
+            "os-unset_image_metadata": self._unset_image_metadata,
             "os-initialize_connection": self._initialize,
             "os-terminate_connection": lambda *_: None,
             "os-force_delete": self._force_delete,
-            "os-volume_upload_image": self._upload_image,
+            "os-volume_upload_image": storage.contents.upload,
         }
 
     def add_routes(self, storage: "BlockStorage") -> None:
@@ -168,7 +169,7 @@ class Volumes:
             raise Fault(400, _malformed())
         self.storage.admin.check_quota(call.project_id, "volumes", int(size))
         volume_type = self._volume_type(given.get("volume_type"))
-        image = self._image(call, given.get("imageRef"))
+        image = self.storage.contents.image_of(call, given.get("imageRef"))
         zone = given.get("availability_zone") or self.storage.zones[0]
         volume = self.storage.new(
             status="creating", size=int(size),
@@ -183,6 +184,7 @@ class Volumes:
             ready=self.storage.site.clock() + self.storage.create_seconds,
         )  # fmt: skip
         self.storage.volumes[volume["id"]] = volume
+        self.storage.contents.create(volume["id"], given)
         shown = self._view(call, volume, fresh=True) | {"created_at": self.storage.now(fraction=True)}
         return self.storage.json({"volume": shown}, 202)
 
@@ -200,19 +202,6 @@ class Volumes:
     def _is_multiattach(self, volume_type: str) -> bool:
         specs = [t["extra_specs"] for t in self.storage.types.values() if t["name"] == volume_type]
         return any(one.get("multiattach") == "<is> True" for one in specs)
-
-    def _image(self, call: Call, image_id: str | None) -> Json:
-        if not image_id:
-            return {}
-        image = self.storage.site.image.visible(call.who, image_id)
-        if image is None:
-            raise Fault(400, "Invalid image identifier or unable to access requested image.")
-        return {
-            "image_id": image_id,
-            "image_name": image["name"],
-            "checksum": image["checksum"],
-            "size": str(image["size"]),
-        }
 
     def _update(self, call: Call) -> Response:
         volume, given = self._find(call), _volume(call, size=False)
@@ -320,24 +309,11 @@ class Volumes:
         _policy(call, "volume_extension:volume_admin_actions:force_delete")
         self.storage.volumes.pop(volume["id"], None)
 
-    def _upload_image(self, call: Call, volume: Json, value: Json) -> Response:
-        name, disk = value.get("image_name", ""), value.get("disk_format", "raw")
-        more = {
-            "disk_format": disk,
-            "container_format": "bare",
-            "visibility": value.get("visibility", "shared"),
-        }
-        image = self.storage.site.image.add(
-            name, b"volume " + volume["id"].encode(), owner=call.project_id, **more
-        )
-        shown = {
-            "id": volume["id"],
-            "image_id": image["id"],
-            "image_name": name,
-            "status": "uploading",
-            "size": volume["size"],
-        }
-        return self.storage.json({"os-volume_upload_image": shown | {"volume_type": None}}, 202)
+    def _unset_image_metadata(self, call: Call, volume: Json, value: Json) -> Response:  # noqa: ARG002
+        if value.get("key") not in volume["image"]:
+            raise Fault(404, f"Glance metadata for volume/snapshot {volume['id']} cannot be found.")
+        volume["image"] = {key: text for key, text in volume["image"].items() if key != value["key"]}
+        return self.storage.empty(200)
 
     # attachments
     def _attachments(self, call: Call) -> list[Json]:

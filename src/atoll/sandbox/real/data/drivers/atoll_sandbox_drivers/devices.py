@@ -20,3 +20,13 @@ def made(volume_id):
         line = f"volume {volume_id}\n".encode()
         here.write_bytes((line * (CONTENT // len(line) + 1))[:CONTENT])
     return here
+
+
+def copied(source_id, target_id):
+    """Have a volume or a snapshot hold what another one holds."""
+    path(target_id).write_bytes(made(source_id).read_bytes())
+
+
+def removed(volume_id):
+    """Forget what one holds."""
+    path(volume_id).unlink(missing_ok=True)

@@ -1,7 +1,8 @@
 """cinder's FakeLoggingVolumeDriver plus the data paths it leaves to LVM.
 
 The stock fake driver inherits LVM's image copies, which would call qemu-img
-and write under /dev/cinder-volumes; here they are instantaneous no-ops.
+and write under /dev/cinder-volumes; here a volume is a file, as long as what
+was last put into it.
 """
 
 import io
@@ -14,24 +15,40 @@ from atoll_sandbox_drivers import images
 
 class SandboxDriver(fake_driver.FakeLoggingVolumeDriver):
     def clone_image(self, context, volume, image_location, image_meta, image_service):
+        if image_meta.get("disk_format") == "raw":
+            with devices.made(volume.id).open("wb") as device:
+                image_service.download(context, image_meta["id"], device)
         return {}, True
 
     def copy_image_to_volume(self, context, volume, image_service, image_id, *args, **kwargs):
         pass
 
     def copy_volume_to_image(self, context, volume, image_service, image_meta):
-        image_service.update(
-            context, image_meta["id"], {}, io.BytesIO(images.image_data(image_meta.get("disk_format")))
-        )
+        kind = image_meta.get("disk_format")
+        with devices.made(volume.id).open("rb") as device:
+            data = device if kind == "raw" else io.BytesIO(images.image_data(kind))
+            image_service.update(context, image_meta["id"], {}, data)
+
+    def create_snapshot(self, snapshot):
+        devices.copied(snapshot.volume_id, snapshot.id)
+
+    def delete_snapshot(self, snapshot):
+        devices.removed(snapshot.id)
+
+    def create_volume_from_snapshot(self, volume, snapshot):
+        devices.copied(snapshot.id, volume.id)
+
+    def create_cloned_volume(self, volume, src_vol):
+        devices.copied(src_vol["id"], volume.id)
 
     def extend_volume(self, volume, new_size):  # not in 24.x's fake driver
         pass
 
     def delete_volume(self, volume):
-        devices.path(volume.id).unlink(missing_ok=True)
+        devices.removed(volume.id)
 
     def revert_to_snapshot(self, context, volume, snapshot):
-        pass
+        devices.copied(snapshot.id, volume.id)
 
     def retype(self, context, volume, new_type, diff, host):
         return True, None

@@ -1,0 +1,95 @@
+"""Accepting a run: planned, trusted, written down. What speaks against it is refused with nothing done."""
+
+import hashlib
+import secrets
+import time
+from typing import Any
+
+import msgspec
+
+from atoll.core.errors import Conflict, Forbidden
+from atoll.core.ids import time_ordered
+from atoll.gateway.call import Call, Caller
+from atoll.gateway.definition_table import DEFINITIONS
+from atoll.gateway.parts import Parts
+from atoll.services.table import RANKS
+from atoll.store.run_records import Acting, NewRun
+from atoll.workflow.machine import fresh
+from atoll.workflow.plan import Plan
+
+
+def may_change(caller: Caller) -> None:
+    """Raise `Forbidden` for those who may not start, stop or redo runs."""
+    if caller.rules is not None:
+        raise Forbidden("A token with access rules is not for runs: they go on after it.")
+    if caller.rank < RANKS["member"]:
+        raise Forbidden("Runs are started and stopped by those with the role member.")
+
+
+async def planned(parts: Parts, call: Call, title: str, given: object) -> Plan:
+    """The plan that a run would have. Raises what `accept` raises for what cannot be run."""
+    _may_run(call.caller)
+    return await DEFINITIONS.find(title, admin=call.caller.is_admin).planned(parts, call, given)
+
+
+async def accept(parts: Parts, call: Call, title: str, given: Any, key: str | None = None) -> str:
+    """Have a definition (`name`, or `name@version`) run for the caller; the run's id.
+
+    Asked again with the same key the run of the first time is given. Raises `BadRequest`, `Forbidden`,
+    `NotFound`, `Conflict`, what the definition raises, and `StoreError`.
+    """
+    caller = call.caller
+    _may_run(caller)
+    asked_for = _digest(title, given)
+    if key is not None and (before := await _before(parts, caller.project_id, key, asked_for)):
+        return before
+    definition = DEFINITIONS.find(title, admin=caller.is_admin)
+    plan = await definition.planned(parts, call, given)
+    trust_id = await parts.delegation.make(call) if definition.as_user else ""
+    run = NewRun(
+        id=time_ordered(time.time_ns(), secrets.randbits(62)),
+        definition=definition.title,
+        project_id=caller.project_id,
+        user_id=caller.user_id,
+        plan=plan,
+        journal=fresh(plan),
+        acting=Acting(
+            roles=tuple(sorted(caller.roles)),
+            admin=caller.is_admin,
+            trust_id=trust_id,
+            request_id=call.id,
+            asked=asked_for,
+        ),
+        request_key=key,
+    )
+    accepted = None
+    try:
+        accepted = await parts.worker.accept(run)
+    finally:
+        if accepted is None or accepted.again:
+            await parts.delegation.drop(trust_id)
+    if not accepted.again:
+        call.made.append(accepted.id)
+    return accepted.id
+
+
+def _may_run(caller: Caller) -> None:
+    may_change(caller)
+    if not caller.project_id:
+        raise Forbidden("This token is of no project: a run is a project's.")
+
+
+def _digest(title: str, given: object) -> str:
+    """What was asked for, in a few characters."""
+    return hashlib.sha256(msgspec.json.encode([title, given], order="sorted")).hexdigest()[:32]
+
+
+async def _before(parts: Parts, project_id: str, key: str, asked_for: str) -> str | None:
+    """The run that was accepted with a key. Looked for first: by now it may not be what would be planned."""
+    found = await parts.store.run_views.by_key(project_id, key)
+    if found is None:
+        return None
+    run_id, first = found
+    if first != asked_for:
+        raise Conflict(f"Run {run_id} has this key, and was asked for something else.", id=run_id)
+    return run_id

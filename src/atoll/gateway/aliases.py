@@ -1,0 +1,308 @@
+"""Ids of servers that are no site's, in memory, and within a second or two the same in every gateway.
+
+What a run uses: `accept` before it does anything, `bind` when a site has the server, `fail` when it gave up,
+`drop` when the server is gone. How requests and answers are changed is in `alias_routes` and `equivalents`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+import msgspec
+import structlog
+
+from atoll.core import server_ids
+from atoll.core.accepted_servers import Accepted, AskedServer
+from atoll.core.server_ids import Translate
+from atoll.store import Alias, Locations, Sighting, StoreError
+from atoll.store import Aliases as Stored
+
+log = structlog.get_logger()
+
+FOLLOW_SECONDS: Final = 1.0
+"""How long a change made through another gateway may go unseen; asking is one row."""
+
+SERVER: Final = "server"
+_NONE: Final[Mapping[bytes, bytes]] = MappingProxyType({})
+
+_decode = msgspec.json.Decoder(AskedServer).decode
+
+
+class AliasLearnt(Exception):
+    """An id turned out to be an alias while it was searched for: the request is to be read anew."""
+
+
+class Bound(NamedTuple):
+    """A site's own server, and whose it is."""
+
+    site: str
+    id: str
+    project_id: str
+    found: bool = False
+    """It is known by what the server says of itself: so it counts in its project, and is no site's own id."""
+    claims: tuple[str, ...] = ()
+    """The sites of all servers that say so, where there are several."""
+
+
+Meaning = Bound | Accepted
+
+
+class Aliases:
+    """The aliases this process knows. `known` is empty where there are none: then nothing else is asked."""
+
+    def __init__(self, store: Stored, locations: Locations) -> None:
+        self._store = store
+        self._locations = locations
+        self._revision = 0
+        self._loading = asyncio.Lock()
+        # Sites' own ids -> the clients', by (site, the project that is shown them; "": all).
+        self._shown: dict[tuple[str, str], dict[bytes, bytes]] = {}
+        self._translate: dict[tuple[str, str, str], Translate] = {}
+        self._cancel: Callable[[Alias], Awaitable[None]] | None = None
+        self.known: dict[str, dict[str, Meaning]] = {}
+        """By alias and the project for which it means that; "" is all."""
+        self.accepted: dict[str, Accepted] = {}
+        """Those of them that no site has, or will have."""
+
+    # -- what runs use ----------------------------------------------------------------------------
+
+    async def accept(self, alias: str, *, project_id: str, user_id: str, asked: AskedServer) -> None:
+        """Give a client an id for a server that no site has yet. May be done again. Raises StoreError."""
+        text = msgspec.json.encode(asked).decode()
+        await self._store.accept(alias, project_id=project_id, user_id=user_id, asked=text)
+        await self.load()
+
+    async def bind(
+        self, alias: str, site: str, site_id: str, *, project_id: str = "", user_id: str = ""
+    ) -> bool:
+        """Have an alias stand for a site's own server; of one that was not accepted the owner is told, too.
+
+        False where the alias was dropped: the user has deleted the server, and the site's is to be deleted.
+        May be done again, with the same place or another. Raises StoreError.
+        """
+        if not await self._store.bind(alias, site, site_id, project_id=project_id, user_id=user_id):
+            return False
+        await self._locations.forget_one(SERVER, alias)
+        await self.load()
+        if (bound := self.bound(alias, "")) is not None:
+            await self._locations.created(
+                Sighting(resource_type=SERVER, id=site_id, site=site, project_id=bound.project_id)
+            )
+        return True
+
+    async def fail(self, alias: str, message: str, *, code: int = 500) -> bool:
+        """Have an accepted server shown as ERROR with that message until it is deleted. Raises StoreError."""
+        failed = await self._store.fail(alias, message, code=code)
+        await self.load()
+        return failed
+
+    async def drop(self, alias: str) -> bool:
+        """Forget an alias; whether there was one. Nothing can be bound to it any more. Raises StoreError."""
+        dropped = await self._store.drop(alias)
+        await self.load()
+        return dropped
+
+    async def of(self, alias: str) -> Alias | None:
+        """What is on record of an alias. Raises StoreError."""
+        return await self._store.of(alias)
+
+    def on_delete(self, cancel: Callable[[Alias], Awaitable[None]]) -> None:
+        """Have the run cancelled of an accepted server that its user deletes, after the alias was dropped."""
+        self._cancel = cancel
+
+    async def delete(self, alias: str) -> bool:
+        """Delete an accepted server for its user; False where it is no such thing (any more).
+
+        Raises StoreError, and what the cancelling of its run raises.
+        """
+        row = await self._store.of(alias)
+        if row is None or row.state == "bound":
+            await self.load()
+            return False
+        await self.drop(alias)
+        if self._cancel is not None:
+            await self._cancel(row)
+        return True
+
+    async def gone(self, site: str, site_id: str, project_id: str) -> None:
+        """Take in that a site has said 404 of its own server to somebody of its project."""
+        alias = self.shown(site, site_id, project_id)
+        meant = self.means(alias, project_id)
+        if alias == site_id or meant is None or meant.project_id != project_id:
+            return
+        try:
+            await (self._store.forget_found if isinstance(meant, Bound) and meant.found else self.drop)(alias)
+        except StoreError as error:
+            log.warning("alias_not_dropped", alias=alias, reason=str(error)[:256])
+
+    async def found(self, alias: str, site: str, site_id: str, *, project_id: str) -> None:
+        """Take in what a site's own server says that it is: an id that no site has. Raises StoreError."""
+        known = await self._store.find(alias, site, site_id, project_id=project_id)
+        await self.load()
+        if known is not None and known.claims:
+            log.warning("alias_conflict", alias=alias, project_id=project_id, sites=known.claims)
+
+    def again(self, site_id: str) -> None:
+        """Have a site's own server looked into again when it is listed the next time."""
+        self._locations.evict(SERVER, site_id)
+
+    async def forget(self, alias: str) -> bool:
+        """Forget what servers say that they are this one; whether any did. Raises StoreError."""
+        forgotten = await self._store.forget_found(alias)
+        await self.load()
+        return forgotten
+
+    # -- what is whose ----------------------------------------------------------------------------
+
+    def means(self, alias: str, project_id: str) -> Meaning | None:
+        """What an id means to a project: the site's own server behind it, or what no site has yet."""
+        meanings = self.known.get(alias)
+        return None if meanings is None else meanings.get("") or meanings.get(project_id)
+
+    def bound(self, alias: str, project_id: str) -> Bound | None:
+        """The site's own server behind an alias."""
+        meant = self.means(alias, project_id)
+        return meant if isinstance(meant, Bound) else None
+
+    def shown(self, site: str, ident: str, project_id: str) -> str:
+        """The id that a project sees for a site's own server."""
+        raw = ident.encode()
+        for whose in ("", project_id):
+            if (ours := self._shown.get((site, whose), _NONE).get(raw)) is not None:
+                return ours.decode()
+        return ident
+
+    def shown_at_any(self, sites: Iterable[str], ident: str, project_id: str) -> str:
+        """The id that a project sees for the own server of whichever of some sites has it."""
+        every = (self.shown(site, ident, project_id) for site in sites)
+        return next((shown for shown in every if shown != ident), ident)
+
+    def hides(self, site: str, ident: str) -> bool:
+        """Whether a site's own server is not shown, since its id has come to mean another one."""
+        bound = self.bound(ident, "")
+        return bound is not None and (bound.site, bound.id) != (site, ident)
+
+    def within(self, idents: Iterable[bytes], project_id: str) -> Mapping[bytes, bytes]:
+        """Those of some ids that are bound aliases, with the sites' own."""
+        found = ((one, self.bound(one.decode(), project_id)) for one in idents)
+        return {alias: bound.id.encode() for alias, bound in found if bound is not None}
+
+    def outward(self, site: str, service_type: str, project_id: str) -> Translate | None:
+        """What changes the ids in a site's answers; None where nothing does."""
+        if service_type not in server_ids.SERVICES:
+            return None
+        every, own = (self._change(site, service_type, whose) for whose in ("", project_id))
+        if every is None or own is None:
+            return every or own
+        return lambda text: own(every(text))
+
+    def _change(self, site: str, service_type: str, whose: str) -> Translate | None:
+        if not (here := self._shown.get((site, whose))):
+            return None
+        key = site, service_type, whose
+        if key not in self._translate:
+            self._translate[key] = server_ids.outward(service_type, here)
+        return self._translate[key]
+
+    def waits(self, project_id: str, *, every: bool) -> bool:
+        """Whether a project, or `every` one, has a server that no site has."""
+        return any(every or one.project_id == project_id for one in self.accepted.values())
+
+    def contested(self, site: str) -> list[str]:
+        """The aliases that several servers say they are, one of them of a site."""
+        return [
+            alias
+            for alias, meanings in self.known.items()
+            if any(isinstance(one, Bound) and site in one.claims for one in meanings.values())
+        ]
+
+    # -- keeping up -------------------------------------------------------------------------------
+
+    async def learnt(self, ident: str, project_id: str) -> bool:
+        """Whether an id is an alias to a project, asked of the database; where that fails, of memory."""
+        try:
+            await self.load()
+        except StoreError as error:
+            log.warning("aliases_not_read", reason=str(error)[:256])
+        return self.means(ident, project_id) is not None
+
+    async def load(self) -> None:
+        """Read what has changed. Raises StoreError."""
+        async with self._loading:
+            changes = await self._store.since(self._revision)
+            self._revision = changes.revision
+            if changes.whole:
+                self._forget_all()
+            for row in changes.aliases:
+                self._take(row)
+
+    async def follow(self) -> None:
+        """See what other gateways change, and forget what was dropped long ago, for as long as it runs."""
+        failing = False
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            try:
+                await self.load()
+            except StoreError as error:
+                if not failing:
+                    log.warning("aliases_not_read", reason=str(error)[:256])
+                failing = True
+            else:
+                failing = False
+
+    def _take(self, row: Alias) -> None:
+        whose = row.project_id if row.found else ""
+        self._forget(row.id, whose)
+        if row.state == "dropped":
+            return
+        if not row.found:
+            self._locations.evict(SERVER, row.id)
+        if row.site is not None and row.site_id is not None:
+            bound = Bound(row.site, row.site_id, row.project_id, row.found, row.claims)
+            self.known.setdefault(row.id, {})[whose] = bound
+            self._shown.setdefault((row.site, whose), {})[row.site_id.encode()] = row.id.encode()
+        elif (asked := _asked(row)) is not None:
+            self.accepted[row.id] = Accepted(
+                id=row.id,
+                project_id=row.project_id,
+                user_id=row.user_id,
+                asked=asked,
+                created_at=row.created_at,
+                changed_at=row.changed_at,
+                message=None if row.state == "building" else row.message or "",
+                code=row.code,
+            )
+            self.known.setdefault(row.id, {})[whose] = self.accepted[row.id]
+
+    def _forget(self, alias: str, whose: str) -> None:
+        meanings = self.known.get(alias, {})
+        before = meanings.pop(whose, None)
+        if not meanings:
+            self.known.pop(alias, None)
+        if isinstance(before, Accepted):
+            del self.accepted[alias]
+        if isinstance(before, Bound):
+            here = self._shown[before.site, whose]
+            if here.get(before.id.encode()) == alias.encode():
+                del here[before.id.encode()]
+
+    def _forget_all(self) -> None:
+        """Start anew. What servers say of themselves is looked at again when they are listed again."""
+        for meanings in self.known.values():
+            for one in meanings.values():
+                if isinstance(one, Bound):
+                    self._locations.evict(SERVER, one.id)
+        self.known.clear()
+        self.accepted.clear()
+        self._shown.clear()
+        self._translate.clear()
+
+
+def _asked(row: Alias) -> AskedServer | None:
+    """What was asked for; None, and it is told, where it is nothing that this release understands."""
+    try:
+        return _decode(row.asked or "")
+    except msgspec.DecodeError as error:
+        log.warning("alias_not_read", alias=row.id, reason=str(error)[:256])
+        return None

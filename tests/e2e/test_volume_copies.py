@@ -1,0 +1,166 @@
+"""The runs volume.copy and volume.move on real sites: what was in a volume is in the one at the other site.
+
+That is told by Glance's hash of an image that each of them is uploaded to.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openstack.exceptions import NotFoundException
+from tests.e2e.runs import Runs, two_gateways
+from tests.e2e.sites import CLOUD, Site, sites
+
+pytestmark = pytest.mark.skipif(CLOUD != "atoll", reason="a bare site has no runs")
+
+BYTES = 48 * 1024 * 1024
+UPLOADS = 4
+"""Cinder gives an upload up where Glance's uWSGI cannot read one of its chunks, which happens."""
+
+OCTETS = {"Content-Type": "application/octet-stream"}
+
+
+@pytest.fixture
+def image(cloud: Any, name: str) -> Iterator[Any]:
+    """An image of random bytes at the first site alone; all that bears the name is taken away at the end."""
+    data = os.urandom(1 << 20) * (BYTES >> 20)
+    made = cloud.image.create_image(
+        name, data=None, disk_format="raw", container_format="bare", allow_duplicates=True,
+        atoll_sites=sites()[0].name, hw_disk_bus="scsi",
+    )  # fmt: skip
+    cloud.image.put(f"/images/{made.id}/file", data=data, headers=OCTETS)
+    yield cloud.image.get_image(made.id)
+    for site in sites():
+        left = site.sweep(name)
+        assert not left, left
+
+
+@pytest.fixture
+def volume(cloud: Any, image: Any, name: str) -> Any:
+    """A volume that holds the image."""
+    made = cloud.block_storage.create_volume(
+        name=name, size=1, image_id=image.id, metadata={"a": "b"}, description="mine",
+        availability_zone=sites()[0].zone,
+    )  # fmt: skip
+    return cloud.block_storage.wait_for_status(made, "available", ["error"], 0.5, 90)
+
+
+def there(site: Site, name: str) -> list[Any]:
+    """The volumes of a name at a site."""
+    found: list[Any] = site.admin.get("block-storage", "/volumes/detail?all_tenants=true")["volumes"]
+    return [one for one in found if one["name"] == name]
+
+
+def temporary(site: Site) -> list[str]:
+    """What is there for a while only."""
+    return list(site.named("atoll-run-"))
+
+
+def hashed(cloud: Any, volume: str, name: str) -> str:
+    """The hash of what a volume holds."""
+    body = {"os-volume_upload_image": {"image_name": name, "disk_format": "raw"}}
+    for _ in range(UPLOADS):
+        answer = cloud.block_storage.post(f"/volumes/{volume}/action", json=body)
+        assert answer.status_code == 202, answer.text
+        image = answer.json()["os-volume_upload_image"]["image_id"]
+        with contextlib.suppress(NotFoundException):
+            made = cloud.image.get_image(image)
+            return str(cloud.image.wait_for_status(made, "active", ["killed"], 0.5, 90).hash_value)
+        found = cloud.block_storage.get_volume(volume)
+        cloud.block_storage.wait_for_status(found, "available", ["error"], 0.5, 90)
+    pytest.fail(f"the site gave {UPLOADS} uploads of {volume} up")
+
+
+def test_a_volume_comes_to_the_other_site_with_what_it_holds(
+    cloud: Any, image: Any, volume: Any, name: str
+) -> None:
+    first, second = sites()[:2]
+    run = Runs(cloud).ended(Runs(cloud).start("volume.copy", volume=volume.id, site=second.name))
+    assert run["state"] == "done", json.dumps(run)
+    (source,), (copy,) = there(first, name), there(second, name)
+    assert run["steps"][-1]["result"] == {"id": copy["id"]}
+    for key in (
+        "status", "size", "metadata", "description", "bootable", "volume_type", "volume_image_metadata",
+        "os-vol-tenant-attr:tenant_id", "user_id",
+    ):  # fmt: skip
+        assert copy[key] == source[key], key
+    assert copy["volume_image_metadata"]["image_id"] == image.id
+    assert hashed(cloud, volume.id, f"{name}-1") == image.hash_value
+    assert hashed(cloud, copy["id"], f"{name}-2") == image.hash_value
+    assert temporary(first) + temporary(second) == []
+
+
+def test_one_in_use_is_copied_as_it_is_at_that_moment(
+    cloud: Any, image: Any, volume: Any, name: str, private: Callable[[Site], str]
+) -> None:
+    first, second = sites()[:2]
+    server = cloud.compute.create_server(
+        name=name, flavor_id="42", image_id=cloud.image.find_image("cirros").id,
+        networks=[{"uuid": private(first)}], availability_zone=first.zone,
+    )  # fmt: skip
+    cloud.compute.wait_for_server(server, wait=120)
+    try:
+        cloud.compute.create_volume_attachment(server.id, volume_id=volume.id)
+        cloud.block_storage.wait_for_status(volume, "in-use", ["error"], 0.5, 90)
+        refused = Runs(cloud).ask(
+            "POST", json={"definition": "volume.move", "input": {"volume": volume.id, "site": second.name}}
+        )
+        assert (refused.status_code, server.id in refused.text) == (409, True), refused.text
+        run = Runs(cloud).ended(Runs(cloud).start("volume.copy", volume=volume.id, site=second.name))
+        assert run["state"] == "done", json.dumps(run)
+        (copy,) = there(second, name)
+        assert hashed(cloud, copy["id"], f"{name}-2") == image.hash_value
+        assert there(first, name)[0]["status"] == "in-use"
+        assert temporary(first) + temporary(second) == []
+    finally:
+        cloud.compute.delete_server(server.id)
+        cloud.compute.wait_for_delete(server, 0.5, 90)
+
+
+def test_a_copy_that_is_cancelled_leaves_nothing(cloud: Any, image: Any, volume: Any, name: str) -> None:
+    assert image.id
+    first, second = sites()[:2]
+    runs = Runs(cloud)
+    run = runs.start("volume.copy", volume=volume.id, site=second.name)
+    runs.until(run, lambda shown: shown["steps"][1]["state"] == "intent")
+    assert runs.ask("POST", f"/{run}/cancel", json={}).status_code == 202
+    if runs.ended(run)["state"] == "undone":
+        assert there(second, name) == []
+    assert [one["status"] for one in there(first, name)] == ["available"]
+    assert temporary(first) + temporary(second) == []
+
+
+def test_a_move_goes_on_when_its_gateway_was_killed_in_the_middle(
+    cloud: Any, image: Any, volume: Any, name: str, tmp_path: Path
+) -> None:
+    """Two gateways share a database; the one that moves the volume is killed when bytes flow."""
+    first, second = sites()[:2]
+    with two_gateways(tmp_path) as (process, url, other_url):
+        runs, others = Runs(cloud, url), Runs(cloud, other_url)
+        run = runs.start("volume.move", volume=volume.id, site=second.name)
+        end = time.monotonic() + 60
+        while not any(is_saving(second)):
+            assert time.monotonic() < end, runs.ask("GET", f"/{run}").text
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        shown = others.ended(run)
+        assert shown["state"] == "done", json.dumps(shown)
+        assert others.log(run) >= {"lost", "absent"}
+    assert there(first, name) == []
+    (copy,) = there(second, name)
+    assert (copy["status"], copy["metadata"]) == ("available", {"a": "b"})
+    assert hashed(cloud, copy["id"], f"{name}-2") == image.hash_value
+    assert temporary(first) + temporary(second) == []
+
+
+def is_saving(site: Site) -> Iterator[bool]:
+    """Of each image of a run's at a site, whether its bytes come."""
+    for one in site.admin.get("image", "/v2/images?limit=1000")["images"]:
+        if one["name"].startswith("atoll-run-"):
+            yield one["status"] == "saving"
