@@ -22,7 +22,7 @@ test:  ## unit, wire and scenario tests
 
 stores:  ## the database and gateways that share one, on SQLite, PostgreSQL and MariaDB (started by the tests)
 	@tools/setup dev
-	@$(PY) -m pytest -q -n $(or $(JOBS),2) --dist loadgroup tests/stores
+	@$(PY) -m pytest -q -n $(or $(JOBS),2) --dist loadfile tests/stores
 
 lint:  ## ruff, mypy --strict, import contracts, file sizes, release notes
 	@tools/setup dev

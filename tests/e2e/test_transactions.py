@@ -1,17 +1,14 @@
 """Transactions on real sites: all of it or nothing, through a gateway that is killed in the middle, too."""
 
 import os
-import re
 import signal
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.e2e.conftest import KEY
-from tests.e2e.serving import serving
-from tests.e2e.sites import CLOUD, STATE, Site, sites
-from tests.e2e.test_image_copies import Runs
+from tests.e2e.runs import Runs, two_gateways
+from tests.e2e.sites import CLOUD, Site, sites
 
 pytestmark = pytest.mark.skipif(CLOUD != "atoll", reason="a bare site has no transactions")
 
@@ -21,7 +18,7 @@ LINK = "$from"
 class Transactions(Runs):
     """Transactions over the API of a gateway."""
 
-    def start(self, **given: Any) -> str:
+    def transact(self, **given: Any) -> str:
         """Accept one; its run's id."""
         answer = self._session.request(
             f"{self._url}/atoll/v1/transactions", "POST", json=given, raise_exc=False
@@ -94,7 +91,7 @@ def unmade(name: str) -> list[str]:
 
 def test_a_small_cloud_over_two_sites(cloud: Any, name: str, two: tuple[Site, Site]) -> None:
     runs = Transactions(cloud)
-    run = runs.ended(runs.start(create=small_cloud(cloud, name, *two), purpose=f"create {name}"))
+    run = runs.ended(runs.transact(create=small_cloud(cloud, name, *two), purpose=f"create {name}"))
     assert run["state"] == "done", [(one["name"], one["error"]) for one in run["steps"]]
     given = {one["name"]: one["result"] for one in run["steps"]}
     assert two[0].has("compute", f"/servers/{given['vm']['id']}")
@@ -116,7 +113,7 @@ def test_where_the_last_step_is_refused_both_sites_are_as_they_were(
     body = {"name": f"{name}-huge", "size": 1_000_000, "availability_zone": two[1].zone}
     last = {"name": "huge", "create": "volume", "body": body, "after": [one["name"] for one in creates]}
     runs = Transactions(cloud)
-    run = runs.ended(runs.start(create=[*creates, last], purpose=f"create {name}"))
+    run = runs.ended(runs.transact(create=[*creates, last], purpose=f"create {name}"))
     assert run["state"] == "undone", [(one["name"], one["error"]) for one in run["steps"]]
     assert "huge" in run["reason"]
     assert unmade(name) == []
@@ -126,14 +123,14 @@ def test_where_the_last_step_is_refused_both_sites_are_as_they_were(
 def test_a_transaction_goes_on_when_its_gateway_was_killed_in_the_middle(
     cloud: Any, name: str, two: tuple[Site, Site], tmp_path: Path
 ) -> None:
-    with ExitStack() as stack:
-        (process, runs), (_, others) = two_gateways(stack, cloud, tmp_path)
-        run = runs.start(create=small_cloud(cloud, name, *two), purpose=f"create {name}")
+    with two_gateways(tmp_path) as (process, url, other):
+        runs, others = Transactions(cloud, url), Transactions(cloud, other)
+        run = runs.transact(create=small_cloud(cloud, name, *two), purpose=f"create {name}")
         runs.until(run, lambda shown: sum(one["state"] == "done" for one in shown["steps"]) >= 3)
         os.kill(process.pid, signal.SIGKILL)
         shown = others.ended(run)
         assert shown["state"] == "done", shown
-        assert "lost" in {one["what"] for one in others.ask("GET", f"/{run}/log").json()["log"]}
+        assert "lost" in others.log(run)
         ids = {one["name"]: one["result"]["id"] for one in shown["steps"] if one["result"]}
     for many in ("networks", "subnets", "ports", "security_groups"):
         short = {"networks": "net", "subnets": "sub", "ports": "port", "security_groups": "group"}[many]
@@ -148,23 +145,4 @@ def clear(cloud: Any, name: str, ids: dict[str, str]) -> None:
     kinds = {one["name"]: one["create"] for one in small_cloud(cloud, name, *list(sites())[:2])}
     gone = [{"delete": kinds[one], "id": ids[one]} for one in reversed(list(kinds)) if one != "rule"]
     runs = Transactions(cloud)
-    assert runs.ended(runs.start(delete=gone, purpose=f"clear {name}"))["state"] == "done"
-
-
-def two_gateways(stack: ExitStack, cloud: Any, folder: Path) -> list[tuple[Any, Transactions]]:
-    """Two gateways that share a database: (process, what speaks to it)."""
-    assert STATE is not None
-    given = []
-    for number in range(2):
-        port = 23350 + number
-        text = (STATE / "atoll.toml").read_text()
-        text = re.sub(r'listen = ".*"', f'listen = "127.0.0.1:{port}"', text)
-        text = text.replace(str(STATE / "atoll.db"), str(folder / "atoll.db"))
-        text = text.replace(str(STATE / "log" / "access.log"), str(folder / f"access{number}.log"))
-        file = folder / f"atoll{number}.toml"
-        file.write_text(text)
-        clouds = {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml")}
-        words = ["serve", "--config", str(file)]
-        process = stack.enter_context(serving(words, f"127.0.0.1:{port}", folder / f"{number}.out", **clouds))
-        given.append((process, Transactions(cloud, f"http://127.0.0.1:{port}")))
-    return given
+    assert runs.ended(runs.transact(delete=gone, purpose=f"clear {name}"))["state"] == "done"

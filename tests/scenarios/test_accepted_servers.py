@@ -32,7 +32,8 @@ async def accepted(client: Client, store: Store, cloud: Cloud, project: str = "d
     """The id of an accepted server, which the client's gateway knows."""
     alias = str(uuid.uuid4())
     image = cloud.sites[0].image_id("cirros")
-    server = AskedServer(**({"name": "waits", "flavor": FLAVOR, "image": image} | asked))
+    given: dict[str, Any] = {"name": "waits", "flavor": FLAVOR, "image": image} | asked
+    server = AskedServer(**given)
     await store.aliases.accept(
         alias,
         project_id=cloud.keystone.project_id(project),
@@ -245,6 +246,26 @@ async def test_it_becomes_the_sites_server_under_the_same_id(
     server = (await user.get(f"{SERVERS}/{alias}")).json()["server"]
     assert (server["id"], server["name"]) == (alias, "vm")
     assert [one["id"] for one in (await user.get(SERVERS)).json()["servers"]] == [alias]
+
+
+async def test_it_is_shown_once_while_its_site_has_it_and_nobody_has_said_so(
+    user: Client, admin: Client, atoll: Atoll, store: Store, cloud: Cloud
+) -> None:
+    """A site's server that says it is this one is not beside it; what another project's says is nothing."""
+    alias = await accepted(user, store, cloud)
+    own = await boot(user, cloud, "site1", metadata={"atoll_id": alias})
+    async with client_of(atoll, cloud.keystone.token("alt_demo")) as other:
+        liar = await boot(other, cloud, "site2", metadata={"atoll_id": alias})
+    assert [one["id"] for one in (await user.get(DETAIL)).json()["servers"]] == [alias]
+    every = (await admin.get(DETAIL, params={"all_tenants": "1"})).json()["servers"]
+    assert {one["id"] for one in every} == {alias, liar}
+    await store.aliases.drop(alias)
+    for _ in range(100):
+        listed = [one["id"] for one in (await user.get(DETAIL)).json()["servers"]]
+        if listed == [own]:
+            break
+        await asyncio.sleep(0.05)
+    assert listed == [own]
 
 
 async def test_at_a_site_that_is_alone(start_atoll: StartAtoll, cloud: Cloud) -> None:

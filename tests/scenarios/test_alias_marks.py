@@ -5,8 +5,9 @@ import uuid
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.running import Atoll
-from tests.scenarios.conftest import SERVERS, Client, boot, client_of, sql
+from tests.conftest import StartAtoll
+from tests.running import Atoll, sites_of
+from tests.scenarios.conftest import SERVERS, Client, boot, client_of, instances_of, sql
 
 from atoll.sandbox.simulated import Cloud, Fault
 from atoll.store import Store, open_store
@@ -148,3 +149,23 @@ async def found_conflict(client: Client, alias: str) -> bool:
             return True
         await asyncio.sleep(0.05)
     return False
+
+
+async def test_many_are_found_again_with_one_list(start_atoll: StartAtoll, cloud: Cloud) -> None:
+    """Although a project may not ask all sites as often at once as that takes."""
+    limits = {"fan_out_per_second": 200.0, "fan_out_burst": 10}
+    atoll = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), limits=limits)
+    for site in cloud.sites:
+        site.bulk(iter(range(20)), "demo")
+        for one in instances_of(site):
+            one.metadata[MARK] = str(uuid.uuid4())
+    wanted = {one.metadata[MARK] for site in cloud.sites for one in instances_of(site)}
+    async with client_of(atoll, cloud.keystone.token("admin")) as admin:
+        assert (await admin.get(DETAIL, params={"all_tenants": "1"})).status_code == 200
+    store = await open_store(f"sqlite:///{atoll.database}")
+    async with asyncio.timeout(10):
+        while {one.id for one in (await store.aliases.since(0)).aliases} != wanted:  # noqa: ASYNC110 - SQL
+            await asyncio.sleep(0.05)
+    await store.close()
+    async with client_of(atoll, cloud.keystone.token()) as user:
+        assert {one["id"] for one in (await user.get(SERVERS)).json()["servers"]} == wanted

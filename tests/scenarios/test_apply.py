@@ -10,8 +10,9 @@ from click.testing import CliRunner, Result
 from tests.conftest import StartAtoll
 from tests.running import Atoll, sites_of
 from tests.scenarios.conftest import Client, client_of
+from tests.scenarios.probes import refused
 from tests.scenarios.terraform import KEY
-from tests.scenarios.test_transactions import TRANSACTIONS, VOLUMES, everything, refused
+from tests.scenarios.test_transactions import TRANSACTIONS, VOLUMES, everything
 
 from atoll.cli.main import main
 from atoll.gateway import transaction

@@ -293,6 +293,60 @@ async def test_what_cannot_be_brought_is_refused_with_nothing_done(user: Client,
     assert (await user.get(RUNS)).json()["runs"] == []
 
 
+async def test_an_administrator_brings_nothing_of_another_project(
+    user: Client, cloud: Cloud, atoll: Atoll
+) -> None:
+    """The new volume would be the administrator's."""
+    volume = await filled(user, cloud)
+    async with client_of(atoll, cloud.keystone.token("admin")) as admin:
+        refused(await asked(admin, volume, "move"), 409, cloud.keystone.project_id("demo"))
+    nothing_left(cloud, volume)
+
+
+async def test_nothing_goes_where_nothing_new_is_made(user: Client, cloud: Cloud, atoll: Atoll) -> None:
+    volume = await filled(user, cloud)
+    async with client_of(atoll, cloud.keystone.token("admin")) as admin:
+        answer = await admin.post("/atoll/v1/sites/site2/drain", json={})
+        assert answer.status_code == 200, answer.text
+    refused(await asked(user, volume), 409, "site2 is draining")
+    nothing_left(cloud, volume)
+
+
+async def test_nothing_goes_where_there_are_no_volumes(
+    start_atoll: StartAtoll, cloud: Cloud, own_user: dict[str, str]
+) -> None:
+    sites = sites_of(cloud)
+    del sites["site2"]["endpoints"]["block-storage"]
+    running = await start_atoll(cloud.keystone.auth_url, sites, runs=own_user)
+    await running.settled()
+    async with client_of(running, cloud.keystone.token()) as user:
+        volume = await filled(user, cloud)
+        refused(await asked(user, volume), 400, "no site site2 with volumes and images", "site1, site3")
+
+
+async def test_a_quota_that_has_no_room_for_a_snapshot_undoes_the_run(user: Client, cloud: Cloud) -> None:
+    volume = await filled(user, cloud)
+    server = await boot(user, cloud, "site1")
+    storage = cloud.site("site1").block_storage
+    storage.attach(volume, server)
+    storage.quota[cloud.keystone.project_id("demo")] = {"gigabytes": 5}  # a snapshot, but no second volume
+    run = await comes_to(user, (await begun(user, volume))["id"], "undone")
+    assert "VolumeSizeExceedsAvailableQuota" in run["reason"]
+    nothing_left(cloud, volume)
+
+
+async def test_a_site_that_is_busy_ends_no_wait(user: Client, cloud: Cloud) -> None:
+    volume = await filled(user, cloud)
+    cloud.site("site2").block_storage.create_seconds = 1.0
+    run = await begun(user, volume)
+    await until_run(user, run["id"], lambda _: bool(volumes(cloud)))
+    cloud.site("site2").faults.add(
+        Fault("status", service="volume", path=r"volumes/\w+-", status=503, count=2)
+    )
+    run = await comes_to(user, run["id"], "done")
+    assert {step["tries"] for step in run["steps"]} == {1}
+
+
 async def test_what_is_attached_or_has_snapshots_is_not_moved(user: Client, cloud: Cloud) -> None:
     volume = await filled(user, cloud)
     body = {"snapshot": {"volume_id": volume, "name": "before"}}

@@ -5,9 +5,11 @@ import collections
 import contextlib
 import itertools
 import random
+import uuid
 from collections.abc import AsyncIterator
 
 import httpx
+import msgspec
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,7 +19,9 @@ from tests.scenarios.conftest import SERVERS, boot, created_anywhere, instances_
 from tests.stores.plain import changed, on
 from tests.stores.relay import Relay
 
+from atoll.core.accepted_servers import AskedFlavor, AskedServer
 from atoll.sandbox.simulated import Cloud
+from atoll.store import open_store
 
 LIMITS = {"fan_out_per_second": 100_000.0, "fan_out_burst": 100_000}
 COUNTS = "SELECT site, COUNT(*) FROM locations WHERE resource_type = 'server' GROUP BY site"
@@ -249,3 +253,30 @@ async def test_the_database_silent_under_load(
         while (await first.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - it looks now and then
             await asyncio.sleep(0.05)
     await all_reachable(await gateways.another(), load.servers)
+
+
+async def test_an_alias_that_one_knows_all_know(gateways: Gateways, cloud: Cloud, database_url: str) -> None:
+    """By id at once, since the database is asked before the sites; in lists within a second or two."""
+    first, second = await gateways.another(), await gateways.another()
+    alias, project = str(uuid.uuid4()), cloud.keystone.project_id("demo")
+    store = await open_store(database_url)
+    text = msgspec.json.encode(AskedServer(name="waits", flavor=AskedFlavor(id="42"))).decode()
+    await store.aliases.accept(alias, project_id=project, user_id="u", asked=text)
+    quiet(cloud)
+    for client in (first, second):
+        assert (await client.get(f"{SERVERS}/{alias}")).json()["server"]["status"] == "BUILD"
+    assert asked(cloud, alias) == []
+    own = await boot(first, cloud, "site2")
+    assert await store.aliases.bind(alias, "site2", own)
+    await store.close()
+    for client in (first, second):
+        async with asyncio.timeout(WAIT):
+            listed: list[str] = []
+            while listed != [alias]:
+                listed = [one["id"] for one in (await client.get(SERVERS)).json()["servers"]]
+                await asyncio.sleep(0.05)
+        assert (await client.get(f"{SERVERS}/{alias}")).json()["server"]["status"] == "ACTIVE"
+    # What was deleted at one is not there for the other.
+    assert (await first.delete(f"{SERVERS}/{alias}")).status_code == 204
+    assert (await first.get(f"{SERVERS}/{alias}")).status_code == 404
+    assert (await second.get(f"{SERVERS}/{alias}")).status_code == 404

@@ -17,6 +17,7 @@ from tests.conftest import StartAtoll
 from tests.running import Atoll, sites_of, until
 from tests.scenarios.conftest import client_of
 from tests.scenarios.probes import comes_to, started
+from tests.scenarios.test_site_commands import Commands
 from tests.stores.daemons import PASSWORD, Daemon
 from tests.stores.one_member import nobody
 
@@ -25,7 +26,7 @@ from atoll.worker import group as group_module
 from atoll.worker.group import Group
 
 # What a lost connection leaves is tooz's to close.
-pytestmark = [pytest.mark.xdist_group("coordinators"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 WORKERS = "/atoll/v1/workers"
 SEEN_SECONDS = 20.0
@@ -137,7 +138,7 @@ async def start_watched(
 
 
 async def test_a_coordinator_that_is_away_at_the_start_keeps_nothing_from_going_on(
-    coordinator: Daemon, start_watched: Any
+    coordinator: Daemon, start_watched: Any, name: str
 ) -> None:
     coordinator.stop()
     try:
@@ -149,11 +150,23 @@ async def test_a_coordinator_that_is_away_at_the_start_keeps_nothing_from_going_
         assert page["group"]["reason"]
         said = await watched.ready()
         assert said.startswith("ready; the coordinator of workers does not answer (")
+        commands = Commands(watched.atoll.url, watched.admin.headers["X-Auth-Token"])
+        assert "The coordinator does not answer: " in (await commands.run("worker", "list")).stderr
     finally:
         coordinator.start()
     page = await watched.until(answers=True)
     assert [one["in_group"] for one in page["workers"]] == [True]
     assert await watched.ready() == "ready\n"
+    stranger = asyncio.ensure_future(Group(name, lambda: coordinator.url).run(lambda: "stranger", nobody))
+    async with asyncio.timeout(SEEN_SECONDS):
+        while not (await watched.page())["group"]["not_in_database"]:  # noqa: ASYNC110 - a thread's
+            await asyncio.sleep(0.05)
+    (row,) = await commands.told("worker", "list")
+    assert row["in_group"] is True
+    said = (await commands.run("worker", "list")).stderr
+    assert said.startswith("In the group, and not alive in the database: stranger (")
+    stranger.cancel()
+    await asyncio.wait({stranger})
 
 
 async def test_a_coordinator_that_goes_away_and_comes_back_takes_no_run_from_its_worker(

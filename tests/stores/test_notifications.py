@@ -31,7 +31,7 @@ BACK_SECONDS = 20.0
 
 
 # What a lost connection leaves is oslo.messaging's to close.
-pytestmark = [pytest.mark.xdist_group("rabbitmq"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
 @pytest.fixture(autouse=True)

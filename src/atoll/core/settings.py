@@ -228,8 +228,12 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     follow: Annotated[float, Meta(ge=0, le=1e6)] = 2.0
     """Points for the site where the last project began, less than a minute ago: projects that begin together
     may have to share things. None once that site took more than its share by 20 things and 2 %."""
-    image_sites: Literal["one", "all"] = "one"
-    """Where the bytes of an image go whose create does not say it (`atoll_sites`): to one site, or to all."""
+    image_sites: Literal["on-demand", "one", "all"] = "on-demand"
+    """Where the bytes of an image go whose create does not say it (`atoll_sites`): to one site, or to all.
+    With `on-demand` they go to one, and are copied to another when a server is created there."""
+    bring: tuple[Literal["image", "flavor", "keypair"], ...] = ("image", "flavor", "keypair")
+    """What a create of a server brings to its site where that lacks it, by a run; images only where
+    `image_sites` is `on-demand`."""
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -32,9 +32,12 @@ async def planned(parts: Parts, call: Call, title: str, given: object) -> Plan:
     return await DEFINITIONS.find(title, admin=call.caller.is_admin).planned(parts, call, given)
 
 
-async def accept(parts: Parts, call: Call, title: str, given: Any, key: str | None = None) -> str:
+async def accept(
+    parts: Parts, call: Call, title: str, given: Any, key: str | None = None, *, asked: bool = True
+) -> str:
     """Have a definition (`name`, or `name@version`) run for the caller; the run's id.
 
+    `asked`: the caller has named the definition, otherwise Atoll has.
     Asked again with the same key the run of the first time is given. Raises `BadRequest`, `Forbidden`,
     `NotFound`, `Conflict`, what the definition raises, and `StoreError`.
     """
@@ -44,6 +47,8 @@ async def accept(parts: Parts, call: Call, title: str, given: Any, key: str | No
     if key is not None and (before := await _before(parts, caller.project_id, key, asked_for)):
         return before
     definition = DEFINITIONS.find(title, admin=caller.is_admin)
+    if definition.internal and asked:
+        raise Forbidden(f"The definition {definition.name} is begun by Atoll: {definition.summary}")
     plan = await definition.planned(parts, call, given)
     trust_id = await parts.delegation.make(call) if definition.as_user else ""
     run = NewRun(

@@ -25,7 +25,7 @@ from atoll.gateway import bodies, versions
 from atoll.gateway.aliases import Bound
 from atoll.gateway.call import Call
 from atoll.gateway.parts import Parts
-from atoll.services.table import RANKS, Shape
+from atoll.services.table import RANKS
 from atoll.sites.site import Site
 from atoll.store import StoreError
 
@@ -39,6 +39,7 @@ _BODIES: Final[Mapping[str, frozenset[bytes]]] = {
     "block-storage": frozenset({b"attachments", b"volumes"}),
     "network": frozenset({b"ports"}),
 }
+_BY_ID: Final = ("servers/{id}", "os-volumes_boot/{id}")
 _BELOW: Final[Mapping[str, bytes]] = {"block-storage": b"/action", "network": b"/ports/"}
 _DELETED: Final = frozenset({"forceDelete"})
 """Actions that delete."""
@@ -56,7 +57,7 @@ class AliasRoutes:
         route = call.match.route
         if call.service_type not in server_ids.SERVICES or route is None:
             return False
-        if route.resource == "server" and route.shape is Shape.BY_ID:
+        if route.template.startswith(_BY_ID):
             ident = call.match.id.decode("latin-1")
             found = self._aliases.means(ident, call.caller.project_id)
             if isinstance(found, Accepted):

@@ -5,6 +5,7 @@ What a run uses: `accept` before it does anything, `bind` when a site has the se
 """
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -22,6 +23,10 @@ log = structlog.get_logger()
 
 FOLLOW_SECONDS: Final = 1.0
 """How long a change made through another gateway may go unseen; asking is one row."""
+
+KNOWN_SECONDS: Final = 3.0
+"""After so long every gateway that has its database knows of a change: only then may a run delete what an id
+stood for before."""
 
 SERVER: Final = "server"
 _NONE: Final[Mapping[bytes, bytes]] = MappingProxyType({})
@@ -60,8 +65,8 @@ class Aliases:
         self._shown: dict[tuple[str, str], dict[bytes, bytes]] = {}
         self._translate: dict[tuple[str, str, str], Translate] = {}
         self._cancel: Callable[[Alias], Awaitable[None]] | None = None
-        self.known: dict[str, dict[str, Meaning]] = {}
-        """By alias and the project for which it means that; "" is all."""
+        self.known: dict[str, Meaning] = {}
+        """By alias; what was found by `ALIAS@PROJECT`, for it means that to the project alone."""
         self.accepted: dict[str, Accepted] = {}
         """Those of them that no site has, or will have."""
 
@@ -157,8 +162,7 @@ class Aliases:
 
     def means(self, alias: str, project_id: str) -> Meaning | None:
         """What an id means to a project: the site's own server behind it, or what no site has yet."""
-        meanings = self.known.get(alias)
-        return None if meanings is None else meanings.get("") or meanings.get(project_id)
+        return self.known.get(alias) or self.known.get(_key(alias, project_id))
 
     def bound(self, alias: str, project_id: str) -> Bound | None:
         """The site's own server behind an alias."""
@@ -211,11 +215,8 @@ class Aliases:
 
     def contested(self, site: str) -> list[str]:
         """The aliases that several servers say they are, one of them of a site."""
-        return [
-            alias
-            for alias, meanings in self.known.items()
-            if any(isinstance(one, Bound) and site in one.claims for one in meanings.values())
-        ]
+        every = self.known.items()
+        return [key.partition("@")[0] for key, one in every if isinstance(one, Bound) and site in one.claims]
 
     # -- keeping up -------------------------------------------------------------------------------
 
@@ -238,7 +239,7 @@ class Aliases:
                 self._take(row)
 
     async def follow(self) -> None:
-        """See what other gateways change, and forget what was dropped long ago, for as long as it runs."""
+        """See what other gateways change, for as long as it runs."""
         failing = False
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
@@ -259,9 +260,9 @@ class Aliases:
         if not row.found:
             self._locations.evict(SERVER, row.id)
         if row.site is not None and row.site_id is not None:
-            bound = Bound(row.site, row.site_id, row.project_id, row.found, row.claims)
-            self.known.setdefault(row.id, {})[whose] = bound
-            self._shown.setdefault((row.site, whose), {})[row.site_id.encode()] = row.id.encode()
+            site, project = sys.intern(row.site), sys.intern(row.project_id)  # there are few
+            self.known[_key(row.id, whose)] = Bound(site, row.site_id, project, row.found, row.claims)
+            self._shown.setdefault((site, whose), {})[row.site_id.encode()] = row.id.encode()
         elif (asked := _asked(row)) is not None:
             self.accepted[row.id] = Accepted(
                 id=row.id,
@@ -273,13 +274,10 @@ class Aliases:
                 message=None if row.state == "building" else row.message or "",
                 code=row.code,
             )
-            self.known.setdefault(row.id, {})[whose] = self.accepted[row.id]
+            self.known[row.id] = self.accepted[row.id]
 
     def _forget(self, alias: str, whose: str) -> None:
-        meanings = self.known.get(alias, {})
-        before = meanings.pop(whose, None)
-        if not meanings:
-            self.known.pop(alias, None)
+        before = self.known.pop(_key(alias, whose), None)
         if isinstance(before, Accepted):
             del self.accepted[alias]
         if isinstance(before, Bound):
@@ -289,14 +287,17 @@ class Aliases:
 
     def _forget_all(self) -> None:
         """Start anew. What servers say of themselves is looked at again when they are listed again."""
-        for meanings in self.known.values():
-            for one in meanings.values():
-                if isinstance(one, Bound):
-                    self._locations.evict(SERVER, one.id)
+        for one in self.known.values():
+            if isinstance(one, Bound):
+                self._locations.evict(SERVER, one.id)
         self.known.clear()
         self.accepted.clear()
         self._shown.clear()
         self._translate.clear()
+
+
+def _key(alias: str, whose: str) -> str:
+    return f"{alias}@{whose}" if whose else alias
 
 
 def _asked(row: Alias) -> AskedServer | None:

@@ -26,6 +26,8 @@ from atoll.gateway.parts import Parts
 from atoll.gateway.placements import Placements
 from atoll.gateway.reach import Reach
 from atoll.gateway.secret_files import secret_text
+from atoll.gateway.server_bringing import cancelling
+from atoll.gateway.server_create import ServerCreate
 from atoll.gateway.site_building import SiteBuilder
 from atoll.gateway.site_wakes import SiteWakes
 from atoll.gateway.tallies import Tallies
@@ -90,7 +92,7 @@ def build(
     operator = Operator(sites, reach, forward, service_user)
     delegation = Delegation(tokens, forward, service_user)
     inside = Inside(delegation)
-    actions = _actions(operator, Person(sites, reach, forward, delegation), inside)
+    actions = _actions(operator, Person(sites, reach, forward, delegation), inside, aliases)
     parts = Parts(
         sites=sites,
         reach=reach,
@@ -140,6 +142,7 @@ def build(
     )
     app = App(parts, deadline_seconds=config.limits.deadline_seconds)
     inside.answering = app.answer
+    aliases.on_delete(cancelling(parts))
     registry.on_change(KINDS, app.serve_what_is_there)
     registry.on_change(KINDS, locator.sites_changed)
     registry.on_change((*KINDS, SiteSeenRecord), partial(_count_findings, sites, registry))
@@ -154,7 +157,7 @@ def _group(config: Config) -> Group | None:
     return Group(config.runs.coordination_group, partial(secret_text, config.runs.coordination_url))
 
 
-def _actions(operator: Operator, person: Person, inside: Inside) -> Actions:
+def _actions(operator: Operator, person: Person, inside: Inside, aliases: Aliases) -> Actions:
     """What the steps of runs do."""
     actions = Actions()
     actions.add(
@@ -164,6 +167,7 @@ def _actions(operator: Operator, person: Person, inside: Inside) -> Actions:
             *FlavorCopy(operator).actions(),
             *VolumeCopy(person.asker).actions(),
             *Transaction(inside).actions(),
+            *ServerCreate(inside, person, aliases).actions(),
         ]
     )
     DEFINITIONS.check(actions.by_name)

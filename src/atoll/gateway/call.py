@@ -103,6 +103,7 @@ class Call:
     sites: list[str] = field(default_factory=list)
     reasons: list[Reason] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)  # the sites that the answer lacks, with the reason
+    inside: bool = False  # a run of Atoll's own asks
     as_admin: bool = False  # acts at other clouds as their administrator, see `policy`
     text: bytes | None = None  # the body, once it was read whole
     token_ms: float | None = None  # how long its validation took, where the token was not known

@@ -2,7 +2,14 @@
 
 from typing import Final
 
-from atoll.gateway import flavor_copy_run, image_copy_run, probe_run, transaction_run, volume_copy_run
+from atoll.gateway import (
+    flavor_copy_run,
+    image_copy_run,
+    probe_run,
+    server_create_run,
+    transaction_run,
+    volume_copy_run,
+)
 from atoll.gateway.definitions import Definitions
 
 DEFINITIONS: Final = Definitions(
@@ -10,6 +17,7 @@ DEFINITIONS: Final = Definitions(
         flavor_copy_run.FLAVOR_COPY,
         image_copy_run.IMAGE_COPY,
         probe_run.PROBE,
+        server_create_run.SERVER_CREATE,
         transaction_run.TRANSACTION,
         volume_copy_run.VOLUME_COPY,
         volume_copy_run.VOLUME_MOVE,

@@ -39,6 +39,8 @@ class Definition(Generic[Input]):
     example: Plan
     """A plan as it may be, for its diagram."""
     who: Who = Who.ANYONE
+    internal: bool = False
+    """Atoll begins it itself, where a request asks for something else."""
     as_user: bool = False
     """Whether its steps act as who asked for it: a trust is made when it is accepted."""
 

@@ -36,7 +36,7 @@ class FlavorCopy:
     def actions(self) -> list[Action]:
         """The actions, by their names."""
         return [
-            Action(name="flavor.make@1", do=self.make, undo=self.unmake, verify=self.look),
+            Action(name="flavor.make@1", do=self.make, undo=self.unmake, verify=self.look, left=self.left),
             Action(name="flavor.finish@1", do=self.finish),
         ]
 
@@ -57,10 +57,17 @@ class FlavorCopy:
         return {"made": True}
 
     async def unmake(self, doing: Doing) -> None:
-        """Delete what this run made."""
+        """Delete what this run made; by then the mark may be off it."""
         there = await self._show(doing, doing.site)
-        if there is not None and _marked(there, doing):
+        made = doing.result is not None and doing.result["made"]
+        if there is not None and (made or _marked(there, doing)):
             await self._changed(doing, "DELETE", f"/{_id(doing)}", None, 202, 404)
+
+    async def left(self, doing: Doing) -> str:
+        """The flavor, where this run made it."""
+        there = await self._show(doing, doing.site)
+        made = doing.result is not None and doing.result["made"]
+        return f"flavor {_id(doing)}" if there is not None and (made or _marked(there, doing)) else ""
 
     async def look(self, doing: Doing) -> Done | Absent:
         """Look whether it was made whole."""

@@ -51,7 +51,7 @@ class ImageCopy:
     def actions(self) -> list[Action]:
         """The actions, by their names."""
         return [
-            Action(name="image.copy@1", do=self.do, undo=self.undo, verify=self.verify),
+            Action(name="image.copy@1", do=self.do, undo=self.undo, verify=self.verify, left=self.left),
             Action(name="image.finish@1", do=self.finish),
         ]
 
@@ -87,6 +87,16 @@ class ImageCopy:
             return
         for copy in await self._marked(doing):
             await self._delete(doing, copy["id"])
+
+    async def left(self, doing: Doing) -> str:
+        """The copies that this run has made, or begun."""
+        made = doing.result
+        if made is None:
+            copies = await self._marked(doing)
+        else:
+            copy = await self._show(doing, doing.site, made["id"]) if made["made"] else None
+            copies = [copy] if copy is not None else []
+        return ", ".join(f"image {one['id']} ({one.get('status')})" for one in copies)
 
     async def finish(self, doing: Doing) -> None:
         """Take the mark off."""

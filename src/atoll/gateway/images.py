@@ -33,7 +33,7 @@ from atoll.gateway.shared_creates import SharedCreates
 from atoll.sites.site import Site
 from atoll.store import Sighting
 
-ONE = "one"
+ONE, ON_DEMAND = "one", "on-demand"
 
 # Import methods with which each site gets its bytes from elsewhere.
 FETCHING: Final = frozenset({"web-download", "glance-download"})
@@ -91,7 +91,7 @@ class Images:
         sites = self._parts.reach.sites(call)
         words = said.split(",") if isinstance(said, str) else []
         names = [one.strip() for one in words if one.strip()]
-        if names == [ONE]:
+        if names in ([ONE], [ON_DEMAND]):
             return None
         if names == [ALL]:
             return [site for site in sites if site.state != "draining"] or sites[:1]

@@ -117,6 +117,7 @@ class Inside:
         if self.answering is None:
             raise Unavailable("the gateway of this worker is still being made")
         call, reply = _call(caller, request_id, what, body)
+        call.inside = True
         changes = what[0] not in {"GET", "HEAD"}
         await self.answering(call)
         if isinstance(call.error, AtollError) and reply.status >= 500:

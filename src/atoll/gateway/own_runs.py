@@ -17,6 +17,7 @@ from atoll.gateway.call import Call, Caller
 from atoll.gateway.own_openapi import PREFIX
 from atoll.gateway.own_route import Asked, In, NoBody, NoQuery, Out, Paging, Route, Stream, Who
 from atoll.gateway.parts import Parts
+from atoll.gateway.run_compared import Compared, compared
 from atoll.gateway.run_events import Following, followed
 from atoll.gateway.run_explained import Known, SiteSeen, WaitView, explained
 from atoll.gateway.run_shown import (
@@ -226,6 +227,11 @@ async def explain_run(asked: Asked[NoQuery, NoBody]) -> Explanation:
     )
 
 
+async def compare_run(asked: Asked[NoQuery, NoBody]) -> Compared:
+    """Look what a run has left at the sites, beside what is to be there. Nothing is changed."""
+    return await compared(await _own(asked), asked.parts.actions.by_name)
+
+
 async def pause_run(asked: Asked[NoQuery, NoBody]) -> RunAnswer:
     """Pause a run once the steps under way have ended. What it holds it keeps."""
     return await _signalled(asked, "pause", Signal.PAUSE)
@@ -262,14 +268,14 @@ async def redo_run(asked: Asked[NoQuery, NoBody]) -> RunAnswer:
         await asked.parts.delegation.drop(trust_id)
         raise await _refusal(asked.parts, run.id, "redo")
     if trust_id:
-        await asked.parts.delegation.drop(run.trust_id)
+        await asked.parts.delegation.drop(run.acting.trust_id)
     asked.parts.worker.look()
     return await _shown(asked.parts, run.id)
 
 
 async def _trusted_anew(asked: Asked[NoQuery, NoBody], run: Run) -> str:
     """A trust for a run that acts as its user and is redone by that one; "": it keeps what it has."""
-    if not run.trust_id:
+    if not run.acting.trust_id:
         return ""
     if (asked.caller.user_id, asked.caller.project_id) == (run.user_id, run.project_id):
         return await asked.parts.delegation.make(asked.call)
@@ -403,6 +409,7 @@ ROUTES = (
         streams=True,
     ),
     Route(method="GET", path="/runs/{id}/explain", who=Who.OWN, handle=explain_run, answer=Explanation),
+    Route(method="GET", path="/runs/{id}/compare", who=Who.OWN, handle=compare_run, answer=Compared),
     Route(
         method="POST", path="/runs/{id}/pause", who=Who.OWN, handle=pause_run, body=NoBody, answer=RunAnswer,
         status=202,

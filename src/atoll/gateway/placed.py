@@ -25,7 +25,16 @@ from atoll.core.errors import (
     SiteUnavailable,
     TooManyRequests,
 )
-from atoll.gateway import backup_records, bodies, hosts, look_alikes, together, versions, zone_hints
+from atoll.gateway import (
+    backup_records,
+    bodies,
+    hosts,
+    look_alikes,
+    server_bringing,
+    together,
+    versions,
+    zone_hints,
+)
 from atoll.gateway.call import Call
 from atoll.gateway.default_groups import GROUP, SHOWING
 from atoll.gateway.equivalents import at_site
@@ -99,11 +108,11 @@ class Placed:
         response = await parts.forward.send(call, endpoint, raw=route.raw, body=body)
         if response.status == 404:
             parts.locations.deleted(route.resource, ident, site.name)
-            if parts.aliases.known and route.template == "servers/{id}":
-                await parts.aliases.gone(site.name, call.match.id.decode("latin-1"), call.caller.project_id)
         elif route.resource == GROUP and call.request.method == b"DELETE":
             parts.equivalents.defaults.deleted(ident)
         await self._pass_on(call, site, route, response)
+        if response.status == 404 and parts.aliases.known and route.template == "servers/{id}":
+            await parts.aliases.gone(site.name, call.match.id.decode("latin-1"), call.caller.project_id)
 
     def _equivalent(self, call: Call, resource: str, ident: str) -> Site | None:
         """A site of what is one thing at several: the one whose own id it is, else the first that is well."""
@@ -237,6 +246,8 @@ class Placed:
             answer = await self._made(call, resource, site, text)
         else:
             choice = await self._choose(call, resource, refs, body)
+            if choice is None:
+                return
 
             def make(site: Site) -> Awaitable[SiteAnswer]:
                 here = text
@@ -321,8 +332,11 @@ class Placed:
 
     async def _choose(
         self, call: Call, resource: Resource, refs: Sequence[Ref], body: dict[str, object]
-    ) -> _Chosen:
-        """The sites for a new resource and the zone that was asked for, with every reason logged."""
+    ) -> _Chosen | None:
+        """The sites for a new resource and the zone that was asked for, with every reason logged.
+
+        None: it is answered, and done by a run.
+        """
         parts = self._parts
         zone = zone_hints.asked(parts, resource, body)
         sites = parts.reach.sites(call)
@@ -351,6 +365,8 @@ class Placed:
         try:
             choice = choose(want, candidates, call.reasons)
         except Conflict as error:
+            if await server_bringing.brought(parts, call, want, sites, body):
+                return None
             raise await together.refusal(parts, call, want, [site.name for site in sites]) from error
         log.info(
             "site_chosen",

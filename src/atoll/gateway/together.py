@@ -173,16 +173,16 @@ async def _lack(parts: Parts, call: Call, thing: Thing, site: Site) -> Lack:
     if group is not None and site.name in group.ids and group.id != thing.id:
         return Lack(thing=thing, at=at, one=group.id)
     try:
-        shown = await _shown(parts, call, thing, parts.sites.by_name[at])
+        said = await shown(parts, call, thing, parts.sites.by_name[at])
         alike = ""
-        if thing.resource in ALIKE and shown.get("name"):
-            alike = await _alike(parts, call, thing.resource, str(shown["name"]), site)
+        if thing.resource in ALIKE and said.get("name"):
+            alike = await _alike(parts, call, thing.resource, str(said["name"]), site)
     except AtollError:
         return Lack(thing=thing, at=at)
-    return Lack(thing=thing, at=at, shown=shown, alike=alike)
+    return Lack(thing=thing, at=at, shown=said, alike=alike)
 
 
-async def _shown(parts: Parts, call: Call, thing: Thing, site: Site) -> Mapping[str, Any]:
+async def shown(parts: Parts, call: Call, thing: Thing, site: Site) -> Mapping[str, Any]:
     """What a site says of a thing of its own. Raises what `Forward.ask` raises."""
     if thing.resource in NAMED and not bodies.is_id(thing.id):
         return {"name": thing.id} if NAMED[thing.resource] == "name" else {}

@@ -38,11 +38,17 @@ class Transaction:
     def actions(self) -> Sequence[Action]:
         """All of them."""
         return (
-            Action(name="transaction.create@1", do=self.create, undo=self.uncreate, verify=self.created),
+            Action(
+                name="transaction.create@1",
+                do=self.create,
+                undo=self.uncreate,
+                verify=self.created,
+                left=self.left,
+            ),
             Action(name="transaction.keep@1", do=self.keep),
             Action(name="transaction.nothing@1", do=_nothing),
             Action(name="transaction.finish@1", do=self.finish),
-            Action(name="transaction.delete@1", do=self.delete, verify=self.deleted),
+            Action(name="transaction.delete@1", do=self.delete, verify=self.deleted, left=self.not_deleted),
         )
 
     def _asking(self, doing: Doing) -> Ask:
@@ -86,6 +92,15 @@ class Transaction:
         there = await kind.ready(ask, str(made["id"]))
         return Absent() if there is None else Done(_small({**made, **there}))
 
+    async def left(self, doing: Doing) -> str:
+        """What was created, as far as it is there."""
+        kind, ask = self._of(doing)
+        if doing.result is not None:
+            found = [] if await kind.gone(ask, str(doing.result["id"])) else [doing.result]
+        else:
+            found = list(await kind.find(ask, doing.input["body"], doing.mark))
+        return ", ".join(f"{kind.word} {one['id']}" for one in found)
+
     async def uncreate(self, doing: Doing) -> None:
         """Delete what was created, and wait until it is gone: what it needed goes next."""
         kind, ask = self._of(doing)
@@ -116,6 +131,11 @@ class Transaction:
             await _until_gone(kind, ask, ident)
         except Refused as error:
             raise Failed(str(error)) from error
+
+    async def not_deleted(self, doing: Doing) -> str:
+        """What was to be deleted, where it is there still."""
+        kind, ask = self._of(doing)
+        return "" if await kind.gone(ask, doing.input["id"]) else f"{kind.word} {doing.input['id']}"
 
     async def deleted(self, doing: Doing) -> Done | Absent:
         """Look whether it is gone."""

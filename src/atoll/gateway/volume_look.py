@@ -62,11 +62,13 @@ async def find(parts: Parts, call: Call, given: VolumeInput, *, moves: bool = Fa
     """
     aside = call.aside(call.deadline, versioned=False)
     aside.service = SERVICES[STORAGE]
+    await parts.reach.settle(aside)
     target = _target(parts, aside, given.site)
     looked = _Look(parts, aside)
     ident = given.volume.lower()
     source = await parts.locator.site_of(aside, "volume", ident)
     volume = await looked.volume(source, ident)
+    _check_project(call, volume)
     _check_place(source, target, ident)
     _check(volume, moves=moves)
     if moves and await looked.listed(source, f"snapshots?volume_id={ident}", "snapshots"):
@@ -105,6 +107,14 @@ def _target(parts: Parts, call: Call, name: str) -> Site:
         text = f"The site {name} is {site.notice or 'draining'}: nothing new is made there."
         raise Conflict(text, resource="site", id=name)
     return site
+
+
+def _check_project(call: Call, volume: Mapping[str, Any]) -> None:
+    """Raise `Conflict` for another project's, which administrators see: the new one would be theirs."""
+    project = volume.get("os-vol-tenant-attr:tenant_id", call.caller.project_id)
+    if project != call.caller.project_id:
+        ident = str(volume["id"])
+        raise _conflict(ident, f"It is of the project {project}: use a token of that.")
 
 
 def _check_place(source: Site, target: Site, ident: str) -> None:

@@ -73,7 +73,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     changed_at: float
     ended_at: float | None
     progress: Mapping[str, Any]
-    trust_id: str = ""
+    acting: Acting = Acting()
     plan: Plan | None = None
     journal: Journal | None = None
 

@@ -250,7 +250,7 @@ def _run(row: Sequence[Any]) -> Run:
         progress=_progress(progress),
         plan=_PLAN.decode(whole[0]) if whole else None,
         journal=_JOURNAL.decode(whole[1]) if whole else None,
-        trust_id=_ACTING.decode(whole[2] or "{}").trust_id if whole else "",
+        acting=_ACTING.decode(whole[2] or "{}") if whole else Acting(),
     )
 
 

@@ -6,6 +6,7 @@ An action keeps to these, since a worker may die between any two lines of it:
 - `undo` undoes what `do` made, also where there is no result, and does nothing where there is nothing.
 - `verify` looks whether `do` was done. Without one, `do` may be repeated.
 - `undo` None: there is nothing to undo.
+- `left` says what is there of what `do` made, and changes nothing; None where that is nothing worth a look.
 
 They raise what `workflow.outcomes` has, and nothing else; anything else is a fault of Atoll's.
 """
@@ -44,6 +45,8 @@ class Doing:
     """(done, of how much if known, unit): told as it goes."""
     again: bool = False
     """Something of this try may have been done before, by this worker or another one."""
+    reason: str = ""
+    """Why the run is undone, where it is."""
     stopping: bool = False
     """The run is to be undone: a step that takes long may end with `stop`."""
 
@@ -60,6 +63,8 @@ class Doing:
 
 Do = Callable[[Doing], Awaitable[Any]]
 Undo = Callable[[Doing], Awaitable[None]]
+Left = Callable[[Doing], Awaitable[str]]
+"""In words, "" where nothing is left."""
 Verify = Callable[[Doing], Awaitable[Done | Absent]]
 
 
@@ -71,6 +76,7 @@ class Action:
     do: Do
     undo: Undo | None = None
     verify: Verify | None = None
+    left: Left | None = None
 
     def __post_init__(self) -> None:
         action_name(self.name)

@@ -238,6 +238,7 @@ class Execution:
             project_id=held.project_id,
             user_id=held.user_id,
             acting=held.acting,
+            reason=held.journal.reason,
             again=record.tries > 1 or bool(record.error),
             lease=self._keeper.lease,
             progress=lambda done, of, unit: self._progress(step.name, done, of, unit),

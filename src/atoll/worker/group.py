@@ -178,8 +178,11 @@ class Group:
         before = told = Apart()
         while True:
             await asyncio.sleep(COMPARE_SECONDS)
+            seen = self.seen()
+            if seen.members is None:
+                continue
             try:
-                now = apart(self.seen(), *await workers())
+                now = apart(seen, *await workers())
             except StoreError:
                 continue  # which others say
             if now == before != told:
@@ -226,7 +229,12 @@ class Group:
         names = coordinator.members()
         if mine not in names:
             raise LookupError("the session of this worker was ended")
-        self._at, self._seen = time.monotonic(), Seen(members=tuple(map(_member, sorted(names))))
+        before, now = self._seen.members, tuple(map(_member, sorted(names)))
+        self._at, self._seen = time.monotonic(), Seen(members=now)
+        if before is not None and before != now:
+            joined = [f"{one.id} {one.about}" for one in now if one not in before]
+            left = [f"{one.id} {one.about}" for one in before if one not in now]
+            _log.info("group_changed", joined=joined, left=left)
         if self._failures:
             _log.info("group_joined_again", failures=self._failures)
             self._failures = 0

@@ -7,8 +7,8 @@ from atoll.core.accepted_servers import Accepted, AskedFlavor, AskedServer, fits
 ONE = Accepted(
     id="i", project_id="p", user_id="u", created_at=1_000.0, changed_at=2_000.0,
     asked=AskedServer(
-        name="Web-1.example", flavor=AskedFlavor(id="42"), image="img", tags=("a", "b"), description="front end",
-        availability_zone="z", key_name="k",
+        name="Web-1.example", flavor=AskedFlavor(id="42"), image="img", tags=("a", "b"),
+        description="front end", availability_zone="z", key_name="k",
     ),
 )  # fmt: skip
 
@@ -16,7 +16,8 @@ ONE = Accepted(
 @pytest.mark.parametrize(
     ("name", "value", "shown"),
     [
-        ("name", "web", True), ("name", "^web-1", True), ("name", "example$", True), ("name", "^example", False),
+        ("name", "web", True), ("name", "^web-1", True), ("name", "example$", True),
+        ("name", "^example", False),
         ("name", "^web-1.example$", True), ("name", "^web-1$", False), ("name", "w.*1.*le", True),
         ("name", "1.*w", False), ("name", "(a+)+$", False), ("name", "^", True), ("name", "", True),
         ("name", "^web.*web", False),
@@ -25,7 +26,8 @@ ONE = Accepted(
         ("not-tags-any", "a", False), ("not-tags-any", "c", True),
         ("flavor", "42", True), ("flavor", "4", False), ("image", "img", True), ("image", "", False),
         ("status", "BUILD", True), ("status", "ERROR", False), ("vm_state", "building", True),
-        ("task_state", "scheduling", True), ("availability_zone", "z", True), ("availability_zone", "y", False),
+        ("task_state", "scheduling", True), ("availability_zone", "z", True),
+        ("availability_zone", "y", False),
         ("key_name", "k", True), ("user_id", "u", True), ("uuid", "i", True), ("uuid", "j", False),
         ("changes-since", "1970-01-01T00:30:00Z", True), ("changes-since", "1970-01-01T00:40:00", False),
         ("changes-before", "1970-01-01T00:40:00Z", True), ("changes-before", "1970-01-01T00:30:00Z", False),

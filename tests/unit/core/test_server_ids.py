@@ -29,7 +29,7 @@ ANSWERS: list[tuple[str, Any]] = [
     ("compute", {"volumeAttachments": [{"serverId": OWN}, {"serverId": OWN}]}),
     ("compute", {"instanceAction": {"instance_uuid": OWN, "action": "create"}}),
     ("compute", {"instanceActions": [{"instance_uuid": OWN}]}),
-    ("compute", {"migrations": [{"instance_uuid": OWN, "links": [{"rel": "self", "href": HREF + "/migrations/1"}]}]}),
+    ("compute", {"migrations": [{"instance_uuid": OWN, "links": [{"href": f"{HREF}/migrations/1"}]}]}),
     ("compute", {"migrations": [{"server_uuid": OWN, "id": 1}]}),
     ("compute", {"server_group": {"members": [OTHER, OWN]}}),
     ("compute", {"members": [OWN], "name": "an item of a list"}),

@@ -116,7 +116,7 @@ class WholeCloud:
             return False
         if "metadata" in query:
             wanted = ast.literal_eval(query["metadata"])
-            return wanted.items() <= thing.get("metadata", {}).items()
+            return bool(wanted.items() <= thing.get("metadata", {}).items())
         return re.search(query.get("name", ""), thing["name"]) is not None
 
     def _keypair(self, method: str, parts: list[str], body: Any) -> tuple[int, Any]:

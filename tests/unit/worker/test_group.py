@@ -125,22 +125,40 @@ async def test_who_is_not_a_member_any_more_joins_again_after_a_wait() -> None:
     assert [one["event"] for one in logs] == ["group_lost", "group_joined_again", "group_lost"]
 
 
+async def test_who_comes_and_goes_is_logged() -> None:
+    coordinator = Coordinator()
+    with capture_logs() as logs:
+        async with running(coordinator) as group:
+            await until(lambda: ids(group) == ["a"])
+            coordinator.others = {"b@h_pid_7"}
+            await until(lambda: logs)
+            coordinator.others = set()
+            await until(lambda: len(logs) == 2)
+    assert [(one["event"], one["joined"], one["left"]) for one in logs] == [
+        ("group_changed", ["b h pid 7"], []),
+        ("group_changed", [], ["b h pid 7"]),
+    ]
+
+
 async def test_a_disagreement_is_logged_when_it_lasts_and_when_it_is_over() -> None:
     coordinator = Coordinator()
-    coordinator.others.add("b@h_pid_7")
+    coordinator.others = {"b@h_pid_7"}
     rows = [row("a"), row("c")]
 
     async def workers() -> tuple[Sequence[WorkerRow], float]:
         return rows, 10.0
 
+    def compared() -> list[Any]:
+        return [one for one in logs if one["event"] == "group_compared"]
+
     with capture_logs() as logs:
         async with running(coordinator, workers):
-            await until(lambda: logs)
+            await until(compared)
             rows.pop()
-            coordinator.others.clear()
-            await until(lambda: len(logs) == 2)
+            coordinator.others = set()
+            await until(lambda: len(compared()) == 2)
             await asyncio.sleep(0.2)
-    assert [(one["log_level"], one["not_in_group"], one["not_in_database"]) for one in logs] == [
+    assert [(one["log_level"], one["not_in_group"], one["not_in_database"]) for one in compared()] == [
         ("warning", ["c"], ["b h pid 7"]),
         ("info", [], []),
     ]

@@ -18,6 +18,7 @@ from atoll.sandbox.real.processes import Service
 
 THREADS = 6
 LISTEN_QUEUE = 100
+CHUNK_LIMIT = 4 * 1024 * 1024  # bytes; cinder sends chunks of 1 MiB, and uWSGI fails at its own limit of that
 IMPORT_LIMIT = 300  # seconds a service may take to load before gunicorn ends it; minutes on a busy machine
 GUNICORN = """\
 import sys
@@ -74,8 +75,9 @@ def closing(application: Application, release: Release) -> Service:
         words += ["--module", f"{application.module}:application"]
     words += ["--home", release.venv, "--processes", 1, "--threads", THREADS, "--enable-threads"]
     words += ["--die-on-term", "--need-app", "--worker-reload-mercy", 5, "--buffer-size", 65535]
-    # without the header clients keep the connection and find it reset
-    words += ["--http-chunked-input", "--listen", LISTEN_QUEUE, "--add-header", "Connection: close"]
+    # without the last header clients keep the connection and find it reset
+    words += ["--http-chunked-input", "--chunked-input-limit", CHUNK_LIMIT]
+    words += ["--listen", LISTEN_QUEUE, "--add-header", "Connection: close"]
     words += ["--socket-timeout", 60, "--disable-logging", "--log-date"]
     if application.uwsgi_port:
         words += ["--socket", f"127.0.0.1:{application.uwsgi_port}"]
