@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
+from tests.e2e.runs import Runs
 from tests.e2e.sites import CLOUD, sites
-from tests.e2e.test_image_copies import Runs
 
 pytestmark = pytest.mark.skipif(CLOUD != "atoll", reason="a bare site has no runs")
 

@@ -1,7 +1,4 @@
-"""The runs volume.copy and volume.move on real sites: what was in a volume is in the one at the other site.
-
-That is told by Glance's hash of an image that each of them is uploaded to.
-"""
+"""The runs volume.copy and volume.move on real sites: what a volume held is in the one at the other site."""
 
 import json
 import os
@@ -14,11 +11,11 @@ from typing import Any
 import pytest
 from tests.e2e.runs import Runs, two_gateways
 from tests.e2e.sites import CLOUD, Site, sites
+from tests.e2e.volumes import OCTETS, hashed, temporary, there
 
 pytestmark = pytest.mark.skipif(CLOUD != "atoll", reason="a bare site has no runs")
 
 BYTES = 96 * 1024 * 1024
-OCTETS = {"Content-Type": "application/octet-stream"}
 
 
 @pytest.fixture
@@ -44,28 +41,6 @@ def volume(cloud: Any, image: Any, name: str) -> Any:
         availability_zone=sites()[0].zone,
     )  # fmt: skip
     return cloud.block_storage.wait_for_status(made, "available", ["error"], 0.5, 90)
-
-
-def there(site: Site, name: str) -> list[Any]:
-    """The volumes of a name at a site."""
-    found: list[Any] = site.admin.get("block-storage", "/volumes/detail?all_tenants=true")["volumes"]
-    return [one for one in found if one["name"] == name]
-
-
-def temporary(site: Site) -> list[str]:
-    """What is there for a while only."""
-    return list(site.named("atoll-run-"))
-
-
-def hashed(cloud: Any, volume: str, name: str) -> str:
-    """The hash of what a volume holds."""
-    answer = cloud.block_storage.post(
-        f"/volumes/{volume}/action",
-        json={"os-volume_upload_image": {"image_name": name, "disk_format": "raw"}},
-    )
-    assert answer.status_code == 202, answer.text
-    made = cloud.image.get_image(answer.json()["os-volume_upload_image"]["image_id"])
-    return str(cloud.image.wait_for_status(made, "active", ["killed"], 0.5, 90).hash_value)
 
 
 def test_a_volume_comes_to_the_other_site_with_what_it_holds(

@@ -119,6 +119,21 @@ async def test_what_is_below_a_server_goes_by_its_alias(
             await asyncio.sleep(0.01)
 
 
+async def test_however_the_path_is_written(user: Client, cloud: Cloud, pair: tuple[str, str]) -> None:
+    alias, _ = pair
+    project = project_of(cloud)
+    for path in ("v2.1/%73ervers/{}", "v2.1/servers/{}/", "v2/servers/{}", f"v2.1/{project}/servers/{{}}"):
+        written = path.format(alias.replace("-", "%2d"))
+        answer = await user.get(f"/compute/{written}")
+        if answer.status_code == 200:
+            assert answer.json()["server"]["id"] == alias
+        else:  # as a site's own id is answered that is written so
+            plain = await user.get(f"/compute/{path.format(pair[1])}")
+            assert answer.status_code == plain.status_code == 404, written
+    answer = await user.get(f"/compute/v2.1/{project}/servers/{alias}")
+    assert all(f"{project}/servers/{alias}" in one["href"] for one in answer.json()["server"]["links"])
+
+
 async def test_metadata_stay_what_the_user_wrote(user: Client, pair: tuple[str, str]) -> None:
     alias, own = pair
     metadata = {"id": own, "server_id": own, "href": f"http://x/servers/{own}", "alias": alias}

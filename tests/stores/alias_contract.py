@@ -131,6 +131,19 @@ async def test_two_servers_of_a_project_that_say_they_are_one(aliases):
     assert (await aliases.find("a", "tokyo", "y", project_id="p")).claims == ()
 
 
+async def test_what_its_site_has_lost_may_be_found_again(aliases):
+    await accept(aliases)
+    await aliases.bind("a", "paris", "x")
+    assert not await aliases.release("a", "tokyo", "x"), "it is elsewhere by now"
+    assert await aliases.release("a", "paris", "x")
+    assert not await aliases.release("a", "paris", "x")
+    assert await aliases.of("a") is None
+    assert not await aliases.bind("a", "paris", "x"), "nobody holds it any more"
+    assert (await aliases.find("a", "paris", "x", project_id="p")).found
+    assert await aliases.bind("a", "tokyo", "y", project_id="p")
+    assert (await aliases.of("a")).site == "tokyo"
+
+
 async def test_changes_are_told_once_and_drops_among_them(aliases):
     for name in ("a", "b", "c"):
         await accept(aliases, name)

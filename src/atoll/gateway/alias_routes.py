@@ -12,7 +12,7 @@ Answers are changed back in `equivalents`.
 
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 import msgspec
 
@@ -195,7 +195,8 @@ def _version(call: Call, sites: list[Site], *, listed: bool) -> Version:
 def _segments(call: Call) -> tuple[list[bytes], list[bytes]]:
     """(what stands before the collection of servers, what stands below the server) in a path."""
     segments = call.path.rstrip(b"/").split(b"/")
-    at = next(at for at, one in enumerate(segments) if one in {b"servers", b"os-volumes_boot"})
+    names = [unquote_to_bytes(one) for one in segments]
+    at = next(at for at, one in enumerate(names) if one in {b"servers", b"os-volumes_boot"})
     return segments[:at], segments[at + 2 :]
 
 
@@ -229,7 +230,7 @@ def _names_servers(call: Call) -> bool:
     if route is None or call.request.method not in {b"POST", b"PUT"}:
         return False
     path = call.path.rstrip(b"/")
-    if path.rpartition(b"/")[2] in _BODIES[call.service_type]:
+    if unquote_to_bytes(path.rpartition(b"/")[2]) in _BODIES[call.service_type]:
         return True
     return call.service_type in _BELOW and _BELOW[call.service_type] in path
 

@@ -16,8 +16,10 @@ import structlog
 from atoll.core import server_ids
 from atoll.core.accepted_servers import Accepted, AskedServer
 from atoll.core.server_ids import Translate
+from atoll.gateway.call import Call
 from atoll.store import Alias, Locations, Sighting, StoreError
 from atoll.store import Aliases as Stored
+from atoll.wire.message import Response
 
 log = structlog.get_logger()
 
@@ -130,6 +132,15 @@ class Aliases:
             await self._cancel(row)
         return True
 
+    async def not_there(self, call: Call, site: str, response: Response) -> None:
+        """Take in that a site has said 404 to a request by id, if it is Nova that says it of a server."""
+        route, ident = call.match.route, call.match.id
+        plain = call.path.endswith(b"/servers/" + ident) and b"json" in response.index.get(
+            b"content-type", b""
+        )
+        if plain and route is not None and route.resource == SERVER:
+            await self.gone(site, ident.decode("latin-1"), call.caller.project_id)
+
     async def gone(self, site: str, site_id: str, project_id: str) -> None:
         """Take in that a site has said 404 of its own server to somebody of its project."""
         alias = self.shown(site, site_id, project_id)
@@ -137,7 +148,11 @@ class Aliases:
         if alias == site_id or meant is None or meant.project_id != project_id:
             return
         try:
-            await (self._store.forget_found if isinstance(meant, Bound) and meant.found else self.drop)(alias)
+            if isinstance(meant, Bound) and meant.found:
+                await self._store.forget_found(alias)
+            else:
+                await self._store.release(alias, site, site_id)
+            await self.load()
         except StoreError as error:
             log.warning("alias_not_dropped", alias=alias, reason=str(error)[:256])
 
@@ -254,7 +269,9 @@ class Aliases:
 
     def _take(self, row: Alias) -> None:
         whose = row.project_id if row.found else ""
-        self._forget(row.id, whose)
+        self._forget(row.id, row.project_id)
+        if not row.found or ((before := self.known.get(row.id)) and before.project_id == row.project_id):
+            self._forget(row.id, "")  # it was made by Atoll, or was until now
         if row.state == "dropped":
             return
         if not row.found:

@@ -111,8 +111,8 @@ class Placed:
         elif route.resource == GROUP and call.request.method == b"DELETE":
             parts.equivalents.defaults.deleted(ident)
         await self._pass_on(call, site, route, response)
-        if response.status == 404 and parts.aliases.known and route.template == "servers/{id}":
-            await parts.aliases.gone(site.name, call.match.id.decode("latin-1"), call.caller.project_id)
+        if response.status == 404 and parts.aliases.known:
+            await self._parts.aliases.not_there(call, site.name, response)
 
     def _equivalent(self, call: Call, resource: str, ident: str) -> Site | None:
         """A site of what is one thing at several: the one whose own id it is, else the first that is well."""

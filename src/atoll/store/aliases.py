@@ -156,6 +156,20 @@ class Aliases:
 
         return await self._database.run(Access.WRITE, do)
 
+    async def release(self, alias: str, site: str, site_id: str) -> bool:
+        """Forget a bound alias whose site has said 404; whether it was there.
+
+        If the server is there all the same, what it says of itself brings the alias back.
+        """
+
+        def do(connection: Connection) -> bool:
+            sql = f"{_DROP} {_OURS} AND site = :site AND site_id = :site_id"
+            this = {"id": alias, "site": site, "site_id": site_id}
+            values = self._numbered(connection) | this
+            return bool(connection.change(sql.replace(" SET ", " SET found = 1, "), values))
+
+        return await self._database.run(Access.WRITE, do)
+
     async def forget_found(self, alias: str) -> bool:
         """Forget in all projects what servers say that they are this one; they may be found again."""
 

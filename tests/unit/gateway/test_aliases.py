@@ -111,6 +111,21 @@ async def test_a_404_counts_only_where_its_own_project_is_told(aliases):
     assert aliases.bound(ALIAS, "p").id == OWN
     await aliases.gone("site1", OWN, "p")
     assert not aliases.known
+    # If it is there all the same, its metadata bring it back, to its project.
+    await aliases.found(ALIAS, "site1", OWN, project_id="p")
+    assert aliases.bound(ALIAS, "p").id == OWN
+    assert await aliases.bind(ALIAS, "site1", OWN, project_id="p")
+    assert aliases.bound(ALIAS, "q").id == OWN
+    assert list(aliases.known) == [ALIAS]
+
+
+async def test_what_is_forgotten_of_another_projects_leaves_ones_own(aliases):
+    await aliases.found(ALIAS, "site2", OWN, project_id="bad")
+    await aliases.bind(ALIAS, "site1", OWN, project_id="p")
+    await aliases.gone("site2", OWN, "bad")
+    await aliases.forget(ALIAS)
+    assert list(aliases.known) == [ALIAS]
+    assert aliases.bound(ALIAS, "p").site == "site1"
 
 
 async def test_what_was_found_counts_in_its_project(aliases):
