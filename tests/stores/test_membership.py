@@ -32,6 +32,8 @@ WORKERS = "/atoll/v1/workers"
 SEEN_SECONDS = 20.0
 """Until something that happened at a coordinator is seen, at most."""
 
+SESSION_SECONDS = 30
+
 _numbers = itertools.count()
 
 
@@ -75,7 +77,9 @@ def ids(group: Group) -> set[str]:
 
 async def test_members_join_leave_and_die(coordinator: Daemon, name: str) -> None:
     """The other two leave: one as a worker does that gets a new id, and in the end; one is killed."""
-    group, other = Group(name, lambda: coordinator.url), Group(name, lambda: coordinator.url)
+    group = Group(name, lambda: coordinator.url)
+    long = f"{coordinator.url}{'&' if '?' in coordinator.url else '?'}timeout={SESSION_SECONDS:d}"
+    other = Group(name, lambda: long)
     now = ["b"]
     task = asyncio.ensure_future(group.run(lambda: "a", nobody))
     leaving = asyncio.ensure_future(other.run(lambda: now[0], nobody))
@@ -89,7 +93,7 @@ async def test_members_join_leave_and_die(coordinator: Daemon, name: str) -> Non
         await until(lambda: ids(group) == {"a", "b2"}, SEEN_SECONDS)
     leaving.cancel()
     await asyncio.wait({leaving})
-    await until(lambda: ids(group) == {"a"}, 1.5)  # less than a session lasts
+    await until(lambda: ids(group) == {"a"}, SESSION_SECONDS / 2)  # it left: its session has not ended
     task.cancel()
     await asyncio.wait({task})
 

@@ -149,7 +149,7 @@ async def test_a_broker_that_is_away_holds_up_no_webhook_and_is_told_all_once_it
             await asyncio.to_thread(rabbitmq.stop)
             try:
                 second = await _another(admin, logs)
-                await until(lambda: second in b"".join(hooked))  # meanwhile
+                await until(lambda: second in b"".join(hooked), BACK_SECONDS)  # meanwhile
                 await until(unsent, BACK_SECONDS)
             finally:
                 rabbitmq.begin()
@@ -182,7 +182,7 @@ async def test_a_broker_that_stands_still_is_not_waited_for_for_ever(rabbitmq: D
                 break
             await asyncio.sleep(0.1)
     with listening(rabbitmq.url, "still") as heard:
-        await until(lambda: {one.payload["number"] for one in heard} == {1, 2, 3})
+        await until(lambda: {one.payload["number"] for one in heard} == {1, 2, 3}, BACK_SECONDS)
     await bus.close()
 
 
