@@ -28,6 +28,7 @@ from atoll.gateway.reach import Reach
 from atoll.gateway.secret_files import secret_text
 from atoll.gateway.server_bringing import cancelling
 from atoll.gateway.server_create import ServerCreate
+from atoll.gateway.server_move import ServerMove
 from atoll.gateway.site_building import SiteBuilder
 from atoll.gateway.site_wakes import SiteWakes
 from atoll.gateway.tallies import Tallies
@@ -168,6 +169,7 @@ def _actions(operator: Operator, person: Person, inside: Inside, aliases: Aliase
             *VolumeCopy(person.asker).actions(),
             *Transaction(inside).actions(),
             *ServerCreate(inside, person, aliases).actions(),
+            *ServerMove(person.asker, aliases).actions(),
         ]
     )
     DEFINITIONS.check(actions.by_name)

@@ -7,6 +7,7 @@ from atoll.gateway import (
     image_copy_run,
     probe_run,
     server_create_run,
+    server_move_run,
     transaction_run,
     volume_copy_run,
 )
@@ -18,6 +19,7 @@ DEFINITIONS: Final = Definitions(
         image_copy_run.IMAGE_COPY,
         probe_run.PROBE,
         server_create_run.SERVER_CREATE,
+        server_move_run.SERVER_MOVE,
         transaction_run.TRANSACTION,
         volume_copy_run.VOLUME_COPY,
         volume_copy_run.VOLUME_MOVE,

@@ -20,14 +20,12 @@ from atoll.gateway.alias_routes import view
 from atoll.gateway.call import Call
 from atoll.gateway.parts import Parts
 from atoll.gateway.server_create_run import SERVER_CREATE, Brought, ServerInput
+from atoll.gateway.server_sources import source_of
 from atoll.sites.site import Site
 from atoll.store import Alias
 from atoll.workflow.machine import Signal
 
 log = structlog.get_logger()
-
-NEVER: Final = ("atoll_copies", "never")
-"""The property of an image that is not to be copied by itself."""
 
 _ALONE: Final = ("adminPass", "personality")
 """What is secret, or large: not to be written down."""
@@ -47,7 +45,7 @@ async def brought(
         return False
     for site in _nearest(parts, call, want, sites):
         lacking = [one for one in want.named if site.name not in one.sites]
-        found = [await _source(parts, call, one, site) for one in lacking]
+        found = [await source_of(parts, call, one, site) for one in lacking]
         bring = [one for one in found if one is not None]
         if not lacking or len(bring) < len(lacking):
             continue
@@ -80,36 +78,6 @@ def _nearest(parts: Parts, call: Call, want: Want, sites: Sequence[Site]) -> lis
         and (want.zone is None or want.zones.get(want.zone) == site.name)
     ]
     return sorted(fit, key=lambda site: sum(site.name not in one.sites for one in want.named))
-
-
-async def _source(parts: Parts, call: Call, thing: Thing, site: Site) -> Brought | None:
-    """From where a thing would be brought to a site; None where it would not."""
-    placement = parts.config.placement
-    if thing.resource not in placement.bring:
-        return None
-    if thing.resource == "image" and placement.image_sites != "on-demand":
-        return None
-    for name in sorted(thing.sites, key=list(parts.sites.by_name).index):
-        source = parts.sites.by_name[name]
-        needed = "image" if thing.resource == "image" else "compute"
-        if source.cloud != site.cloud or not source.healthy(needed) or not site.healthy(needed):
-            continue
-        if thing.resource != "keypair" and not all(
-            parts.operator.operates(call, one) for one in (source, site)
-        ):
-            continue
-        if thing.resource == "image" and not await _may_be_copied(parts, call, thing, source):
-            return None
-        return Brought(resource=thing.resource, id=thing.id, source=name)
-    return None
-
-
-async def _may_be_copied(parts: Parts, call: Call, image: Thing, source: Site) -> bool:
-    try:
-        shown = await together.shown(parts, call, image, source)
-    except AtollError:
-        return False
-    return shown.get("status") == "active" and shown.get(NEVER[0]) != NEVER[1]
 
 
 async def _accepted(

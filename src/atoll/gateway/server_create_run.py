@@ -58,8 +58,8 @@ def planned(given: ServerInput, bounds: Runs) -> Plan:
     locks: list[Want] = []
     reserves: list[Reserve] = []
     for number, one in enumerate(given.bring, 1):
-        plan = _bringing(one, given.site, bounds)
-        steps += _renamed(plan.steps, f"{one.resource}-{number}-")
+        plan = brought_by(one, given.site, bounds)
+        steps += renamed(plan.steps, f"{one.resource}-{number}-", first.name)
         locks += plan.locks
         reserves += plan.reserves
     body = dict(given.body["server"])
@@ -83,7 +83,8 @@ def planned(given: ServerInput, bounds: Runs) -> Plan:
     )
 
 
-def _bringing(one: Brought, site: str, bounds: Runs) -> Plan:
+def brought_by(one: Brought, site: str, bounds: Runs) -> Plan:
+    """The plan that brings one thing to a site."""
     if one.resource == "image":
         return image_copy_run.planned(one.id, one.source, [site], bounds)
     if one.resource == "flavor":
@@ -94,23 +95,23 @@ def _bringing(one: Brought, site: str, bounds: Runs) -> Plan:
     return Plan(steps=(step,))
 
 
-def _renamed(steps: Sequence[Step], prefix: str) -> list[Step]:
-    """The steps of another plan under names of their own, after the first step of this one."""
+def renamed(steps: Sequence[Step], prefix: str, first: str) -> list[Step]:
+    """The steps of another plan under names of their own, after a first step."""
 
-    def renamed(value: Any) -> Any:
+    def within(value: Any) -> Any:
         if isinstance(value, dict):
             if FROM in value:
                 return {FROM: prefix + value[FROM]}
-            return {key: renamed(one) for key, one in value.items()}
-        return [renamed(one) for one in value] if isinstance(value, list) else value
+            return {key: within(one) for key, one in value.items()}
+        return [within(one) for one in value] if isinstance(value, list) else value
 
     return [
         Step(
             name=prefix + step.name,
             action=step.action,
             site=step.site,
-            input=renamed(step.input),
-            after=("id", *(prefix + one for one in step.after)),
+            input=within(step.input),
+            after=(first, *(prefix + one for one in step.after)),
             tries=step.tries,
             undo_tries=step.undo_tries,
             seconds=step.seconds,

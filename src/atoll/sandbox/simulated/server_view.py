@@ -122,7 +122,14 @@ def _extended(call: Call, instance: Instance, mode: str, status: str) -> Json:
         "OS-EXT-STS:vm_state": instance.vm_state,
         "OS-EXT-STS:power_state": POWER.get(instance.vm_state, 0),
         "os-extended-volumes:volumes_attached": [
-            {"id": volume["volumeId"], **({"delete_on_termination": False} if call.minor >= 3 else {})}
+            {
+                "id": volume["volumeId"],
+                **(
+                    {"delete_on_termination": bool(volume.get("delete_on_termination"))}
+                    if call.minor >= 3
+                    else {}
+                ),
+            }
             for volume in instance.volumes
         ],
     }

@@ -1,0 +1,129 @@
+"""The run server.move on real sites: with its volume and its id, past a killed gateway, and back."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.runs import Runs, two_gateways
+from tests.e2e.sites import CLOUD, Site, sites
+
+pytestmark = pytest.mark.skipif(CLOUD != "atoll", reason="a bare site moves nothing")
+
+SECONDS = 240
+VERSION = {"OpenStack-API-Version": "compute 2.46"}
+
+
+@pytest.fixture
+def two() -> tuple[Site, Site]:
+    """Two sites, if there are two."""
+    found = list(sites())
+    if len(found) < 2:
+        pytest.skip("there is one site only")
+    return found[0], found[1]
+
+
+@pytest.fixture
+def server(cloud: Any, name: str, two: tuple[Site, Site]) -> Iterator[Any]:
+    """A server at the first site, on the network that both have, with a volume."""
+    image = str(next(cloud.image.images(name="cirros")).id)
+    made = cloud.compute.create_server(
+        name=name, flavor_id="42", image_id=image, availability_zone=two[0].zone, metadata={"mine": "1"},
+        networks=[{"uuid": cloud.network.find_network("public").id}],
+    )  # fmt: skip
+    made = cloud.compute.wait_for_server(made, wait=SECONDS)
+    volume = cloud.block_storage.create_volume(name=name, size=1, availability_zone=two[0].zone)
+    cloud.block_storage.wait_for_status(volume, "available", ["error"], 0.5, SECONDS)
+    cloud.compute.create_volume_attachment(made, volume_id=volume.id)
+    cloud.block_storage.wait_for_status(volume, "in-use", ["error"], 0.5, SECONDS)
+    yield cloud.compute.get_server(made.id)
+    cloud.compute.delete_server(made.id, ignore_missing=True)
+    until(lambda: not any(list(at(site, "servers", name)) for site in two))
+    for one in list(cloud.block_storage.volumes(name=name)):
+        cloud.block_storage.wait_for_status(one, "available", ["error"], 0.5, SECONDS)
+        cloud.block_storage.delete_volume(one)
+    for site in two:
+        for one in site.admin.get("image", f"/v2/images?atoll_moved={made.id}")["images"]:
+            site.admin.call("DELETE", "image", f"/v2/images/{one['id']}")
+
+
+def at(site: Site, many: str, name: str) -> list[dict[str, Any]]:
+    """The servers of a name at a site itself."""
+    found: list[dict[str, Any]] = site.admin.get("compute", f"/{many}?all_tenants=1&name={name}")[many]
+    return found
+
+
+def until(look: Callable[[], Any]) -> Any:
+    """What it gives once that is something."""
+    end = time.monotonic() + SECONDS
+    while not (found := look()):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    return found
+
+
+def shown(cloud: Any, url: str, ident: str) -> dict[str, Any]:
+    """A server, as a gateway shows it."""
+    answer = cloud.session.get(f"{url}/compute/v2.1/servers/{ident}", headers=VERSION, raise_exc=False)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()["server"]
+    return found
+
+
+def test_it_moves_with_all_that_it_has_past_a_killed_gateway_and_back(
+    cloud: Any, server: Any, name: str, two: tuple[Site, Site], tmp_path: Path
+) -> None:
+    first, second = two
+    with two_gateways(tmp_path) as (process, url, other):
+        before = shown(cloud, url, server.id)
+        runs, others = Runs(cloud, url), Runs(cloud, other)
+        run = runs.start("server.move", server=server.id, site=second.name)
+        runs.until(run, lambda one: any(step["state"] == "done" for step in one["steps"][2:]))
+        os.kill(process.pid, signal.SIGKILL)
+        ended = others.until(run, lambda one: one["state"] in {"done", "undone", "dirty", "parked"}, SECONDS)
+        assert ended["state"] == "done", ended
+        assert "lost" in others.log(run)
+        after = shown(cloud, other, server.id)
+        for key in ("id", "name", "status", "flavor", "key_name", "tenant_id", "tags", "description"):
+            assert after[key] == before[key], key
+        assert after["metadata"] == {"mine": "1", "atoll_id": server.id}
+        assert (at(first, "servers", name), len(at(second, "servers", name))) == ([], 1)
+        (volume,) = cloud.session.get(
+            f"{other}/block-storage/v3/{cloud.current_project_id}/volumes/detail?name={name}"
+        ).json()["volumes"]
+        assert (volume["status"], volume["attachments"][0]["server_id"]) == ("in-use", server.id)
+        assert second.has("block-storage", f"/volumes/{volume['id']}")
+        back = others.start("server.move", server=server.id, site=first.name)
+        ended = others.until(back, lambda one: one["state"] in {"done", "undone", "dirty", "parked"}, SECONDS)
+        assert ended["state"] == "done", ended
+        assert shown(cloud, other, server.id)["status"] == "ACTIVE"
+        assert (len(at(first, "servers", name)), at(second, "servers", name)) == (1, [])
+        answer = cloud.session.delete(f"{other}/compute/v2.1/servers/{server.id}", raise_exc=False)
+        assert answer.status_code == 204
+
+
+def test_refused_there_it_runs_where_it_was(
+    cloud: Any, server: Any, name: str, two: tuple[Site, Site]
+) -> None:
+    """The quota there is used up: the run finds out when all is copied."""
+    first, second = two
+    project = cloud.current_project_id
+    used = second.admin.get("compute", f"/os-quota-sets/{project}/detail")["quota_set"]["instances"]
+    quota = {"quota_set": {"instances": used["in_use"]}}
+    second.admin.call("PUT", "compute", f"/os-quota-sets/{project}", quota)
+    try:
+        runs = Runs(cloud)
+        run = runs.start("server.move", server=server.id, site=second.name)
+        ended = runs.until(run, lambda one: one["state"] in {"done", "undone", "dirty", "parked"}, SECONDS)
+    finally:
+        quota = {"quota_set": {"instances": used["limit"]}}
+        second.admin.call("PUT", "compute", f"/os-quota-sets/{project}", quota)
+    assert ended["state"] == "undone", ended
+    assert "uota" in ended["reason"]
+    now = cloud.compute.get_server(server.id)
+    assert (now.status, now.metadata) == ("ACTIVE", {"mine": "1"})
+    assert (len(at(first, "servers", name)), at(second, "servers", name)) == (1, [])
+    assert [one.status for one in cloud.block_storage.volumes(name=name)] == ["in-use"]
