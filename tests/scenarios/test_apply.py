@@ -137,6 +137,19 @@ async def test_two_of_a_name_are_not_chosen_between(user: Client, apply: Apply) 
     assert (told.exit_code, "2 volumes called twin" in told.stderr) == (1, True)
 
 
+async def test_what_others_share_is_not_taken_for_the_own(
+    atoll: Atoll, user: Client, cloud: Cloud, apply: Apply
+) -> None:
+    async with client_of(atoll, cloud.keystone.token("admin")) as admin:
+        body = {"network": {"name": "web", "shared": True, "availability_zone_hints": ["site2"]}}
+        theirs = (await admin.post("/network/v2.0/networks", json=body)).json()["network"]["id"]
+    text = "resources: {net: {network: {name: web, availability_zone_hints: [site2]}}}"
+    assert (await apply(text)).exit_code == 0
+    named = (await user.get("/network/v2.0/networks?name=web")).json()["networks"]
+    assert (len(named), theirs in {one["id"] for one in named}) == (2, True)
+    assert "= keep" in (await apply(text)).stdout
+
+
 async def test_what_is_to_be_absent_is_deleted(user: Client, apply: Apply, text: str) -> None:
     before = await everything(user)
     assert (await apply(text)).exit_code == 0

@@ -189,6 +189,27 @@ async def test_one_that_comes_to_error_there_is_where_it_was(user: Client, cloud
     assert [len(cloud.site(name).compute.instances) for name in ("site1", "site2")] == [1, 0]
 
 
+async def test_one_that_was_stopped_is_so_when_it_cannot_move(user: Client, cloud: Cloud) -> None:
+    server = await server_at(user, cloud, "site1")
+    await user.post(f"{SERVERS}/{server}/action", json={"os-stop": None})
+    cloud.site("site2").compute.boot_fails = 1
+    await moved(user, server, "site2", "undone")
+    assert (await shown(user, server))["status"] == "SHUTOFF"
+
+
+async def test_turned_back_at_the_last_moment_its_id_is_the_old_ones(user: Client, cloud: Cloud) -> None:
+    """It runs at the target already, and users are led there, when what was carried cannot be tidied up."""
+    server = await server_at(user, cloud, "site1")
+    cloud.site("site1").faults.add(Fault("status", service="image", method="DELETE", status=403, count=1))
+    run = await moved(user, server, "site2", "undone")
+    assert "alias" in [one["name"] for one in run["steps"] if one["state"] == "undone"]
+    after = await shown(user, server)
+    assert (after["status"], after["OS-EXT-AZ:availability_zone"]) == ("ACTIVE", "site1")
+    assert [len(cloud.site(name).compute.instances) for name in ("site1", "site2")] == [1, 0]
+    assert [one["id"] for one in (await user.get(SERVERS)).json()["servers"]] == [server]
+    await moved(user, server, "site2")
+
+
 async def test_cancelled_it_is_where_it_was(user: Client, cloud: Cloud) -> None:
     server = await server_at(user, cloud, "site1")
     cloud.site("site2").faults.add(Fault("latency", service="image", seconds=0.3))

@@ -15,6 +15,7 @@ from atoll.gateway.flavor_copy import FlavorCopy
 from atoll.gateway.image_copy import ImageCopy
 from atoll.gateway.server_create import ServerCreate
 from atoll.gateway.server_create_run import Brought, ServerInput, planned
+from atoll.store import StoreError
 from atoll.worker.actions import Action, Actions, Doing
 from atoll.workflow.outcomes import Unavailable, Unknown
 
@@ -50,6 +51,8 @@ class Nova:
         self.servers: dict[str, dict[str, Any]] = {}
         self.made = 0
         self.refuses = False
+        self.unbound = 0
+        """How often the store does not take for what the id stands."""
         self.keys: dict[str, set[str]] = {"paris": {"k"}, "oslo": set()}
         self.alias: tuple[str, str] = ("", "")
 
@@ -132,6 +135,9 @@ class Worker:
         """Have it stand for a server."""
         del alias, site
         await self._mortal.living()
+        if self._nova.unbound:
+            self._nova.unbound -= 1
+            raise StoreError("away")
         self._nova.alias = ("bound", site_id)
         return True
 
@@ -228,6 +234,16 @@ def test_every_crash_point_of_a_server_that_things_are_brought_for(refuses: bool
     for at in range(1, commits + 1):
         for after in (False, True):
             run_virtually(story(at, after=after))
+
+
+def test_a_store_that_is_away_when_the_server_is_made_has_no_second_one_made() -> None:
+    async def story() -> None:
+        nova = _world()
+        nova.unbound = 2
+        state, _ = await _told(nova)
+        _check(nova, state)
+
+    run_virtually(story())
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -18,6 +18,7 @@ from atoll.gateway.server_move_run import planned
 from atoll.gateway.volume_copy import VolumeCopy
 from atoll.gateway.volume_look import Found
 from atoll.worker.actions import Action, Actions
+from atoll.workflow.outcomes import Unknown
 from atoll.workflow.plan import Plan
 
 DISK = b"disk of the server" * 500
@@ -52,6 +53,8 @@ class Nova:
         self.stands_for = ("paris", "s")
         self.made = 0
         self.fails = False
+        self.loses = 0
+        """Answers to creates that are lost."""
 
     def answer(  # noqa: PLR0911 - one for each thing that is asked
         self, site: str, method: str, parts: list[str], body: Any
@@ -120,6 +123,16 @@ class AskedAll(Asked):
     def __init__(self, nova: Nova, worker: Mortal) -> None:
         super().__init__(nova.sites, worker)
         self._nova, self._mortal = nova, worker
+
+    async def ask(
+        self, name: str, service: str, method: str, target: str, body: Any = None, **more: Any
+    ) -> tuple[int, Any]:
+        """As sites are asked; the answer to a create may be lost."""
+        given = await super().ask(name, service, method, target, body, **more)
+        if self._nova.loses and service == "compute" and (method, target) == ("POST", "/v2.1/servers"):
+            self._nova.loses -= 1
+            raise Unknown("the answer was lost")
+        return given
 
     def _answer(self, site: str, service: str, method: str, target: str, body: Any) -> tuple[int, Any]:
         path = target.partition("?")[0].split("/")
@@ -235,6 +248,18 @@ def test_every_crash_point_of_a_move(by_image: bool, fails: bool) -> None:
     for at in range(1, commits + 1):
         for after in (False, True):
             run_virtually(story(at, after=after))
+
+
+def test_a_server_whose_answer_was_lost_is_not_made_twice() -> None:
+    """It is there and does not run yet when it is looked for."""
+
+    async def story() -> None:
+        nova = _world(by_image=False)
+        nova.loses = 1
+        state, _ = await _told(nova, _plan(by_image=False))
+        _check(nova, state, by_image=False)
+
+    run_virtually(story())
 
 
 @pytest.mark.parametrize("seed", range(6))
