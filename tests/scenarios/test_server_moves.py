@@ -238,6 +238,9 @@ async def test_its_network_has_to_be_there(user: Client, cloud: Cloud, atoll: At
     await moved(user, server, "site2")
     after = (await shown(user, server))["addresses"]
     assert [one["addr"] for one in after["net"]] == [one["addr"] for one in addresses["net"]]
+    await moved(user, server, "site1")
+    after = (await shown(user, server))["addresses"]
+    assert [one["addr"] for one in after["net"]] == [one["addr"] for one in addresses["net"]]
 
 
 async def test_its_key_and_flavor_come_too(user: Client, cloud: Cloud, atoll: Atoll) -> None:

@@ -121,16 +121,16 @@ class Equivalents:
     async def having(self, call: Call, resource: str, ident: str) -> frozenset[str]:
         """The sites that have, or may have, what goes by its name, by that or an id; empty: none."""
         await self.current(call, resource)
-        known = self.known(call, resource, ident)
+        known = self._known(call, resource, ident)
         now = self._forward.now()
         if not known and self._sought.get(resource, 0.0) < now - AGAIN_SECONDS:
             # It may have been made at a site just now.
             self._sought[resource] = now
             await self.current(call, resource, anew=True)
-            known = self.known(call, resource, ident)
+            known = self._known(call, resource, ident)
         return frozenset(known).union(self.not_looked(call, resource)) if known else frozenset()
 
-    def known(self, call: Call, resource: str, ident: str) -> dict[str, str] | None:
+    def _known(self, call: Call, resource: str, ident: str) -> dict[str, str] | None:
         """The reached sites that have what goes by its name, by that or an id."""
         return self.ids(call, resource, ident) or self.ids(call, resource, self.table.named(resource, ident))
 

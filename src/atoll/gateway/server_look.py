@@ -194,7 +194,7 @@ class _Look:
         found = []
         for port in (ports or {}).get("ports", []):
             network = str(port["network_id"])
-            there = (self._parts.equivalents.ids(self._call, "network", network) or {}).get(target.name)
+            there = self._ids("network", network).get(target.name)
             if there is None:
                 raise _stays(
                     ident,
@@ -268,12 +268,18 @@ class _Look:
         if resource == "keypair":
             return await self._asked(site, "compute", f"/v2.1/os-keypairs/{quote(name, safe='')}") is not None
         self._parts.locator.stale(resource, name)
-        return site.name in await self._parts.equivalents.having(self._call, resource, name)
+        having = await self._parts.equivalents.having(self._call, resource, name)
+        return site.name in {*having, *self._ids(resource, name)}
 
     def flavor(self, target: Site, server: Mapping[str, Any]) -> str:
         """The id of its flavor at the site: where it is brought, the same."""
         ident = str(server["flavor"]["id"])
-        return (self._parts.equivalents.known(self._call, "flavor", ident) or {}).get(target.name, ident)
+        return self._ids("flavor", ident).get(target.name, ident)
+
+    def _ids(self, resource: str, own: str) -> Mapping[str, str]:
+        """The ids of a thing at all its sites, by one of them; none where it is of that site only."""
+        group = self._parts.equivalents.group(self._call, resource, own)
+        return {} if group is None else group.ids
 
     async def user_data(self, site: Site, own: str) -> str | None:
         """What only administrators are shown; None where Atoll is none there."""
