@@ -16,6 +16,8 @@ from tests.scenarios.test_several_services import network_at
 
 from atoll.sandbox.simulated import Cloud, Fault
 from atoll.sites import health
+from atoll.store import StoreError
+from atoll.store.aliases import Aliases
 
 
 @pytest.fixture
@@ -202,6 +204,45 @@ async def test_a_token_that_may_not_delegate_gets_the_refusal_of_before(
     async with client_of(atoll, answer.headers["X-Subject-Token"]) as restricted:
         assert (await create(restricted, image, availability_zone="site2")).status_code == 409
     assert (await user.get(RUNS)).json()["runs"] == []
+
+
+async def test_a_flavor_that_the_user_does_not_see_is_not_brought(
+    user: Client, cloud: Cloud, atoll: Atoll
+) -> None:
+    async with client_of(atoll, cloud.keystone.token("admin")) as admin:
+        flavor = {"id": "theirs", "name": "theirs", "ram": 64, "vcpus": 1, "disk": 1}
+        flavor["os-flavor-access:is_public"] = False
+        answer = await admin.post("/compute/v2.1/flavors", json={"flavor": flavor})
+        assert answer.status_code == 200, answer.text
+    there = cloud.site("site2").compute
+    del there.flavors["theirs"]
+    image = cloud.sites[0].image_id("cirros")
+    answer = await create(user, image, availability_zone="site2", flavorRef="theirs")
+    assert 400 <= answer.status_code < 500
+    assert "theirs" not in there.flavors
+    assert (await user.get(RUNS)).json()["runs"] == []
+
+
+async def test_once_accepted_it_is_answered_also_where_the_store_goes_away(
+    user: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run's first step shows the server, when the store is back."""
+    image = await uploaded(user)
+    accept, calls = Aliases.accept, []
+
+    async def fails_once(*given: Any, **more: Any) -> None:
+        calls.append(given)
+        if len(calls) < 3:
+            raise StoreError("away")
+        await accept(*given, **more)
+
+    monkeypatch.setattr(Aliases, "accept", fails_once)
+    answer = await create(user, image, availability_zone="site2")
+    assert answer.status_code == 202, answer.text
+    run = await comes_to(user, (await run_of(user))["id"], "done")
+    assert len(calls) > 2
+    server = await shown(user, answer.json()["server"]["id"])
+    assert (server["status"], run["steps"][0]["state"]) == ("ACTIVE", "done")
 
 
 async def test_nobody_starts_it_by_name(user: Client) -> None:

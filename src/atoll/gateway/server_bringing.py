@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from atoll.core.accepted_servers import AskedFlavor, AskedServer
+from atoll.core.accepted_servers import AskedFlavor, AskedServer, View
 from atoll.core.choose import Thing, Want
 from atoll.core.errors import AtollError
 from atoll.gateway import bodies, together
@@ -22,7 +22,7 @@ from atoll.gateway.parts import Parts
 from atoll.gateway.server_create_run import SERVER_CREATE, Brought, ServerInput
 from atoll.gateway.server_sources import source_of
 from atoll.sites.site import Site
-from atoll.store import Alias
+from atoll.store import Alias, StoreError
 from atoll.workflow.machine import Signal
 
 log = structlog.get_logger()
@@ -43,7 +43,7 @@ async def brought(
     server = body.get("server")
     if want.resource != "server" or call.inside or not isinstance(server, dict) or not _plain(body, server):
         return False
-    for site in _nearest(parts, call, want, sites):
+    for site in _nearest(call, want, sites):
         lacking = [one for one in want.named if site.name not in one.sites]
         found = [await source_of(parts, call, one, site) for one in lacking]
         bring = [one for one in found if one is not None]
@@ -51,7 +51,7 @@ async def brought(
             continue
         try:
             await _accepted(parts, call, (body, server), (site, want.zone), bring)
-        except AtollError as error:
+        except (AtollError, StoreError) as error:
             log.info("server_not_brought", request_id=call.id, site=site.name, reason=str(error))
             return False
         return True
@@ -66,9 +66,8 @@ def _plain(body: Mapping[str, Any], server: Mapping[str, Any]) -> bool:
     )
 
 
-def _nearest(parts: Parts, call: Call, want: Want, sites: Sequence[Site]) -> list[Site]:
+def _nearest(call: Call, want: Want, sites: Sequence[Site]) -> list[Site]:
     """The sites that could take it but for what they lack, those that lack least first."""
-    del parts
     fit = [
         site
         for site in sites
@@ -87,9 +86,13 @@ async def _accepted(
     where: tuple[Site, str | None],
     bring: Sequence[Brought],
 ) -> None:
-    """Accept the run, show the server, answer. Raises `AtollError` with nothing done."""
+    """Accept the run, show the server, answer. Raises `AtollError`, `StoreError` with nothing done.
+
+    Once the run is accepted nothing may fail any more: the server will be there.
+    """
     (body, server), (site, zone) = given, where
     alias = str(uuid.uuid4())
+    how = view(parts, call, parts.reach.sites(call), listed=False)
     asked = await _asked(parts, call, server, site)
     wanted = ServerInput(
         id=alias,
@@ -104,16 +107,18 @@ async def _accepted(
         parts, call, SERVER_CREATE.name, msgspec.to_builtins(wanted), key_of(alias), asked=False
     )
     caller = call.caller
-    await parts.aliases.accept(alias, project_id=caller.project_id, user_id=caller.user_id, asked=asked)
+    try:
+        await parts.aliases.accept(alias, project_id=caller.project_id, user_id=caller.user_id, asked=asked)
+    except StoreError as error:  # the run's first step does it again
+        log.warning("server_not_shown_yet", server=alias, reason=str(error)[:256])
     for one in bring:
         parts.locator.stale(one.resource, one.id)
     log.info("server_accepted", request_id=call.id, server=alias, run=run, site=site.name)
     call.made.append(alias)
-    _answer(parts, call, alias, server)
+    _answer(call, how, alias, server)
 
 
-def _answer(parts: Parts, call: Call, alias: str, server: Mapping[str, Any]) -> None:
-    how = view(parts, call, parts.reach.sites(call), listed=False)
+def _answer(call: Call, how: View, alias: str, server: Mapping[str, Any]) -> None:
     links = [
         {"rel": "self", "href": f"{how.url}/servers/{alias}"},
         {"rel": "bookmark", "href": f"{how.bookmark}/servers/{alias}"},

@@ -7,14 +7,13 @@ from urllib.parse import quote
 import msgspec
 
 from atoll.core.accepted_servers import AskedServer
+from atoll.gateway.alias_marks import MARK
+from atoll.gateway.server_marks import made_for
 from atoll.gateway.transaction import Asks
-from atoll.gateway.transaction_kinds import Ordinary
+from atoll.gateway.volume_asking import said
 from atoll.store import StoreError
 from atoll.worker.actions import Action, Doing
 from atoll.workflow.outcomes import Absent, Done, Failed, Refused, Unavailable
-
-MARK: Final = "atoll_id"
-"""Metadata of a site's server: the id that its clients have. Users see it."""
 
 SERVERS: Final = "/compute/v2.1/servers"
 KEYPAIRS: Final = "/v2.1/os-keypairs"
@@ -137,7 +136,7 @@ class ServerCreate:
     async def _at_site(self, doing: Doing, method: str, target: str) -> tuple[int, Any]:
         doing.check()
         asker = self._person.asker(doing)
-        answer: tuple[int, Any] = await asker.ask(doing.site, "compute", method, f"/v2.1{target}")
+        answer: tuple[int, Any] = await asker.ask(doing.site, "compute", method, target)
         return answer
 
     async def _found(self, doing: Doing) -> str | None:
@@ -146,12 +145,7 @@ class ServerCreate:
         async def ask(method: str, target: str) -> tuple[int, Any]:
             return await self._at_site(doing, method, target)
 
-        name = str(doing.input["body"]["server"].get("name", ""))
-        kind = Ordinary(word="server", path="/servers", listed="/servers/detail", by_name=True)
-        for one in await kind.called(ask, "name", name):
-            if (one.get("metadata") or {}).get(MARK) == doing.input["id"]:
-                return str(one["id"])
-        return None
+        return await made_for(ask, doing.input["id"], str(doing.input["body"]["server"].get("name", "")))
 
     async def make(self, doing: Doing) -> dict[str, str]:
         """Have the site make it, and the client's id stand for it."""
@@ -167,7 +161,7 @@ class ServerCreate:
                 doing, "POST", SERVERS, {**given, "server": server}, version=doing.input["version"]
             )
             if status != 202 or not isinstance(answer, Mapping):
-                raise Refused(f"{doing.site} answers {status}: {_message(answer)}")
+                raise Refused(f"{doing.site} answers {status}: {said(answer)}")
             ident = str(answer["server"]["id"])
         return await self._bound(doing, ident)
 
@@ -197,12 +191,6 @@ class ServerCreate:
         ident = await self._found(doing)
         if ident is None:
             return
-        status, _ = await self._at_site(doing, "DELETE", f"/servers/{ident}")
+        status, _ = await self._at_site(doing, "DELETE", f"/v2.1/servers/{ident}")
         if status not in {204, 404}:
             raise Unavailable(f"{doing.site} answers {status} to the deletion of the server")
-
-
-def _message(answer: Any) -> str:
-    while isinstance(answer, Mapping):
-        answer = answer.get("message") or next(iter(answer.values()), "")
-    return str(answer)[:400]

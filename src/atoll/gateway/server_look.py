@@ -21,6 +21,7 @@ from atoll.gateway.server_sources import source_of
 from atoll.gateway.volume_look import VolumeInput
 from atoll.services.catalog import SERVICES
 from atoll.sites.site import Site
+from atoll.workflow.outcomes import Failure
 
 VERSION: Final = "2.46"
 """The last microversion that shows a flavor by its id; every site has it."""
@@ -289,7 +290,7 @@ class _Look:
             status, answer = await self._parts.operator.ask(
                 site.name, "compute", "GET", f"/v2.1/servers/{own}", version=f"compute {VERSION}"
             )
-        except Exception as error:
+        except Failure as error:
             raise SiteUnavailable(f"{site.name} does not show the server: {error}", site=site.name) from error
         found = answer["server"].get("OS-EXT-SRV-ATTR:user_data") if status == 200 else None
         return str(found) if found else None

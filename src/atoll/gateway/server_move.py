@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
+from atoll.gateway.alias_marks import MARK
 from atoll.gateway.aliases import KNOWN_SECONDS
 from atoll.gateway.asking import Asks
-from atoll.gateway.transaction_kinds import Ordinary
+from atoll.gateway.server_marks import made_for
 from atoll.gateway.volume_asking import IMAGES, VOLUMES, VolumeAsking, changed, said
 from atoll.store import StoreError
 from atoll.worker.actions import Action, Doing
 from atoll.workflow.outcomes import Absent, Done, Failed, Refused, Unavailable
 
-MARK: Final = "atoll_id"
 VERSION: Final = "compute 2.52"
 """With tags at the create; every site has it."""
 
@@ -162,11 +162,7 @@ class ServerMove:
             return await at.ask("compute", method, target)
 
         given = at.doing.input
-        kind = Ordinary(word="server", path=SERVERS, listed=f"{SERVERS}/detail", by_name=True)
-        for one in await kind.called(ask, "name", str(given["server"]["name"])):
-            if (one.get("metadata") or {}).get(MARK) == given["id"]:
-                return str(one["id"])
-        return None
+        return await made_for(ask, given["id"], str(given["server"]["name"]))
 
     async def remake(self, doing: Doing) -> dict[str, str]:
         """Create it, and wait until it runs; {at_site}. Input: `id`, `server`, `active`."""

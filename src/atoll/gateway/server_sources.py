@@ -30,15 +30,18 @@ async def source_of(parts: Parts, call: Call, thing: Thing, site: Site) -> Broug
             parts.operator.operates(call, one) for one in (source, site)
         ):
             continue
-        if thing.resource == "image" and not await _may_be_copied(parts, call, thing, source):
+        if thing.resource != "keypair" and not await _may_be_copied(parts, call, thing, source):
             return None
         return Brought(resource=thing.resource, id=thing.id, source=name)
     return None
 
 
-async def _may_be_copied(parts: Parts, call: Call, image: Thing, source: Site) -> bool:
+async def _may_be_copied(parts: Parts, call: Call, thing: Thing, source: Site) -> bool:
+    """Whether the caller sees it, since it is the operator who copies; and of an image, that it may be."""
     try:
-        shown = await together.shown(parts, call, image, source)
+        shown = await together.shown(parts, call, thing, source)
     except AtollError:
         return False
+    if thing.resource == "flavor":
+        return bool(shown)
     return shown.get("status") == "active" and shown.get(NEVER[0]) != NEVER[1]

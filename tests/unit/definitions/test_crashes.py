@@ -1,6 +1,5 @@
 """Every definition of a run, its worker killed before and after each of its commits, forward and undoing."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
@@ -8,8 +7,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from tests.unit.definitions.cinder import SOURCE
+from tests.unit.definitions.crashes import told
 from tests.unit.definitions.sites import Sites, content
-from tests.unit.worker.world import World, new_run
 from tests.virtual import Mortal, run_virtually
 
 from atoll.core.settings import Runs as Bounds
@@ -68,23 +67,7 @@ def _actions(sites: Sites) -> Callable[[Mortal], Mapping[str, Action]]:
 
 
 async def _told(name: str, sites: Sites, *, dies_at: int = 0, after: bool = False) -> tuple[str, int]:
-    """Run a plan by a worker that dies, with another one there; (its end, commits of the first)."""
-    world, plan = World(), PLANS[name]()
-    world.actions = _actions(sites)
-    worker, mortal = await world.worker(dies_at=dies_at, after=after)
-    accepting = asyncio.create_task(worker.accept(new_run(plan)))
-    died = asyncio.create_task(mortal.died.wait())
-    await asyncio.wait({accepting, died}, return_when=asyncio.FIRST_COMPLETED)
-    second, _ = await world.worker()
-    if mortal.dead and not world.knows("run-1"):
-        await second.accept(new_run(plan))
-    state = await world.ended(seconds=86400.0)
-    await asyncio.sleep(100)
-    accepting.cancel()
-    died.cancel()
-    await world.close()
-    assert world.held() == 0
-    return state, mortal.commits
+    return await told(_actions(sites), PLANS[name](), dies_at=dies_at, after=after)
 
 
 def _check_volumes(sites: Sites, name: str, state: str) -> None:

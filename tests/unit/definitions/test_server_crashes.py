@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from tests.unit.definitions.crashes import told
 from tests.unit.definitions.sites import LATENCY, Sites, content
-from tests.unit.worker.world import World, new_run
 from tests.virtual import Mortal, run_virtually
 
 from atoll.core.accepted_servers import AskedServer
@@ -179,23 +179,7 @@ def _actions(nova: Nova) -> Callable[[Mortal], Mapping[str, Action]]:
 
 
 async def _told(nova: Nova, *, dies_at: int = 0, after: bool = False) -> tuple[str, int]:
-    """Run it by a worker that dies, with another one there; (its end, commits of the first)."""
-    world = World()
-    world.actions = _actions(nova)
-    worker, mortal = await world.worker(dies_at=dies_at, after=after)
-    accepting = asyncio.create_task(worker.accept(new_run(PLAN)))
-    died = asyncio.create_task(mortal.died.wait())
-    await asyncio.wait({accepting, died}, return_when=asyncio.FIRST_COMPLETED)
-    second, _ = await world.worker()
-    if mortal.dead and not world.knows("run-1"):
-        await second.accept(new_run(PLAN))
-    state = await world.ended(seconds=86400.0)
-    await asyncio.sleep(100)
-    accepting.cancel()
-    died.cancel()
-    await world.close()
-    assert world.held() == 0
-    return state, mortal.commits
+    return await told(_actions(nova), PLAN, dies_at=dies_at, after=after)
 
 
 def _check(nova: Nova, state: str) -> None:

@@ -1,12 +1,11 @@
 """A transaction, its worker killed before and after each commit, forward and undoing."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 
 import msgspec
 import pytest
+from tests.unit.definitions.crashes import told
 from tests.unit.definitions.whole_cloud import AskedInside, WholeCloud
-from tests.unit.worker.world import World, new_run
 from tests.virtual import Mortal, run_virtually
 
 from atoll.gateway.transaction import Transaction
@@ -48,23 +47,8 @@ def _actions(cloud: WholeCloud) -> Callable[[Mortal], Mapping[str, Action]]:
 
 
 async def _told(cloud: WholeCloud, *, dies_at: int = 0, after: bool = False) -> tuple[str, int]:
-    """Run it by a worker that dies, with another one there; (its end, commits of the first)."""
-    world, plan = World(), _plan(cloud.add("volumes", "old"))
-    world.actions = _actions(cloud)
-    worker, mortal = await world.worker(dies_at=dies_at, after=after)
-    accepting = asyncio.create_task(worker.accept(new_run(plan)))
-    died = asyncio.create_task(mortal.died.wait())
-    await asyncio.wait({accepting, died}, return_when=asyncio.FIRST_COMPLETED)
-    second, _ = await world.worker()
-    if mortal.dead and not world.knows("run-1"):
-        await second.accept(new_run(plan))
-    state = await world.ended(seconds=86400.0)
-    await asyncio.sleep(100)
-    accepting.cancel()
-    died.cancel()
-    await world.close()
-    assert world.held() == 0
-    return state, mortal.commits
+    plan = _plan(cloud.add("volumes", "old"))
+    return await told(_actions(cloud), plan, dies_at=dies_at, after=after)
 
 
 def _check(cloud: WholeCloud, state: str) -> None:
