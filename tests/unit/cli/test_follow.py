@@ -1,8 +1,10 @@
 """Watching a run from the command line: what is read of the stream, where it goes on, what is drawn."""
 
 import os
+import select
 import sys
 from collections.abc import Iterator, Mapping
+from io import RawIOBase
 from typing import Any
 
 import click
@@ -63,6 +65,15 @@ def test_a_parked_run_is_not_waited_for() -> None:
     assert followed(Gateway(STATE % "parked" + "\n"), RUN, Lines(), again=0.0) == ("parked", "copy: no room")
 
 
+def drawn_until(screen: RawIOBase, text: str) -> str:
+    """What a terminal draws until a text is there; it comes in pieces, as the kernel passes it on."""
+    drawn = ""
+    while text not in drawn:
+        assert select.select([screen], [], [], 10)[0], f"{text!r} is not in {drawn!r}"
+        drawn += screen.read(4096).decode()
+    return drawn
+
+
 def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     main, terminal = os.openpty()
     with os.fdopen(terminal, "w", encoding="utf-8") as stdout, os.fdopen(main, "rb", 0) as screen:
@@ -73,16 +84,12 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         copied = {"copy": {"done": 3 << 20, "of": 6 << 20, "unit": "B"}}
         bar.take(Told(name="progress", data=copied))
         assert bar.label() == "1/4 running copy 3 of 6 MiB"
-        stdout.flush()
-        drawn = screen.read(4096).decode()
-        assert "25%" in drawn
-        assert "37%" in drawn, "one of four steps, and half of another"
+        assert "25%" in drawn_until(screen, "37%"), "one of four steps, and then half of another"
         bar.take(Told(name="log", data={"what": "done", "step": "copy"}))
         bar.take(Told(name="state", data={**standing, "steps_finished": 4, "waits": "lock/server/x"}))
         assert bar.label() == "4/4 running, waits for lock/server/x"
         bar.close()
-        stdout.flush()
-        assert "100%" in screen.read(4096).decode()
+        drawn_until(screen, "100%")
 
 
 @pytest.mark.parametrize(
