@@ -24,9 +24,9 @@ Settings = Mapping[str, Any]
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 BUILT_IN = {"mode": "built-in"}
 METRICS = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
-STOP_SECONDS = 10.0
-SETTLE_SECONDS = 5.0
-STARTUP_SECONDS = 20.0
+STOP_SECONDS = 30.0
+SETTLE_SECONDS = 30.0
+STARTUP_SECONDS = 60.0
 
 
 async def until(look: Callable[[], object], seconds: float = 3.0) -> None:

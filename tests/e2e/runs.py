@@ -51,13 +51,20 @@ class Runs:
 
 
 @contextmanager
-def two_gateways(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", str, str]]:
-    """The process of the first one, its URL, and the URL of the other; they share a database of their own."""
+def two_gateways(
+    folder: Path, backup_store: str = ""
+) -> Iterator[tuple["subprocess.Popen[bytes]", str, str]]:
+    """The process of the first one, its URL, and the URL of the other; they share a database of their own.
+
+    `backup_store`: what they are told that all sites share.
+    """
     assert STATE is not None
     files = []
     for number in range(2):
         text = (STATE / "atoll.toml").read_text()
         text = re.sub(r'listen = ".*"', f'listen = "127.0.0.1:{PORT + number}"', text)
+        if backup_store:
+            text = re.sub(r"(\[sites\.\w+\]\n)", rf'\1backup_store = "{backup_store}"\n', text)
         text = text.replace(str(STATE / "atoll.db"), str(folder / "atoll.db"))
         text = text.replace(str(STATE / "log" / "access.log"), str(folder / f"access{number}.log"))
         file = folder / f"atoll{number}.toml"

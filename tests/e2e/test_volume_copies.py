@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.e2e.runs import Runs, two_gateways
-from tests.e2e.sites import CLOUD, Site, sites
+from tests.e2e.sites import CLOUD, STATE, Site, sites
 from tests.e2e.volumes import OCTETS, hashed, temporary, there
 
 pytestmark = pytest.mark.skipif(CLOUD != "atoll", reason="a bare site has no runs")
@@ -102,31 +102,49 @@ def test_a_copy_that_is_cancelled_leaves_nothing(cloud: Any, image: Any, volume:
     assert temporary(first) + temporary(second) == []
 
 
-def test_a_move_goes_on_when_its_gateway_was_killed_in_the_middle(
+def test_a_move_by_a_backup_goes_on_when_its_gateway_was_killed_in_the_middle(
     cloud: Any, image: Any, volume: Any, name: str, tmp_path: Path
 ) -> None:
-    """Two gateways share a database; the one that moves the volume is killed when bytes flow."""
+    """Two gateways share a database; the one that moves the volume is killed when it is being restored."""
     first, second = sites()[:2]
-    with two_gateways(tmp_path) as (process, url, other_url):
+    with two_gateways(tmp_path, backup_store="shared") as (process, url, other_url):
         runs, others = Runs(cloud, url), Runs(cloud, other_url)
         run = runs.start("volume.move", volume=volume.id, site=second.name)
         end = time.monotonic() + 60
-        while not any(is_saving(second)):
+        while not any(is_restored(second)):
             assert time.monotonic() < end, runs.ask("GET", f"/{run}").text
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
         shown = others.ended(run)
         assert shown["state"] == "done", json.dumps(shown)
-        assert others.log(run) >= {"lost", "absent"}
+        assert "both have the store shared" in shown["purpose"]
+        assert "lost" in others.log(run)
     assert there(first, name) == []
-    (copy,) = there(second, name)
-    assert (copy["status"], copy["metadata"]) == ("available", {"a": "b"})
-    assert hashed(cloud, copy["id"], f"{name}-2") == image.hash_value
+    (moved,) = there(second, name)
+    assert shown["steps"][-1]["result"] == {"id": moved["id"]}
+    for key, value in (
+        ("status", "available"), ("size", volume.size), ("metadata", {"a": "b"}), ("description", "mine"),
+        ("bootable", "true"), ("volume_image_metadata", volume.volume_image_metadata),
+        ("os-vol-tenant-attr:tenant_id", volume.project_id), ("user_id", volume.user_id),
+    ):  # fmt: skip
+        assert moved[key] == value, key
+    assert hashed(cloud, moved["id"], f"{name}-2") == image.hash_value
     assert temporary(first) + temporary(second) == []
+    assert [one for one in stored() if name_of_backup(shown) in one.name] == []
 
 
-def is_saving(site: Site) -> Iterator[bool]:
-    """Of each image of a run's at a site, whether its bytes come."""
-    for one in site.admin.get("image", "/v2/images?limit=1000")["images"]:
-        if one["name"].startswith("atoll-run-"):
-            yield one["status"] == "saving"
+def is_restored(site: Site) -> Iterator[bool]:
+    """Of each volume at a site, whether a backup is being restored into it."""
+    for one in site.admin.get("block-storage", "/volumes/detail?all_tenants=true")["volumes"]:
+        yield one["status"] == "restoring-backup"
+
+
+def name_of_backup(run: Any) -> str:
+    """The id of the backup that a run made."""
+    return next(str(step["result"]["id"]) for step in run["steps"] if step["name"] == "backup")
+
+
+def stored() -> list[Path]:
+    """The files of backups that the sites share."""
+    assert STATE is not None
+    return [one for one in (STATE / "backups").rglob("*") if one.is_file()]

@@ -9,9 +9,12 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.running import Atoll
+from tests.conftest import StartAtoll
+from tests.running import Atoll, sites_of
 
+from atoll.gateway import server_move, volume_asking
 from atoll.sandbox.simulated import Cloud, Site
+from atoll.sites import health
 
 SERVERS = "/compute/v2.1/servers"
 UNKNOWN = "99999999-8888-4777-8666-555555555555"
@@ -55,6 +58,20 @@ def own_user(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> d
     file.write_text(json.dumps({"clouds": {"atoll": entry}}))
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(file))
     return {"clouds_yaml": "atoll"}
+
+
+@pytest.fixture
+async def moving(
+    start_atoll: StartAtoll, cloud: Cloud, own_user: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Atoll:
+    """A gateway with a user of its own, and a zone of each site's name, that waits for nothing for long."""
+    monkeypatch.setattr(health, "INTERVAL", 0.3)
+    monkeypatch.setattr(volume_asking, "FIRST_SECONDS", 0.02)
+    monkeypatch.setattr(server_move, "KNOWN_SECONDS", 0.0)
+    zones = {site.name: {"site": site.name, "zone": "nova"} for site in cloud.sites}
+    running = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), runs=own_user, zones=zones)
+    await running.settled()
+    return running
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """`atoll apply`: what a file says is there afterwards, however often it is applied."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +52,6 @@ async def atoll(
     running = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), runs=own_user)
     await running.settled()
     return running
-
-
-@pytest.fixture
-async def user(atoll: Atoll, cloud: Cloud) -> AsyncIterator[Client]:
-    """A member of the project demo."""
-    async with client_of(atoll, cloud.keystone.token()) as client:
-        yield client
 
 
 @pytest.fixture

@@ -147,7 +147,7 @@ async def test_a_revoked_token_is_refused_at_once_and_by_other_gateways_soon(
         revoked = await client.request("DELETE", TOKENS, headers={"X-Subject-Token": token})
     assert (revoked.status_code, revoked.content) == (204, b"")
     assert await front.zones(token) == 401
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await front.zones(token, atoll=other) != 401:  # noqa: ASYNC110 - it asks once a second
             await asyncio.sleep(0.05)
 
@@ -158,7 +158,7 @@ async def test_what_is_changed_in_the_store_holds_in_the_gateway(front: Front) -
     assert you is not None
     assert await front.zones(token) == 200
     await front.directory.update_user(you.id, enabled=False)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await front.zones(token) != 401:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.05)
     assert await front.zones(me) == 200
@@ -285,7 +285,7 @@ async def test_a_role_taken_away_counts_while_the_token_lives(way: Way, cloud: C
         assert (await client.post(SERVERS, json=body)).status_code == 202
         await way.front.directory.assign(*who, "reader")
         await way.front.directory.unassign(*who, "member")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while (answer := await client.post(SERVERS, json=body)).status_code == 202:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert answer.status_code == 403

@@ -161,7 +161,7 @@ async def test_a_keystone_that_is_away_is_named_and_left_alone_for_a_while(user,
         assert "site1" in listed.headers["x-atoll-missing-sites"]
     assert federated.exchanges() - before <= 1, "it is not asked for every request"
     federated.site().keystone.faults.clear()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(servers(await user.get(f"{SERVERS}/detail"))) < 2:  # noqa: ASYNC110 - asking makes it so
             await asyncio.sleep(0.1)
 

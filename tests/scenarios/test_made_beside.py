@@ -52,7 +52,7 @@ async def recorded(client: Client, ident: str) -> list[tuple[str, str, bool]]:
 
 async def become(client: Client, ident: str, record: tuple[str, str, bool]) -> None:
     """Wait until that is on record: what is not learnt from a create is written a little later."""
-    async with asyncio.timeout(3.0):
+    async with asyncio.timeout(30):
         while await recorded(client, ident) != [record]:  # noqa: ASYNC110 - it is another task's to write
             await asyncio.sleep(0.05)
 

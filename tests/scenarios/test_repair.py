@@ -1,7 +1,7 @@
 """What killed and dirty runs have left at the sites: shown beside what is to be there, and mended."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -31,13 +31,6 @@ async def atoll(
     running = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), runs=own_user)
     await running.settled()
     return running
-
-
-@pytest.fixture
-async def user(atoll: Atoll, cloud: Cloud) -> AsyncIterator[Client]:
-    """A member of the project demo."""
-    async with client_of(atoll, cloud.keystone.token()) as client:
-        yield client
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ async def test_followed_through_a_cancel_of_somebody_else(
 
 async def until_said(commands: Commands, ident: str, text: str) -> None:
     """Wait until `atoll run explain` says something."""
-    async with asyncio.timeout(8.0):
+    async with asyncio.timeout(30):
         while text not in (said := (await commands.run("run", "explain", ident)).output):
             assert "Run" in said, said
 

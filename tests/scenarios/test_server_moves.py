@@ -1,44 +1,25 @@
 """The run server.move: a server at another site, with its disks and its id; or where it was, and running."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-from tests.conftest import StartAtoll
-from tests.running import Atoll, sites_of
+from tests.running import Atoll
 from tests.scenarios.conftest import SERVERS, Client, client_of
 from tests.scenarios.probes import RUNS, act, comes_to
 from tests.scenarios.terraform import KEY
 from tests.scenarios.test_several_services import made, network_at
 
-from atoll.gateway import server_move, volume_asking
 from atoll.sandbox.simulated import Cloud, Fault
-from atoll.sites import health
 
 VOLUMES = "/block-storage/v3/volumes"
 
 
 @pytest.fixture
-async def atoll(
-    start_atoll: StartAtoll, cloud: Cloud, own_user: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> Atoll:
-    """A gateway with a user of its own at the clients' Keystone."""
-    monkeypatch.setattr(health, "INTERVAL", 0.3)
-    monkeypatch.setattr(volume_asking, "FIRST_SECONDS", 0.02)
-    monkeypatch.setattr(server_move, "KNOWN_SECONDS", 0.0)
-    zones = {site.name: {"site": site.name, "zone": "nova"} for site in cloud.sites}
-    running = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), runs=own_user, zones=zones)
-    await running.settled()
-    return running
-
-
-@pytest.fixture
-async def user(atoll: Atoll, cloud: Cloud) -> AsyncIterator[Client]:
-    """A member of the project demo."""
-    async with client_of(atoll, cloud.keystone.token()) as client:
-        yield client
+async def atoll(moving: Atoll) -> Atoll:
+    """A gateway that moves things."""
+    return moving
 
 
 async def server_at(user: Client, cloud: Cloud, site: str, **fields: Any) -> str:
@@ -154,7 +135,7 @@ async def test_one_that_boots_from_a_volume(user: Client, cloud: Cloud) -> None:
 
 async def until_available(user: Client, volume: str) -> None:
     """Wait for a volume."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await user.get(f"{VOLUMES}/{volume}")).json()["volume"]["status"] != "available":  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -276,6 +257,16 @@ async def test_what_cannot_be_moved_is_refused(
     answer = await move(user, **{"server": server, **given})
     assert (answer.status_code, words in answer.text) == (status, True), answer.text
     assert (await user.get(RUNS)).json()["runs"] == []
+
+
+async def test_an_old_one_there_is_not_taken_for_the_new_one(user: Client, cloud: Cloud) -> None:
+    """As one may be that an evacuation has left where its site has come back."""
+    server = await server_at(user, cloud, "site1")
+    old = await server_at(user, cloud, "site2", metadata={"atoll_id": server})
+    answer = await move(user, server, "site2")
+    assert (answer.status_code, f"an old one of that id, {old}" in answer.text) == (409, True), answer.text
+    assert (await user.delete(f"{SERVERS}/{old}")).status_code == 204
+    await moved(user, server, "site2")
 
 
 async def test_a_locked_or_paused_one_stays(user: Client, cloud: Cloud) -> None:

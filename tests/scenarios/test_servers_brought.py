@@ -1,7 +1,6 @@
 """A server to whose site something it needs is brought first: BUILD at once, and one id from then on."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -32,13 +31,6 @@ async def atoll(
     return running
 
 
-@pytest.fixture
-async def user(atoll: Atoll, cloud: Cloud) -> AsyncIterator[Client]:
-    """A member of the project demo."""
-    async with client_of(atoll, cloud.keystone.token()) as client:
-        yield client
-
-
 async def create(user: Client, image: str, **fields: Any) -> httpx.Response:
     """Ask for a server."""
     server = {"name": "vm", "flavorRef": "42", "imageRef": image, "networks": "none", **fields}
@@ -56,7 +48,7 @@ async def shown(user: Client, server: str) -> dict[str, Any]:
 
 async def until(user: Client, server: str, *states: str) -> dict[str, Any]:
     """A server once it is in one of some states."""
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(30):
         while (found := await shown(user, server))["status"] not in states:  # noqa: ASYNC110 - it is elsewhere
             await asyncio.sleep(0.02)
     return found

@@ -76,14 +76,18 @@ async def test_a_site_from_the_catalogue_to_its_end(atoll_command: Commands) -> 
 async def test_endpoints_given_by_hand_and_changed(atoll_command: Commands, cloud: Cloud) -> None:
     url = cloud.site("site3").endpoints["compute"]
     (made,) = await atoll_command.told(
-        "site", "add", "lab", "--region", "unlisted", "--endpoint", f"compute={url}", "--yes"
-    )
-    assert list(made["endpoints"]) == ["compute"]
+        "site", "add", "lab", "--region", "unlisted", "--endpoint", f"compute={url}",
+        "--backup-store", "vault", "--yes",
+    )  # fmt: skip
+    assert (list(made["endpoints"]), made["backup_store"]) == (["compute"], "vault")
     image = cloud.site("site3").endpoints["image"]
     (changed,) = await atoll_command.told("site", "set", "lab", "--endpoint", f"image={image}")
     assert set(changed["endpoints"]) == {"compute", "image"}
     (changed,) = await atoll_command.told("site", "set", "lab", "--no-endpoint", "image", "--region", "site3")
     assert (list(changed["endpoints"]), changed["region"]) == (["compute"], "site3")
+    assert changed["backup_store"] == "vault"
+    (changed,) = await atoll_command.told("site", "set", "lab", "--backup-store", "")
+    assert (changed["backup_store"], changed["region"]) == ("", "site3")
 
 
 async def test_a_site_of_a_cloud_that_is_not_known_yet(atoll_command: Commands) -> None:

@@ -1,6 +1,5 @@
 """Transactions: creates and deletes over services and sites, all of them or none."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +31,6 @@ async def atoll(
     running = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), runs=own_user)
     await running.settled()
     return running
-
-
-@pytest.fixture
-async def user(atoll: Atoll, cloud: Cloud) -> AsyncIterator[Client]:
-    """A member of the project demo."""
-    async with client_of(atoll, cloud.keystone.token()) as client:
-        yield client
 
 
 def volume(name: str, site: str, **fields: Any) -> dict[str, Any]:

@@ -171,7 +171,8 @@ async def test_requests_that_are_given_up_leave_no_connection_behind(store: Stor
         await asyncio.gather(*tasks, return_exceptions=True)
     async with asyncio.timeout(HANG):
         await back(store)
-        assert await asyncio.gather(*(where(store, "a") for _ in range(200))) == ["paris"] * 200
+        for _ in range(10):
+            assert await asyncio.gather(*(where(store, "a") for _ in range(20))) == ["paris"] * 20
 
 
 async def test_a_stalled_gateway_holds_no_row_for_long(server: Server, database_url: str) -> None:

@@ -147,7 +147,7 @@ ids = {tokyo = 1}
         "gateway.partial: expected allow or strict, not 'never'",
         "gateway.tls.key_file: is missing",
         "placement.together: expected a number, not 'much'",
-        "sites.paris.hue: is not known: there are region, number, state, endpoints, cloud",
+        "sites.paris.hue: is not known: there are region, number, state, endpoints, cloud, backup_store",
         f"equivalents[0].resource: expected {' or '.join(KINDS)}, not 'server'",
         "equivalents[0].ids: expected text (in [...]), not {'tokyo': 1}",
         "gatway: is not known: did you mean gateway?",

@@ -314,7 +314,7 @@ async def test_a_download_whose_client_left_is_cut_at_the_site(start_front: Star
     await raw.send(front.request(b"GET", IMAGE_FILE))
     await raw.reader.readexactly(1 << 20)
     raw.reset()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         await front.origin.gone.wait()
 
 
@@ -361,7 +361,7 @@ async def test_an_upload_whose_client_left_is_cut_at_the_site(start_front: Start
     await raw.send(b"5\r\nhello\r\n")
     await until(lambda: front.origin.seen)
     raw.reset()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         await front.origin.gone.wait()
     assert len(got) == 1
 

@@ -80,10 +80,10 @@ async def test_two_workers_serve_one_address_and_end_together(
         process.send_signal(signal.SIGTERM)
         started = time.monotonic()
         assert process.stdout is not None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             said = await process.stdout.read()
             assert await process.wait() == 0
-        assert time.monotonic() - started < 8
+        assert time.monotonic() - started < 25
         assert said.count(b'"serving"') == 2, said
         assert said.count(b'"stopped"') == 2
         assert b"Traceback" not in said
@@ -108,7 +108,7 @@ async def _scraped(port: int) -> dict[str, float]:
 async def _all_told(port: int, asked: int) -> None:
     """Every scrape says that so many were answered."""
     name = "atoll_request_duration_seconds_count 200 None"
-    async with asyncio.timeout(5):  # a worker counts just after the client has its answer
+    async with asyncio.timeout(30):  # a worker counts just after the client has its answer
         while (await _scraped(port)).get(name, 0) < asked:  # noqa: ASYNC110 - it is in other processes
             await asyncio.sleep(0.005)
     first, *others = [await _scraped(port) for _ in range(12)]
@@ -177,7 +177,7 @@ async def test_a_site_that_is_added_is_served_by_every_worker(
         assert made.status_code == 201, made.text
         # The kernel spreads connections over the workers: many in a row reach both.
         statuses: list[int] = []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while statuses[-20:] != [200] * 20:
                 answer = await client.get("/atoll/v1/zones/new", headers=headers)
                 statuses.append(answer.status_code)

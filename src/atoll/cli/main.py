@@ -28,6 +28,7 @@ ELSEWHERE: Final = {
     "keystone": "atoll.cli.keystone_commands",
     "lock": "atoll.cli.run_commands",
     "project": "atoll.cli.identity_commands",
+    "recovery": "atoll.cli.recovery_commands",
     "repair": "atoll.cli.repair",
     "role": "atoll.cli.identity_commands",
     "run": "atoll.cli.run_commands",

@@ -213,7 +213,7 @@ def e2e(
     failed = 0
     for command, more in (
         ([*pytest, "tests/contract"], bare),
-        ([*pytest, "tests/e2e", *pytest_arguments], through),
+        ([*pytest, "--durations=25", "--durations-min=5", "tests/e2e", *pytest_arguments], through),
     ):
         failed |= subprocess.run(command, env=os.environ | more, check=False).returncode  # noqa: S603 - ours
     sys.exit(failed)

@@ -29,6 +29,9 @@ def site() -> None:
 
 
 name_argument = click.argument("name", metavar="NAME")
+store_option = click.option(
+    "--backup-store", help="A name for where its Cinder keeps backups, that of all sites which share it."
+)
 endpoint_option = click.option(
     "--endpoint", "endpoints", multiple=True, metavar="SERVICE=URL",
     help="Where a service is, such as compute=http://host/v2.1; may be given several times.",
@@ -63,6 +66,7 @@ def show_site(url: str | None, os_cloud: str | None, form: str, name: str) -> No
 @click.option("--insecure", is_flag=True, help="With --auth-url: do not check the cloud's certificates.")
 @click.option("--cacert", default="", help="With --auth-url: path, at the gateways, of its authorities.")
 @endpoint_option
+@store_option
 @click.option("--number", type=click.IntRange(0, 8191), help="What its integer ids hold; default: the next.")
 @click.option("--draining", is_flag=True, help="Place nothing there yet: `atoll site resume` begins it.")
 @click.option("--yes", is_flag=True, help="Do not ask whether the endpoints are right.")
@@ -78,6 +82,7 @@ def add_site(  # noqa: PLR0913 - one for each option
     insecure: bool,
     cacert: str,
     endpoints: tuple[str, ...],
+    backup_store: str | None,
     number: int | None,
     draining: bool,
     yes: bool,
@@ -118,7 +123,7 @@ def add_site(  # noqa: PLR0913 - one for each option
         click.confirm(f"Pin these as the endpoints of the site {name}?", abort=True, err=True)
     body = {
         "name": name, "region": region, "cloud": name if auth_url else cloud, "endpoints": found,
-        "number": number, "state": "draining" if draining else "enabled",
+        "number": number, "state": "draining" if draining else "enabled", "backup_store": backup_store or "",
     }  # fmt: skip
     if auth_url:
         new = {"name": name, "auth_url": auth_url, "verify": not insecure, "cacert": cacert}
@@ -150,6 +155,7 @@ def _added_with_cloud(api: Api, cloud: Mapping[str, Any], site: Mapping[str, Any
 @click.option("--region", help="Another region.")
 @click.option("--cloud", help="Another cloud; '' for the clients' own.")
 @endpoint_option
+@store_option
 @click.option("--no-endpoint", "without", multiple=True, metavar="SERVICE", help="Take a service away.")
 def set_site(  # noqa: PLR0913 - one for each option
     *,
@@ -160,6 +166,7 @@ def set_site(  # noqa: PLR0913 - one for each option
     region: str | None,
     cloud: str | None,
     endpoints: tuple[str, ...],
+    backup_store: str | None,
     without: tuple[str, ...],
 ) -> None:
     """Change the site NAME. Requests under way end where they began."""
@@ -168,11 +175,15 @@ def set_site(  # noqa: PLR0913 - one for each option
         body["region"] = region
     if cloud is not None:
         body["cloud"] = cloud or None
+    if backup_store is not None:
+        body["backup_store"] = backup_store
     pinned: dict[str, str | None] = {**_pairs(endpoints), **dict.fromkeys(without)}
     if pinned:
         body["endpoints"] = pinned
     if not body:
-        raise click.UsageError("nothing to change: give --region, --cloud, --endpoint or --no-endpoint")
+        raise click.UsageError(
+            "nothing to change: give --region, --cloud, --backup-store, --endpoint or --no-endpoint"
+        )
     _shown(Api(url, os_cloud).call("PATCH", f"/sites/{quote(name)}", body)["site"], form)
 
 

@@ -253,6 +253,9 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """The URL of each service type: `compute`, `block-storage`, `image`, `network`. Tokens go only there."""
     cloud: str = ""
     """The cloud, in `[clouds.NAME]`, whose Keystone the site believes. Default: the clients' own."""
+    backup_store: Annotated[str, Meta(max_length=63)] = ""
+    """A name for where its Cinder keeps backups. Sites of one name have one store, the same driver to one
+    place: each can read what another wrote, and volumes go from one to the other by backups."""
 
 
 ZoneName = Annotated[str, Meta(min_length=1, max_length=255)]

@@ -29,12 +29,14 @@ from atoll.gateway.secret_files import secret_text
 from atoll.gateway.server_bringing import cancelling
 from atoll.gateway.server_create import ServerCreate
 from atoll.gateway.server_move import ServerMove
+from atoll.gateway.server_recovery import ServerRecovery
 from atoll.gateway.site_building import SiteBuilder
 from atoll.gateway.site_wakes import SiteWakes
 from atoll.gateway.tallies import Tallies
 from atoll.gateway.telemetry import Telemetry
 from atoll.gateway.tokens import Tokens
 from atoll.gateway.transaction import Transaction
+from atoll.gateway.volume_backup import VolumeBackup
 from atoll.gateway.volume_copy import VolumeCopy
 from atoll.identity.service import Identity
 from atoll.inventory.inventory import inventory_of
@@ -93,7 +95,7 @@ def build(
     operator = Operator(sites, reach, forward, service_user)
     delegation = Delegation(tokens, forward, service_user)
     inside = Inside(delegation)
-    actions = _actions(operator, Person(sites, reach, forward, delegation), inside, aliases)
+    actions = _actions(operator, Person(sites, reach, forward, delegation), inside, aliases, store)
     parts = Parts(
         sites=sites,
         reach=reach,
@@ -158,7 +160,7 @@ def _group(config: Config) -> Group | None:
     return Group(config.runs.coordination_group, partial(secret_text, config.runs.coordination_url))
 
 
-def _actions(operator: Operator, person: Person, inside: Inside, aliases: Aliases) -> Actions:
+def _actions(operator: Operator, person: Person, inside: Inside, aliases: Aliases, store: Store) -> Actions:
     """What the steps of runs do."""
     actions = Actions()
     actions.add(
@@ -167,9 +169,11 @@ def _actions(operator: Operator, person: Person, inside: Inside, aliases: Aliase
             *ImageCopy(operator).actions(),
             *FlavorCopy(operator).actions(),
             *VolumeCopy(person.asker).actions(),
+            *VolumeBackup(person.asker, operator).actions(),
             *Transaction(inside).actions(),
             *ServerCreate(inside, person, aliases).actions(),
             *ServerMove(person.asker, aliases).actions(),
+            *ServerRecovery(person.asker, store.recovery_points, aliases).actions(),
         ]
     )
     DEFINITIONS.check(actions.by_name)

@@ -18,6 +18,7 @@ from atoll.store import Ledger
 Name = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Region = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]*$")]
 Url = Annotated[str, Meta(max_length=1024)]
+Store = Annotated[str, Meta(max_length=63, pattern=r"^[^\x00-\x1f]*$")]
 Reason = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f]*$")]
 
 
@@ -31,6 +32,8 @@ class SiteAdd(In, frozen=True, kw_only=True):
     """The cloud whose Keystone the site believes; null: the clients' own."""
     number: Annotated[int, Meta(ge=0, le=changes.LAST_NUMBER)] | None = None
     """Stands in the upper bits of its integer ids, for ever. Without one it is given the next free one."""
+    backup_store: Store = ""
+    """A name for where its Cinder keeps backups: sites of one name can read each other's."""
     state: State = "enabled"
     reason: Reason = ""
 
@@ -40,6 +43,7 @@ class SiteSet(In, frozen=True, kw_only=True):
 
     region: Region | UnsetType = UNSET
     cloud: Annotated[str, Meta(max_length=63)] | UnsetType | None = UNSET
+    backup_store: Store | UnsetType = UNSET
     endpoints: dict[str, Url | None] | UnsetType = UNSET
     """The services named here get another endpoint, or (null) none; the others keep theirs."""
     revision: Annotated[str, Meta(max_length=64)] = ""
@@ -117,6 +121,7 @@ async def add_site(asked: Asked[NoQuery, SiteAdd]) -> SiteAnswer:
         number=-1,
         endpoints=body.endpoints,
         cloud=body.cloud,
+        backup_store=body.backup_store,
         added_at=time.time(),
         added_by=asked.caller.user_id,
     )
@@ -150,7 +155,10 @@ async def set_site(asked: Asked[NoQuery, SiteSet]) -> SiteAnswer:
         if before is None:
             raise Conflict(f"The site {name} was removed just now.", resource="site", id=name)
         region = before.region if body.region is UNSET else body.region
-        record = msgspec.structs.replace(before, region=region, cloud=cloud, endpoints=endpoints)
+        store = before.backup_store if body.backup_store is UNSET else body.backup_store
+        record = msgspec.structs.replace(
+            before, region=region, cloud=cloud, endpoints=endpoints, backup_store=store
+        )
         changes.set_site(parts.config, ledger, record, revision)
 
     await parts.registry.change(work)

@@ -8,6 +8,7 @@ from atoll.gateway import (
     own_definitions,
     own_locations,
     own_locks,
+    own_recovery,
     own_runs,
     own_same,
     own_sites,
@@ -27,4 +28,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     *own_runs.ROUTES,
     *own_transactions.ROUTES,
     *own_locks.ROUTES,
+    *own_recovery.ROUTES,
 )

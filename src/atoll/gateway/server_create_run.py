@@ -95,8 +95,8 @@ def brought_by(one: Brought, site: str, bounds: Runs) -> Plan:
     return Plan(steps=(step,))
 
 
-def renamed(steps: Sequence[Step], prefix: str, first: str) -> list[Step]:
-    """The steps of another plan under names of their own, after a first step."""
+def renamed(steps: Sequence[Step], prefix: str, *first: str) -> list[Step]:
+    """The steps of another plan under names of their own, after some first ones."""
 
     def within(value: Any) -> Any:
         if isinstance(value, dict):
@@ -111,7 +111,7 @@ def renamed(steps: Sequence[Step], prefix: str, first: str) -> list[Step]:
             action=step.action,
             site=step.site,
             input=within(step.input),
-            after=(first, *(prefix + one for one in step.after)),
+            after=(*first, *(prefix + one for one in step.after)),
             tries=step.tries,
             undo_tries=step.undo_tries,
             seconds=step.seconds,

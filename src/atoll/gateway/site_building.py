@@ -80,6 +80,7 @@ class SiteBuilder:
             log.info("site_state", site=site.name, state=entry.state, reason=entry.reason, by=entry.by)
         site.state, site.reason, site.since, site.by = entry.state, entry.reason, entry.since, entry.by
         site.zones = {name: one.settings.zone for name, one in zones.items()}
+        site.backup_store = settings.backup_store
         before = site.endpoints
         site.endpoints = {}
         for service_type, url in settings.endpoints.items():

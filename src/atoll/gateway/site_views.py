@@ -49,6 +49,8 @@ class SiteView(Out, frozen=True, kw_only=True):
     number: int
     region: str
     cloud: str | None
+    backup_store: str
+    """Sites of one name can read each other's backups; "": nobody said so."""
     declared: Declared
     state: State
     reason: str
@@ -95,6 +97,7 @@ def site_view(parts: Parts, site: Site, inventory: Inventory) -> SiteView:
         number=site.number,
         region=site.region,
         cloud=site.cloud,
+        backup_store=site.backup_store,
         declared="file" if entry.declared else "api",
         state=site.state,
         reason=site.reason,

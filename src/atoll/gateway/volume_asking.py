@@ -48,7 +48,13 @@ class Kind(NamedTuple):
 VOLUMES: Final = Kind(STORAGE, "/v3/{project}/volumes", "volume", "volumes")
 SNAPSHOTS: Final = Kind(STORAGE, "/v3/{project}/snapshots", "snapshot", "snapshots")
 TYPES: Final = Kind(STORAGE, "/v3/{project}/types", "volume_type", "volume_types")
+BACKUPS: Final = Kind(STORAGE, "/v3/{project}/backups", "backup", "backups")
+RECORDS: Final = Kind(STORAGE, "/v3/backups", "backup", "backups")
+"""Backups as the operator asks for them, whatever project they are of."""
 IMAGES: Final = Kind(IMAGE, "/v2/images", "image", "images")
+
+DETAILED: Final = frozenset({VOLUMES, SNAPSHOTS, BACKUPS})
+"""Kinds whose lists tell all only when asked for it."""
 
 
 @contextmanager
@@ -61,17 +67,17 @@ def changed() -> Iterator[None]:
 
 
 class VolumeAsking:
-    """One try of a step, at its site."""
+    """One try of a step, at its site or another one."""
 
-    def __init__(self, asks: Asks, doing: Doing) -> None:
+    def __init__(self, asks: Asks, doing: Doing, site: str = "") -> None:
         self._asks = asks
         self.doing = doing
-        self.site = doing.site
+        self.site = site or doing.site
 
     async def ask(
         self, service: str, method: str, target: str, body: object = None, *, version: str = ""
     ) -> tuple[int, Any]:
-        """As `Asks.ask`, at the step's site."""
+        """As `Asks.ask`, at the site."""
         self.doing.check()
         return await self._asks.ask(self.site, service, method, target, body, version=version)
 
@@ -89,7 +95,7 @@ class VolumeAsking:
 
     async def listed(self, kind: Kind, **filters: str) -> list[Thing]:
         """Things of the run's project. Raises `Unavailable`."""
-        path = f"{kind.path}/detail" if kind in {VOLUMES, SNAPSHOTS} else kind.path
+        path = f"{kind.path}/detail" if kind in DETAILED else kind.path
         status, answer = await self.ask(kind.service, "GET", f"{path}?{urlencode(filters)}")
         if status != 200 or not isinstance(answer, Mapping):
             raise Unavailable(f"{self.site} answers {status} for a list of {kind.many}")
@@ -102,7 +108,7 @@ class VolumeAsking:
     # -- what is changed -----------------------------------------------------------------------------
 
     async def created(self, kind: Kind, body: Mapping[str, Any]) -> str:
-        """Make a volume or a snapshot; its id. Raises `Refused`."""
+        """Make a volume, a snapshot or a backup; its id. Raises `Refused`."""
         status, answer = await self.ask(kind.service, "POST", kind.path, body)
         if status != 202:
             raise Refused(f"{self.site} makes no {kind.one} ({status}): {said(answer)}")
@@ -155,7 +161,7 @@ class VolumeAsking:
             seconds = min(seconds * 1.5, LAST_SECONDS)
 
     async def until_available(self, kind: Kind, ident: str) -> Thing:
-        """Wait for a volume or a snapshot. Raises `Failed`, `Stopped`."""
+        """Wait for a volume, a snapshot or a backup. Raises `Failed`, `Stopped`."""
 
         async def ready() -> Thing | None:
             self.doing.stop()

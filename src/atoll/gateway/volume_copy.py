@@ -65,7 +65,7 @@ class VolumeCopy:
     async def snapshot(self, doing: Doing) -> dict[str, Any]:
         """Take a snapshot of a volume in use; {id}. Input: `volume`."""
         body = {
-            "snapshot": {"volume_id": doing.input["volume"], "force": True, "name": _name(doing)},
+            "snapshot": {"volume_id": doing.input["volume"], "force": True, "name": temporary(doing)},
         }
         return await self._temporary(doing, SNAPSHOTS, body)
 
@@ -73,13 +73,13 @@ class VolumeCopy:
         """Make a volume of a snapshot; {id}. Input: `snapshot`, `size`."""
         given = doing.input
         body = {
-            "volume": {"snapshot_id": given["snapshot"], "size": given["size"], "name": _name(doing)},
+            "volume": {"snapshot_id": given["snapshot"], "size": given["size"], "name": temporary(doing)},
         }
         return await self._temporary(doing, VOLUMES, body)
 
     async def _temporary(self, doing: Doing, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
         at = self._at(doing)
-        found = await at.named(kind, _name(doing))
+        found = await at.named(kind, temporary(doing))
         ident = str(found[0]["id"]) if found else await at.created(kind, body)
         with changed():
             await at.until_available(kind, ident)
@@ -99,7 +99,7 @@ class VolumeCopy:
 
     async def _remove(self, doing: Doing, kind: Kind) -> None:
         at = self._at(doing)
-        for one in await at.named(kind, _name(doing)):
+        for one in await at.named(kind, temporary(doing)):
             await at.removed(kind, str(one["id"]))
 
     async def upload(self, doing: Doing) -> dict[str, Any]:
@@ -108,8 +108,8 @@ class VolumeCopy:
         `changed` is when the volume was changed last, once that was over.
         """
         at, volume = self._at(doing), doing.input["volume"]
-        found = await at.named(IMAGES, _name(doing))
-        image = str(found[0]["id"]) if found else await self._begun(at, volume, _name(doing))
+        found = await at.named(IMAGES, temporary(doing))
+        image = str(found[0]["id"]) if found else await self._begun(at, volume, temporary(doing))
         expected = doing.input["size"] * GIGABYTE
 
         async def over() -> tuple[Thing | None, Thing | None] | None:
@@ -173,7 +173,7 @@ class VolumeCopy:
         ident = str(found[0]["id"]) if found else await at.created(VOLUMES, await self._body(at))
         with changed():
             made = await at.until_available(VOLUMES, ident)
-            await self._alike(at, made, given["image_metadata"], bootable=given["bootable"])
+            await alike(at, made, given["image_metadata"], bootable=given["bootable"])
         return {"id": ident, "size": made["size"], "volume_type": made.get("volume_type")}
 
     @staticmethod
@@ -182,30 +182,13 @@ class VolumeCopy:
         given = at.doing.input
         volume = {**given["volume"], "imageRef": given["image"]}
         volume["metadata"] = {**volume.get("metadata", {}), MARK: at.doing.mark}
-        if wanted := volume.get("volume_type"):
-            types = await at.listed(TYPES, limit="1000")
-            if not any(wanted in {one["name"], one["id"]} for one in types):
-                if given["type_required"]:
-                    raise Refused(f"{at.site} has no volume type {wanted}")
-                del volume["volume_type"]  # the site's default one
-        return {"volume": volume}
+        return {"volume": await of_its_type(at, volume, required=given["type_required"])}
 
     async def _marked(self, at: VolumeAsking) -> list[Thing]:
         """The volumes that this very step made."""
         doing = at.doing
         found = await at.listed(VOLUMES, metadata=f"{{'{MARK}': '{doing.mark}'}}")
         return [one for one in found if (one.get("metadata") or {}).get(MARK) == doing.mark]
-
-    @staticmethod
-    async def _alike(at: VolumeAsking, made: Thing, wanted: Mapping[str, str], *, bootable: bool) -> None:
-        """Have it boot, or not, as the source does, and say of its image what that says."""
-        there: Mapping[str, str] = made.get("volume_image_metadata") or {}
-        for key in sorted(there.keys() - wanted.keys()):
-            await at.acted(made["id"], {"os-unset_image_metadata": {"key": key}}, 200, 404)
-        if wanted.items() - there.items():
-            await at.acted(made["id"], {"os-set_image_metadata": {"metadata": dict(wanted)}}, 200)
-        if (str(made.get("bootable")).lower() == "true") != bootable:
-            await at.acted(made["id"], {"os-set_bootable": {"bootable": bootable}}, 200)
 
     async def unmake(self, doing: Doing) -> None:
         """Delete the volume."""
@@ -259,7 +242,33 @@ class VolumeCopy:
         return Done() if shown is None else Absent()
 
 
-def _name(doing: Doing) -> str:
+async def of_its_type(at: VolumeAsking, volume: dict[str, Any], *, required: bool) -> dict[str, Any]:
+    """What a volume is created with, without its type where the site has none such, unless it is `required`.
+
+    Raises `Refused`.
+    """
+    wanted = volume.get("volume_type")
+    types = await at.listed(TYPES, limit="1000") if wanted else []
+    if not wanted or any(wanted in {one["name"], one["id"]} for one in types):
+        return volume
+    if required:
+        raise Refused(f"{at.site} has no volume type {wanted}")
+    return {key: value for key, value in volume.items() if key != "volume_type"}
+
+
+async def alike(at: VolumeAsking, made: Thing, wanted: Mapping[str, str], *, bootable: bool) -> None:
+    """Have a new volume boot, or not, as its source does, and say of its image what that says."""
+    there: Mapping[str, str] = made.get("volume_image_metadata") or {}
+    for key in sorted(there.keys() - wanted.keys()):
+        await at.acted(made["id"], {"os-unset_image_metadata": {"key": key}}, 200, 404)
+    if wanted.items() - there.items():
+        await at.acted(made["id"], {"os-set_image_metadata": {"metadata": dict(wanted)}}, 200)
+    if (str(made.get("bootable")).lower() == "true") != bootable:
+        await at.acted(made["id"], {"os-set_bootable": {"bootable": bootable}}, 200)
+
+
+def temporary(doing: Doing) -> str:
+    """What is called that a step makes for a while."""
     return f"{TEMPORARY}{doing.mark}"
 
 

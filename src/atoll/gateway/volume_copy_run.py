@@ -1,7 +1,6 @@
 """The definitions `volume.copy` and `volume.move`: a volume's data at another site, in a new volume there."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -9,78 +8,32 @@ from atoll.core.settings import Runs
 from atoll.gateway.call import Call
 from atoll.gateway.definitions import Definition
 from atoll.gateway.parts import Parts
+from atoll.gateway.volume_backup_run import backed_up
 from atoll.gateway.volume_look import Found, VolumeInput, find
+from atoll.gateway.volume_steps import SECONDS, deleted, given_by, long, snapshot_read
+from atoll.gateway.volume_way import chosen
 from atoll.workflow.locks import Want
-from atoll.workflow.plan import FROM, Plan, Reserve, Step
-
-TRIES: Final = 6
-SECONDS: Final = 2 * 86400.0
-"""How long one try may take of what moves all bytes of a volume."""
+from atoll.workflow.plan import Plan, Reserve, Step
 
 
 async def _copy(parts: Parts, call: Call, given: VolumeInput) -> Plan:
     """Look at the volume as the caller sees it. Raises what `find` raises."""
-    found = await find(parts, call, given)
+    found = await chosen(parts, call, await find(parts, call, given))
     return planned(found, parts.config.runs)
 
 
 async def _move(parts: Parts, call: Call, given: VolumeInput) -> Plan:
     """Likewise; what cannot be deleted cannot be moved."""
-    found = await find(parts, call, given, moves=True)
+    found = await chosen(parts, call, await find(parts, call, given, moves=True))
     return planned(found, parts.config.runs, moves=True)
 
 
 def planned(found: Found, bounds: Runs, *, moves: bool = False) -> Plan:
-    """The plan: upload, copy, make; what was there for a while deleted, and of a move the source.
-
-    The mark comes off last: until then the run can prove that the new volume is its own.
-    """
-    before, upload = _read(found)
-    carry = _long("carry", "volume.carry@1", found.target, source=found.source, image=_from("upload.image"))
-    make = _long(
-        "make",
-        "volume.make@1",
-        found.target,
-        image=_from("carry.id"),
-        volume=found.body,
-        type_required=found.type_required,
-        bootable=found.bootable,
-        image_metadata=found.image_metadata,
-    )
-    last = [
-        Step(
-            name="tidy-target",
-            action="volume.tidy@1",
-            site=found.target,
-            input={"images": [_from("carry.id")], "made": _from("carry.made")},
-            after=("make",),
-            seconds=SECONDS,
-        ),
-        Step(
-            name="tidy-source",
-            action="volume.tidy@1",
-            site=found.source,
-            input={
-                "images": [_from("upload.image")],
-                "volumes": [_from("clone.id")] if before else [],
-                "snapshots": [_from("snapshot.id")] if before else [],
-            },
-            after=("make",),
-            seconds=SECONDS,
-        ),
-    ]
-    if moves:
-        last += _deleted(found, after=tuple(step.name for step in last))
-    finish = Step(
-        name="finish",
-        action="volume.finish@1",
-        site=found.target,
-        input={"id": _from("make.id")},
-        after=tuple(step.name for step in last),
-    )
+    """The plan, by the way that was found."""
     link = f"{found.source}/{found.target}"
+    steps = backed_up(found, moves=moves) if found.store else _by_image(found, moves=moves)
     return Plan(
-        steps=(*before, upload, carry, make, *last, finish),
+        steps=tuple(steps),
         purpose=f"{'move' if moves else 'copy'} {found.purpose}"[:255],
         locks=(Want(f"volume/{found.volume}"),),
         reserves=(
@@ -91,38 +44,64 @@ def planned(found: Found, bounds: Runs, *, moves: bool = False) -> Plan:
     )
 
 
-def _deleted(found: Found, after: tuple[str, ...]) -> list[Step]:
-    """The steps that end a move: the source is looked at while there is a way back, then deleted."""
-    asked = {"volume": found.volume, "changed": _from("upload.changed")}
-    check = Step(name="check", action="volume.check@1", site=found.source, input=asked, after=("make",))
-    delete = Step(
-        name="delete",
-        action="volume.delete@1",
-        site=found.source,
-        input=asked,
-        after=(*after, "check"),
-        seconds=SECONDS,
-        pivot=True,
+def _by_image(found: Found, *, moves: bool) -> list[Step]:
+    """The steps: upload, copy, make; what was there for a while deleted, and of a move the source.
+
+    The mark comes off last: until then the run can prove that the new volume is its own.
+    """
+    before, upload = _read(found)
+    carry = long("carry", "volume.carry@1", found.target, source=found.source, image=given_by("upload.image"))
+    make = long(
+        "make",
+        "volume.make@1",
+        found.target,
+        image=given_by("carry.id"),
+        volume=found.body,
+        type_required=found.type_required,
+        bootable=found.bootable,
+        image_metadata=found.image_metadata,
     )
-    return [check, delete]
+    last = [
+        Step(
+            name="tidy-target",
+            action="volume.tidy@1",
+            site=found.target,
+            input={"images": [given_by("carry.id")], "made": given_by("carry.made")},
+            after=("make",),
+            seconds=SECONDS,
+        ),
+        Step(
+            name="tidy-source",
+            action="volume.tidy@1",
+            site=found.source,
+            input={
+                "images": [given_by("upload.image")],
+                "volumes": [given_by("clone.id")] if before else [],
+                "snapshots": [given_by("snapshot.id")] if before else [],
+            },
+            after=("make",),
+            seconds=SECONDS,
+        ),
+    ]
+    if moves:
+        last += deleted(found, "upload.changed", "make", after=tuple(step.name for step in last))
+    finish = Step(
+        name="finish",
+        action="volume.finish@1",
+        site=found.target,
+        input={"id": given_by("make.id")},
+        after=tuple(step.name for step in last),
+    )
+    return [*before, upload, carry, make, *last, finish]
 
 
 def _read(found: Found) -> tuple[list[Step], Step]:
     """The steps that get at the data: one in use is read by way of a snapshot."""
     if not found.in_use:
-        return [], _long("upload", "volume.upload@1", found.source, volume=found.volume, size=found.size)
-    snapshot = _long("snapshot", "volume.snapshot@1", found.source, volume=found.volume)
-    clone = _long("clone", "volume.clone@1", found.source, snapshot=_from("snapshot.id"), size=found.size)
-    upload = _long("upload", "volume.upload@1", found.source, volume=_from("clone.id"), size=found.size)
-    return [snapshot, clone], upload
-
-
-def _long(name: str, action: str, site: str, **given: Any) -> Step:
-    return Step(name=name, action=action, site=site, input=given, tries=TRIES, seconds=SECONDS)
-
-
-def _from(path: str) -> Mapping[str, str]:
-    return {FROM: path}
+        return [], long("upload", "volume.upload@1", found.source, volume=found.volume, size=found.size)
+    before = snapshot_read(found)
+    upload = long("upload", "volume.upload@1", found.source, volume=given_by("clone.id"), size=found.size)
+    return before, upload
 
 
 EXAMPLE: Final = Found(

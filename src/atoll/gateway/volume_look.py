@@ -48,6 +48,10 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     in_use: bool
     purpose: str
+    store: str = ""
+    """The store of backups by which it goes; "": by an image."""
+    remark: str = ""
+    """What is to be said of the new one's type."""
     body: dict[str, Any] = {}
     """What the new one is created with."""
     type_required: bool = False
@@ -64,7 +68,7 @@ async def find(parts: Parts, call: Call, given: VolumeInput, *, moves: bool = Fa
     aside.service = SERVICES[STORAGE]
     await parts.reach.settle(aside)
     target = _target(parts, aside, given.site)
-    looked = _Look(parts, aside)
+    looked = Look(parts, aside)
     ident = given.volume.lower()
     source = await parts.locator.site_of(aside, "volume", ident)
     volume = await looked.volume(source, ident)
@@ -77,23 +81,34 @@ async def find(parts: Parts, call: Call, given: VolumeInput, *, moves: bool = Fa
     if zone := _zone(parts, aside, target, given.availability_zone):
         body["availability_zone"] = zone
     wanted = given.volume_type or str(volume.get("volume_type") or "")
-    more = await looked.room(target, int(volume["size"]), wanted, required=bool(given.volume_type))
+    remark = await looked.room(target, int(volume["size"]), wanted, required=bool(given.volume_type))
     if wanted:
         body["volume_type"] = wanted
-    in_use = volume["status"] == "in-use"
-    way = "a snapshot, since it is in use, and an image" if in_use else "an image"
-    return Found(
+    found = Found(
         volume=ident,
         size=int(volume["size"]),
         source=source.name,
         target=target.name,
-        in_use=in_use,
-        purpose=f"volume {ident} ({volume['size']} GB) from {source.name} to {target.name} by {way}{more}",
+        in_use=volume["status"] == "in-use",
+        purpose="",
+        remark=remark,
         body=body,
         type_required=bool(given.volume_type),
         bootable=str(volume.get("bootable")).lower() == "true",
         image_metadata=dict(volume.get("volume_image_metadata") or {}),
     )
+    return going(found, by_image(found))
+
+
+def by_image(found: Found) -> str:
+    """The way by an image, in words."""
+    return "a snapshot, since it is in use, and an image" if found.in_use else "an image"
+
+
+def going(found: Found, way: str, store: str = "") -> Found:
+    """The same with the way that it goes, in words."""
+    where = f"volume {found.volume} ({found.size} GB) from {found.source} to {found.target}"
+    return msgspec.structs.replace(found, store=store, purpose=f"{where} by {way}{found.remark}")
 
 
 def _target(parts: Parts, call: Call, name: str) -> Site:
@@ -156,7 +171,7 @@ def _zone(parts: Parts, call: Call, site: Site, name: str) -> str | None:
     return zones[name] if name else None
 
 
-class _Look:
+class Look:
     """Looks at sites as the caller."""
 
     def __init__(self, parts: Parts, call: Call) -> None:
@@ -190,7 +205,7 @@ class _Look:
 
     async def room(self, site: Site, size: int, wanted: str, *, required: bool) -> str:
         """What there is to say of its type there. Raises `Conflict`, `BadRequest` where it does not fit."""
-        limits, types = await asyncio.gather(self._told(site, "limits"), self._told(site, "types?limit=1000"))
+        limits, types = await asyncio.gather(self.told(site, "limits"), self.told(site, "types?limit=1000"))
         if limits is not None:
             _check_quota(site, limits["limits"]["absolute"], size)
         names = {one["name"]: one["id"] for one in types["volume_types"]} if types is not None else {}
@@ -201,7 +216,7 @@ class _Look:
             raise BadRequest(text, resource="volume_type", id=wanted)
         return f", of its default type: it has no {wanted}"
 
-    async def _told(self, site: Site, path: str) -> Any:
+    async def told(self, site: Site, path: str) -> Any:
         """As `_asked`; None where the site does not say."""
         try:
             return await self._asked(site, path)

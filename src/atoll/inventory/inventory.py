@@ -76,6 +76,7 @@ def _site(record: SiteRecord) -> Site:
         number=record.number,
         cloud=record.cloud or "",
         endpoints=record.endpoints,
+        backup_store=record.backup_store,
     )
 
 

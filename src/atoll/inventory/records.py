@@ -19,6 +19,7 @@ class SiteRecord(Document, frozen=True, kw_only=True):
     number: int
     endpoints: Mapping[str, str]
     cloud: str | None = None
+    backup_store: str = ""
     added_at: float = 0.0
     added_by: str = ""
 

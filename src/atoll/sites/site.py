@@ -140,6 +140,8 @@ class Site:
     )
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     zones: Mapping[str, object] = field(default_factory=dict)
+    backup_store: str = ""
+    """Sites of one name have one store of Cinder's backups; "": nobody said so."""
 
     def endpoint(self, service_type: str) -> Endpoint | None:
         """The endpoint of a service, None where the site has no such service."""

@@ -10,6 +10,7 @@ from atoll.store.intent import Changes, Document, Intent, Ledger
 from atoll.store.leases import Held, Leases
 from atoll.store.locations import Locations, LocationStore
 from atoll.store.records import Conflict, Cursor, Location, Made, Pruned, Sighting, Source
+from atoll.store.recovery_points import RecoveryPoint, RecoveryPoints
 from atoll.store.registry import Registry
 from atoll.store.store import Store, open_store
 
@@ -29,6 +30,8 @@ __all__ = [
     "Locations",
     "Made",
     "Pruned",
+    "RecoveryPoint",
+    "RecoveryPoints",
     "Registry",
     "Sighting",
     "Source",

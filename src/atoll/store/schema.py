@@ -5,7 +5,7 @@ What changes tables that are there already is under `migrations`; a test holds t
 
 from typing import Final
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """The newest step of `migrations`."""
 
 NAMES: Final = (
@@ -23,6 +23,7 @@ NAMES: Final = (
     "run_turn",
     "aliases",
     "alias_revision",
+    "recovery_points",
 )
 """The tables whose content is ours; `alembic_version` beside them says how new they are."""
 
@@ -42,6 +43,7 @@ VERSION: Final = "SELECT version_num FROM alembic_version"
 # `run_turn` is written by whoever grants or gives back, so that they take turns.
 #
 # Of an alias `asked` is JSON, there while no site has the server; `changed` is counted in `alias_revision`.
+# Of a recovery point `content` is JSON, and `claimed_by` the run that uses or drops it.
 TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS locations (
         resource_type VARCHAR(64) NOT NULL,
@@ -177,6 +179,18 @@ TABLES: Final = (
         number BIGINT NOT NULL)""",
     """INSERT INTO alias_revision (id, number)
         SELECT 1, 0 WHERE NOT EXISTS (SELECT 1 FROM alias_revision)""",
+    """CREATE TABLE IF NOT EXISTS recovery_points (
+        id VARCHAR(64) NOT NULL PRIMARY KEY,
+        server VARCHAR(64) NOT NULL,
+        project_id VARCHAR(64) NOT NULL,
+        user_id VARCHAR(64) NOT NULL,
+        source VARCHAR(63) NOT NULL,
+        own VARCHAR(64) NOT NULL,
+        target VARCHAR(63) NOT NULL,
+        content TEXT NOT NULL,
+        claimed_by VARCHAR(64),
+        made_at DOUBLE NOT NULL)""",
+    "CREATE INDEX IF NOT EXISTS ix_recovery_points_server ON recovery_points (project_id, server)",
     "CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)",
     f"""INSERT INTO alembic_version (version_num)
         SELECT '{HEAD}' WHERE NOT EXISTS (SELECT 1 FROM alembic_version)""",  # noqa: S608 - ours

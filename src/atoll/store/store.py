@@ -20,6 +20,7 @@ from atoll.store.intent import Intent
 from atoll.store.leases import Leases
 from atoll.store.opening import open_database
 from atoll.store.records import Conflict, Cursor, Location, Made, Pruned, Sighting, Source
+from atoll.store.recovery_points import RecoveryPoints
 from atoll.store.run_outbox import RunOutbox
 from atoll.store.run_views import RunViews
 from atoll.store.runs import Runs
@@ -95,7 +96,7 @@ async def open_store(url: str, *, clock: Callable[[], float] = time.time, publis
 
 
 class Store:
-    """Locations, conflicts, cursors, beside them `intent`, `aliases`, `leases`, `runs`.
+    """Locations, conflicts, cursors, beside them `intent`, `aliases`, `leases`, `recovery_points`, `runs`.
 
     `clock` gives seconds since 1970.
     """
@@ -108,6 +109,7 @@ class Store:
         self.intent = Intent(database, clock=clock)
         self.aliases = Aliases(database, clock=clock)
         self.leases = Leases(database)
+        self.recovery_points = RecoveryPoints(database)
         self.runs = Runs(database, published=published)
         self.run_views = RunViews(database)
         self.run_outbox = RunOutbox(database)

@@ -59,7 +59,7 @@ def test_runs_that_fail_are_told_and_not_counted():
     def one() -> None:
         raise OSError("database is locked")
 
-    found = threads(one, 1, 0.001)
+    found = threads(one, 1, 0.5)
     assert found.each == []
     assert found.failed > 0
 

@@ -1,4 +1,4 @@
-"""Cinder's volumes and snapshots of one site in memory; what takes time takes longer than a lease."""
+"""Cinder of one site in memory; what takes time takes longer than a lease."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -15,26 +15,38 @@ Json = dict[str, Any]
 
 
 class Cinder:
-    """One site's. `images` are Glance's there, to which what `filled` gives is uploaded."""
+    """One site's. `images` are Glance's there, to which what `filled` gives is uploaded.
 
-    def __init__(self, site: str, images: dict[str, Json], filled: Callable[[bytes], Json]) -> None:
-        self.site, self.images, self._filled = site, images, filled
+    `store` has the data of backups by their ids, for all sites that share it.
+    """
+
+    def __init__(
+        self, site: str, images: dict[str, Json], filled: Callable[[bytes], Json], store: dict[str, bytes]
+    ) -> None:
+        self.site, self.images, self._filled, self.store = site, images, filled, store
         self.volumes: dict[str, Json] = {}
         self.snapshots: dict[str, Json] = {}
+        self.backups: dict[str, Json] = {}
         self.full = False
         """Whether it makes no volume any more."""
         self.on_make: Callable[[], None] = lambda: None
+        self.on_restore: Callable[[str], object] = lambda _: None
+        self.imports = True
+        """Whether it imports backups."""
         self._number = 0
 
-    def answer(  # noqa: PLR0911 - one for each thing that is asked
-        self, method: str, parts: list[str], query: Mapping[str, str], body: Any
+    def answer(  # noqa: C901, PLR0911 - one for each thing that is asked
+        self, method: str, parts: list[str], query: Mapping[str, str], body: Any, *, admin: bool
     ) -> tuple[int, Any]:
-        """What it answers below the project."""
+        """What it answers below the project; to administrators also of other projects' backups."""
         if parts[0] == "types":
             return 200, {"volume_types": [{"id": "1", "name": "ssd"}]}
+        if parts[1:] == ["import_record"]:
+            return self._import(body["backup-record"], admin=admin)
         things, one = getattr(self, parts[0]), parts[0].removesuffix("s")
+        things = {key: each for key, each in things.items() if admin or not each.get("imported")}
         if method == "POST" and len(parts) == 1:
-            return self._make(things, one, body[one])
+            return self._make(getattr(self, parts[0]), one, body[one])
         if parts[1] == "detail":
             return 200, {parts[0]: [_shown(each) for each in things.values() if _matches(each, query)]}
         thing = things.get(parts[1])
@@ -42,7 +54,15 @@ class Cinder:
             return 404, None
         match method, parts[2:]:
             case "DELETE", []:
-                return self._delete(things, thing)
+                return self._delete(getattr(self, parts[0]), thing, admin=admin)
+            case "PUT", []:
+                thing |= body[one]
+            case "PUT", ["metadata"]:
+                thing["metadata"] = dict(body["metadata"])
+            case "GET", ["export_record"]:
+                return self._export(thing, admin=admin)
+            case "POST", ["restore"]:
+                return self._restore(thing, self.volumes[body["restore"]["volume_id"]])
             case "DELETE", ["metadata", key]:
                 return (200, None) if thing["metadata"].pop(key, None) is not None else (404, None)
             case "POST", ["action"]:
@@ -55,10 +75,16 @@ class Cinder:
         self._number += 1
         self.on_make()
         made = {"metadata": {}, **given, "id": f"{one}-{self.site}-{self._number}", "status": "creating"}
-        if one == "snapshot":
+        if one == "backup":
+            made |= {"size": self.volumes[given["volume_id"]]["size"], "status": "creating"}
+            made["data"] = self.volumes[given["volume_id"]]["data"]
+            _later(lambda: self.store.update({made["id"]: made["data"]}))
+        elif one == "snapshot":
             made["data"] = self.volumes[given["volume_id"]]["data"]
         elif "snapshot_id" in given:
             made["data"] = self.snapshots[given["snapshot_id"]]["data"]
+        elif "imageRef" not in given:
+            made |= {"data": b"", "bootable": "false", "volume_image_metadata": {}}
         else:
             image = self.images.get(given["imageRef"], {})
             if image.get("status") != "active":
@@ -69,12 +95,53 @@ class Cinder:
         _later(lambda: self._come(made, "available"))
         return 202, {one: _shown(made)}
 
-    def _delete(self, things: dict[str, Json], thing: Json) -> tuple[int, Any]:
+    def _delete(self, things: dict[str, Json], thing: Json, *, admin: bool) -> tuple[int, Any]:
+        """What builds on a backup is looked for in the project of who asks, as Cinder has it."""
         used = any(one.get("volume_id") == thing["id"] for one in self.snapshots.values())
-        if thing["status"] not in {"available", "error"} or used:
-            return 400, {"badRequest": {"message": f"it is {thing['status']}"}}
+        used |= not admin and any(one.get("parent") == thing["id"] for one in self.backups.values())
+        if thing["status"] not in {"available", "error", "error_restoring"} or used:
+            return 400, {"badRequest": {"message": f"it is {thing['status']}, or others build on it"}}
         self._come(thing, "deleting")
-        _later(lambda: things.pop(thing["id"], None))
+
+        def gone() -> None:
+            things.pop(thing["id"], None)
+            if things is self.backups:
+                self.store.pop(thing["id"], None)
+
+        _later(gone)
+        return 202, None
+
+    @staticmethod
+    def _export(backup: Json, *, admin: bool) -> tuple[int, Any]:
+        if not admin or backup["status"] != "available":
+            return 400, {"badRequest": {"message": f"it is {backup['status']}"}}
+        return 200, {"backup-record": {key: backup[key] for key in ("id", "name", "size", "volume_id")}}
+
+    def _import(self, record: Json, *, admin: bool) -> tuple[int, Any]:
+        if not (admin and self.imports) or record["id"] in self.backups:
+            return 400, {"badRequest": {"message": "it is not imported"}}
+        made = {**record, "status": "creating", "imported": True, "metadata": {}}
+        self.backups[record["id"]] = made
+        _later(lambda: self._come(made, "available"))
+        return 201, {"backup": {"id": record["id"]}}
+
+    def _restore(self, backup: Json, volume: Json) -> tuple[int, Any]:
+        """It reads the data at the end, and puts the backup's metadata in the place of the volume's."""
+        if (backup["status"], volume["status"]) != ("available", "available"):
+            return 400, {"badRequest": {"message": f"it is {backup['status']} or {volume['status']}"}}
+        self._come(backup, "restoring")
+        self._come(volume, "restoring-backup")
+        self.on_restore(backup["id"])
+
+        def over() -> None:
+            self._come(backup, "available")
+            if backup["id"] not in self.store:
+                self._come(volume, "error_restoring")
+                return
+            volume.update(data=self.store[backup["id"]], metadata={"src_backup_id": backup["id"]})
+            self._come(volume, "available")
+
+        _later(over)
         return 202, None
 
     def _act(self, volume: Json, body: Json) -> tuple[int, Any]:

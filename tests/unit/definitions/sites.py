@@ -46,7 +46,8 @@ class Sites:
         self.images: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in names}
         self.flavors: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in names}
         self.burned: dict[str, set[str]] = {name: set() for name in names}
-        self.cinder = {name: Cinder(name, self.images[name], content) for name in names}
+        self.store: dict[str, bytes] = {}
+        self.cinder = {name: Cinder(name, self.images[name], content, self.store) for name in names}
         self.refuses: str = ""
         self.faults = 0.0
         self.random = random.Random(seed)  # noqa: S311 - repeatable
@@ -92,7 +93,8 @@ class Asked:
         if service == "image":
             return self._image(site, method, parts, query, body)
         if service == "block-storage":
-            return self._sites.cinder[site].answer(method, parts, query, body)
+            below = [part for part in path.split("/")[2:] if part != "{project}"]
+            return self._sites.cinder[site].answer(method, below, query, body, admin="{project}" not in path)
         return self._flavor(site, method, parts, body)
 
     def _image(  # noqa: PLR0911 - one for each thing that is asked

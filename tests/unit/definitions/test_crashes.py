@@ -16,6 +16,7 @@ from atoll.gateway import flavor_copy_run, image_copy_run, probe_run, volume_cop
 from atoll.gateway.definition_table import DEFINITIONS
 from atoll.gateway.flavor_copy import FlavorCopy
 from atoll.gateway.image_copy import ImageCopy
+from atoll.gateway.volume_backup import VolumeBackup
 from atoll.gateway.volume_copy import VolumeCopy
 from atoll.gateway.volume_look import Found
 from atoll.worker.actions import Action, Actions
@@ -32,18 +33,25 @@ VOLUME = Found(
     image_metadata={"os": "x"},
     body={"name": "data", "size": 1, "metadata": {"a": "b"}, "volume_type": "ssd"},
 )  # fmt: skip
+BACKED_UP = replace(VOLUME, store="s")
 PLANS: dict[str, Callable[[], Plan]] = {
     "image.copy": lambda: image_copy_run.planned("i", "paris", ["oslo", "tokyo"], Bounds()),
     "flavor.copy": lambda: flavor_copy_run.planned("big", "paris", ["oslo", "tokyo"]),
     "volume.copy": lambda: volume_copy_run.planned(replace(VOLUME, in_use=True), Bounds()),
     "volume.move": lambda: volume_copy_run.planned(VOLUME, Bounds(), moves=True),
+    "volume.move by a backup": lambda: volume_copy_run.planned(BACKED_UP, Bounds(), moves=True),
 }
+MOVES = [name for name in PLANS if name.startswith("volume.move")]
 UNTOUCHED = {"probe"}  # it acts at no site: the engine's own tests have such steps
-ELSEWHERE = {"transaction", "server.create", "server.move"}  # in files of their own
+ELSEWHERE = {
+    "transaction", "server.create", "server.move", "server.protect", "server.unprotect", "server.evacuate",
+}  # fmt: skip
+"""In files of their own."""
 
 
 def test_no_definition_is_left_out() -> None:
-    assert {one.name for one in DEFINITIONS.latest(admin=True)} == PLANS.keys() | UNTOUCHED | ELSEWHERE
+    plans = {name.partition(" ")[0] for name in PLANS}
+    assert {one.name for one in DEFINITIONS.latest(admin=True)} == plans | UNTOUCHED | ELSEWHERE
     assert probe_run.PROBE.name in UNTOUCHED
 
 
@@ -61,6 +69,7 @@ def _actions(sites: Sites) -> Callable[[Mortal], Mapping[str, Action]]:
         asked = sites.asked_by(worker)
         actions.add([*ImageCopy(asked).actions(), *FlavorCopy(asked).actions()])
         actions.add(VolumeCopy(lambda _: asked).actions())
+        actions.add(VolumeBackup(lambda _: asked, asked).actions())
         return actions.by_name
 
     return by
@@ -74,8 +83,10 @@ def _check_volumes(sites: Sites, name: str, state: str) -> None:
     """The copy is there or nothing of it, and nothing of what was there for a while."""
     sources, copies = sites.cinder["paris"].volumes, list(sites.cinder["tokyo"].volumes.values())
     assert [one.snapshots for one in sites.cinder.values()] == [{}, {}, {}]
+    assert [one.backups for one in sites.cinder.values()] == [{}, {}, {}]
+    assert sites.store == {}
     assert [list(one) for one in sites.images.values()] == [["i"], [], []]
-    assert list(sources) == ([] if (name, state) == ("volume.move", "done") else ["v"])
+    assert list(sources) == ([] if name in MOVES and state == "done" else ["v"])
     assert [(one["status"], one["data"]) for one in sources.values()] in ([], [("available", SOURCE["data"])])
     if state == "undone":
         assert copies == []
@@ -108,6 +119,7 @@ def test_every_crash_point_of_every_definition(name: str, refuses: str) -> None:
     async def story(at: int, *, after: bool) -> int:
         sites = _sites()
         sites.refuses = refuses
+        sites.cinder["tokyo"].imports = not refuses
         state, commits = await _told(name, sites, dies_at=at, after=after)
         assert state == ("undone" if refuses else "done")
         _check(sites, name, state)
@@ -120,8 +132,17 @@ def test_every_crash_point_of_every_definition(name: str, refuses: str) -> None:
             run_virtually(story(at, after=after))
 
 
-@pytest.mark.parametrize("why", ["full", "touched"])
-def test_a_move_that_ends_late_leaves_nothing_at_every_crash_point(why: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "why", "afters"),
+    [
+        ("volume.move", "full", (False, True)),
+        ("volume.move", "touched", (False, True)),
+        ("volume.move by a backup", "touched", (False,)),  # many steps: what was done and not written
+    ],
+)
+def test_a_move_that_ends_late_leaves_nothing_at_every_crash_point(
+    name: str, why: str, afters: tuple[bool, ...]
+) -> None:
     """The target makes no volume, or the source is used while there is a copy of it already."""
 
     async def story(at: int, *, after: bool) -> int:
@@ -129,16 +150,18 @@ def test_a_move_that_ends_late_leaves_nothing_at_every_crash_point(why: str) -> 
         paris, tokyo = sites.cinder["paris"], sites.cinder["tokyo"]
         if why == "full":
             tokyo.full = True
-        else:
+        elif name == "volume.move":
             tokyo.on_make = lambda: paris.touch("v")
-        state, commits = await _told("volume.move", sites, dies_at=at, after=after)
+        else:
+            tokyo.on_restore = lambda _: paris.touch("v")
+        state, commits = await _told(name, sites, dies_at=at, after=after)
         assert state == "undone"
-        _check(sites, "volume.move", state)
+        _check(sites, name, state)
         return commits
 
     commits = run_virtually(story(0, after=False))
     for at in range(1, commits + 1):
-        for after in (False, True):
+        for after in afters:
             run_virtually(story(at, after=after))
 
 
@@ -151,5 +174,39 @@ def test_sites_that_fail_now_and_then_and_a_worker_that_dies(name: str, seed: in
         state, _ = await _told(name, sites, dies_at=2 + seed % 5, after=seed % 2 == 0)
         assert state in {"done", "undone"}
         _check(sites, name, state)
+
+    run_virtually(story())
+
+
+def test_a_backup_on_which_another_one_builds_is_kept_wherever_a_worker_dies() -> None:
+    """Somebody makes an increment to the backup of the run, whose data either site could delete."""
+
+    async def story(at: int, *, after: bool) -> int:
+        sites = _sites()
+        paris, tokyo = sites.cinder["paris"], sites.cinder["tokyo"]
+        tokyo.on_restore = lambda ident: paris.backups.setdefault(
+            "theirs", {"id": "theirs", "name": "nightly", "status": "available", "parent": ident}
+        )
+        state, commits = await _told("volume.move by a backup", sites, dies_at=at, after=after)
+        assert state == "dirty"
+        parent = paris.backups["theirs"]["parent"]
+        assert sites.store == {parent: SOURCE["data"]}
+        assert paris.backups[parent]["status"] == "available"
+        return commits
+
+    commits = run_virtually(story(0, after=False))
+    for at in range(1, commits + 1, 3):
+        run_virtually(story(at, after=False))
+
+
+def test_sites_that_have_not_one_store_leave_nothing() -> None:
+    """What the operator said of them is not so: the target finds no data."""
+
+    async def story() -> None:
+        sites = _sites()
+        sites.cinder["tokyo"].store = {}
+        state, _ = await _told("volume.move by a backup", sites)
+        assert state == "undone"
+        _check(sites, "volume.move by a backup", state)
 
     run_virtually(story())

@@ -147,7 +147,7 @@ async def test_others_see_changes_and_a_lost_table(aliases, store):
     assert await other.learnt(ALIAS, "p")
     await aliases.bind(ALIAS, "site1", OWN)
     following = asyncio.ensure_future(other.follow())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while other.accepted:  # noqa: ASYNC110 - another process, to it
             await asyncio.sleep(0.02)
     following.cancel()

@@ -148,7 +148,7 @@ async def test_a_new_table_that_is_still_being_filled_is_not_lost(store, locatio
     locations.learn([server("a")], "list")
     running = asyncio.create_task(locations.run())
     with capture_logs() as logs:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await store.written.wait()
     running.cancel()
     await asyncio.wait([running])
@@ -227,7 +227,7 @@ async def test_it_writes_by_itself_and_reads_the_conflicts_of_others(store, loca
     store.found = [Conflict(resource_type="server", id="x", sites=("paris", "tokyo"))]
     running = asyncio.create_task(locations.run())
     locations.learn([server("a")], "list")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await store.written.wait()
     assert locations.conflicting("server", "x") == ("paris", "tokyo")
     running.cancel()

@@ -51,8 +51,9 @@ class BlockStorage:
     """The block storage service of one site.
 
     Knobs: `min_minor`/`max_minor` (microversions 3.x), `create_seconds` (how long a volume stays `creating`),
-    `max_limit`, `zones`, `quota`. `volumes`, `snapshots`, `backups`, `transfers`, `types` hold the records by
-    id, `contents` what volumes hold.
+    `backup_seconds`, `restore_seconds` (how long these take), `max_limit`, `zones`, `quota`, `missing`.
+    `volumes`, `snapshots`, `backups`, `transfers`, `types` hold the records by id, `contents` what volumes
+    hold, `stored` the data of backups: several sites may have the same.
     """
 
     prefix = "/volume"
@@ -61,12 +62,14 @@ class BlockStorage:
     def __init__(self, site: "Site") -> None:
         self.site = site
         self.min_minor, self.max_minor = 0, 71
-        self.create_seconds = 0.0
+        self.create_seconds = self.backup_seconds = self.restore_seconds = 0.0
         self.max_limit = 1000
         self.zones = ["nova"]
         self.volumes: dict[str, Json] = {}
         self.snapshots: dict[str, Json] = {}
         self.backups: dict[str, Json] = {}
+        self.stored: dict[str, bytes] = {}
+        self.missing: set[str] = set()  # services of Cinder's that are not there
         self.transfers: dict[str, Json] = {}
         self.types: dict[str, Json] = {}
         self.quota: dict[str, dict[str, int]] = {}
@@ -254,6 +257,11 @@ class BlockStorage:
         if record is None or (record["project_id"] != call.project_id and not call.admin):
             raise Fault(404, f"{what} {item_id} could not be found.")
         return record
+
+    def settle(self, volume: Json) -> None:
+        """Finish what takes time: one that was creating becomes available."""
+        if volume["status"] == "creating" and self.site.clock() >= volume["ready"]:
+            volume |= {"status": "available", "updated_at": self.now()}
 
     def page(self, call: Call, found: list[Json], keys: dict[str, str], what: str) -> tuple[list[Json], int]:
         """The page asked for, sorted, and how many there are in all. Raises Fault as Cinder does."""

@@ -43,6 +43,7 @@ class ServerParts:
         route("GET", server + "/os-volume_attachments", self._list_volumes)
         route("POST", server + "/os-volume_attachments", self._attach_volume)
         route("GET", server + "/os-volume_attachments/{volume}", self._show_volume)
+        route("PUT", server + "/os-volume_attachments/{volume}", self._update_volume)
         route("DELETE", server + "/os-volume_attachments/{volume}", self._detach_volume)
         route("GET", server + "/os-interface", self._list_interfaces)
         route("POST", server + "/os-interface", self._attach_interface)
@@ -191,6 +192,16 @@ class ServerParts:
 
     def _show_volume(self, call: Call) -> Response:
         return self.compute.json({"volumeAttachment": self._volume_view(call, self._volume(call)[1])})
+
+    def _update_volume(self, call: Call) -> Response:
+        attachment = self._volume(call)[1]
+        given = (call.body or {}).get("volumeAttachment")
+        if not isinstance(given, dict) or given.get("volumeId") != attachment["volumeId"]:
+            raise Fault(403, "Policy doesn't allow os_compute_api:os-volumes-attachments:swap.")
+        if call.minor < 85:
+            raise Fault(400, "Additional properties are not allowed ('delete_on_termination' was unexpected)")
+        attachment["delete_on_termination"] = bool(given["delete_on_termination"])
+        return self.compute.empty(202)
 
     def _detach_volume(self, call: Call) -> Response:
         instance, attachment = self._volume(call)

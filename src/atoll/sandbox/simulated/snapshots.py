@@ -1,5 +1,6 @@
 """`/snapshots` and `/backups` of a simulated Cinder."""
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from atoll.sandbox.simulated.server import Response
@@ -146,6 +147,11 @@ class Snapshots:
             user_id=call.who.user_id, project_id=call.project_id,
         )  # fmt: skip
         self.storage.backups[backup["id"]] = backup
+        self.storage.stored[backup["id"]] = self.storage.contents.of(volume["id"])
+        if self.storage.backup_seconds:
+            backup["status"] = "creating"
+            later = asyncio.get_running_loop().call_later
+            later(self.storage.backup_seconds, backup.update, {"status": "available"})
         links = self.storage.links(call, "backups", backup["id"])
         return self.storage.json(
             {"backup": {"id": backup["id"], "name": backup["name"], "links": links}}, 202
@@ -155,7 +161,12 @@ class Snapshots:
         return self.storage.json({"backup": self._backup_view(call, self._backup(call))})
 
     def _delete_backup(self, call: Call) -> Response:
-        del self.storage.backups[self._backup(call)["id"]]
+        backup = self._backup(call)
+        if backup["status"] not in ("available", "error"):
+            raise Fault(400, "Invalid backup: Backup status must be available or error")
+        ident = backup["id"]
+        del self.storage.backups[ident]
+        self.storage.stored.pop(ident, None)
         return self.storage.empty()
 
     def _restore(self, call: Call) -> Response:
@@ -165,8 +176,28 @@ class Snapshots:
             blank = {"volume_size": backup["size"]}
             volume_id = self.storage.made_for(call.project_id, call.who.user_id, blank)
         volume = self.storage.get(call, self.storage.volumes, "Volume", volume_id)
+        self.storage.settle(volume)
+        for what, record in (("Backup", backup), ("Volume", volume)):
+            if record["status"] != "available":
+                raise Fault(400, f"Invalid {what.lower()}: {what} status must be available")
+        backup["status"], volume["status"] = "restoring", "restoring-backup"
+        if self.storage.restore_seconds:
+            later = asyncio.get_running_loop().call_later
+            later(self.storage.restore_seconds, self._restored, backup, volume)
+        else:
+            self._restored(backup, volume)
         shown = {"backup_id": backup["id"], "volume_id": volume_id, "volume_name": volume["name"]}
         return self.storage.json({"restore": shown}, 202)
+
+    def _restored(self, backup: Json, volume: Json) -> None:
+        """Have a volume hold what a backup holds, if that can be read."""
+        data = self.storage.stored.get(backup["id"])
+        backup["status"] = "available"
+        volume |= {"status": "error_restoring" if data is None else "available"}
+        if data is not None:
+            self.storage.contents.write(volume["id"], data)
+            volume["metadata"] = {**volume["metadata"], "src_backup_id": backup["id"]}
+        volume["updated_at"] = self.storage.now()
 
 
 def _member(call: Call, name: str) -> Json:

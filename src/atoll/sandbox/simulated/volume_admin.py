@@ -223,7 +223,11 @@ class VolumeAdmin:
         _policy(call, "volume_extension:services:index")
         control = f"{self.storage.site.name}-control"
         services = []
-        for binary, host in (("cinder-volume", f"{control}@fake"), ("cinder-scheduler", control)):
+        hosts = {"cinder-volume": f"{control}@fake", "cinder-scheduler": control, "cinder-backup": control}
+        wanted = call.one("binary")
+        for binary, host in hosts.items():
+            if wanted not in (None, binary) or binary in self.storage.missing:
+                continue
             service: Json = {
                 "binary": binary,
                 "host": host,

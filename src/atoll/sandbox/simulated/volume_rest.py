@@ -243,6 +243,7 @@ class VolumeRest:
             raise Fault(400, "Invalid input received: Can't parse backup record.")
         if backup["id"] in self.storage.backups:
             raise Fault(400, "Invalid backup: Backup already exists in database.")
+        backup |= {"project_id": call.project_id, "user_id": call.who.user_id}
         self.storage.backups[backup["id"]] = backup
         links = self.storage.links(call, "backups", backup["id"])
         return self.storage.json(

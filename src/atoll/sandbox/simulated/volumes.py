@@ -79,13 +79,8 @@ class Volumes:
 
     def _find(self, call: Call) -> Json:
         volume = self.storage.get(call, self.storage.volumes, "Volume", call.params["id"])
-        self._settle(volume)
+        self.storage.settle(volume)
         return volume
-
-    def _settle(self, volume: Json) -> None:
-        """Finish what takes time: creating becomes available, deleting volumes go."""
-        if volume["status"] == "creating" and self.storage.site.clock() >= volume["ready"]:
-            volume |= {"status": "available", "updated_at": self.storage.now()}
 
     def _view(self, call: Call, volume: Json, *, fresh: bool = False) -> Json:
         keys: tuple[str, ...] = ("id", "status", "size", "availability_zone", "created_at", "updated_at",
@@ -131,7 +126,7 @@ class Volumes:
             self._check_query(call)
         found = list(self.storage.owned(call, self.storage.volumes))
         for volume in found:
-            self._settle(volume)
+            self.storage.settle(volume)
         self._check_query(call)
         found = [v for v in found if all(_matches(v, n, x) for n, x in call.query if n not in _OTHER)]
         page, total = self.storage.page(call, found, _SORT, "Volume")
@@ -219,7 +214,7 @@ class Volumes:
 
     def _delete(self, call: Call) -> Response:
         volume = self._find(call)
-        if volume["status"] not in ("available", "error") or self._snapshots(volume):
+        if volume["status"] not in ("available", "error", "error_restoring") or self._snapshots(volume):
             raise Fault(400, _UNDELETABLE)
         del self.storage.volumes[volume["id"]]
         return self.storage.empty()
