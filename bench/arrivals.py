@@ -99,7 +99,7 @@ def _run(file: Path, multiple: int, address: str) -> Found:
     )  # fmt: skip
     if done.returncode:
         raise NotStarted(f"The worker ended: {done.stderr[-2000:]}")
-    return msgspec.json.decode(done.stdout, type=Found)
+    return msgspec.json.decode(done.stdout.splitlines()[-1], type=Found)  # the log is before it
 
 
 def entries_of(mode: str, most: float, found: Mapping[int, Found]) -> list[Entry]:

@@ -79,7 +79,7 @@ def _once(url: str) -> Drained:
     )  # fmt: skip
     if done.returncode:
         raise NotStarted(f"The worker ended: {done.stderr[-2000:]}")
-    return msgspec.json.decode(done.stdout, type=Drained)
+    return msgspec.json.decode(done.stdout.splitlines()[-1], type=Drained)  # the log is before it
 
 
 def _entries(found: Mapping[str, list[Drained]]) -> list[Entry]:

@@ -161,6 +161,9 @@ class Mortal:
         if self.dead:
             await asyncio.Event().wait()
 
+    def expect(self, writers: int) -> None:
+        """Nothing: each commits at once."""
+
     async def notify(self) -> None:
         """Nothing: nobody is told."""
 

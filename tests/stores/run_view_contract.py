@@ -104,6 +104,18 @@ async def test_a_run_is_found_by_its_key_and_project(store: Store) -> None:
     assert await store.run_views.by_key("p1", "k2") is None
 
 
+async def test_many_are_taken_up_together_those_first_that_have_been_due_for_longest(store: Store) -> None:
+    for number in range(70):
+        await accept(store, number)
+    assert [held.id for held in await store.runs.take("w1", 3)] == [name_of(number) for number in range(3)]
+    await store.runs.signal(name_of(5), Signal.TERM)
+    taken = await store.runs.take("w2", 100)
+    assert sorted(held.id for held in taken) == sorted(name_of(number) for number in range(3, 70))
+    assert {held.fence for held in taken} == {2}, "each changed hands once"
+    assert [held.id for held in taken if held.stop == "term"] == [name_of(5)]
+    assert await store.runs.take("w3", 100) == []
+
+
 async def test_progress_is_read(store: Store) -> None:
     await accept(store, 1)
     (held,) = await store.runs.take("w1", 1)

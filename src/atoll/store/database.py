@@ -70,6 +70,9 @@ class Database(Protocol):
         first. Raises `StoreError`, and `Clash` where a key is taken.
         """
 
+    def expect(self, writers: int) -> None:
+        """Take in how many in this process may write soon, so that they can share a commit."""
+
     async def notify(self) -> None:
         """Tell all who `listen` that there is something to look at; nothing where it cannot do that."""
 

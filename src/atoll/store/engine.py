@@ -209,6 +209,9 @@ class Engine:
                 finally:
                     await _unlock(connection)
 
+    def expect(self, writers: int) -> None:
+        """Nothing: these databases see to it themselves."""
+
     async def notify(self) -> None:
         """Tell all who listen, where the database can do that; for speed, so it may fail."""
         if self._single is not None:

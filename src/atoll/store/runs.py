@@ -25,6 +25,10 @@ from atoll.workflow.plan import Plan
 LOOK_SECONDS: Final = 30.0
 """How often a run that waits for a lock is looked at, should nobody have told that it is free."""
 
+AT_ONCE: Final = 64
+"""Runs in one statement."""
+
+_SIZES: Final = (1, 4, 16, AT_ONCE)
 _ENCODE: Final = msgspec.json.Encoder().encode
 _PLAN: Final = msgspec.json.Decoder(Plan)
 _JOURNAL: Final = msgspec.json.Decoder(Journal)
@@ -49,10 +53,13 @@ _WRITE_ON: Final = f"""
 # MariaDB sets columns one after the other, each from what those before are by then: `stop` and `owner` last.
 _LEAVE: Final = f"""
     UPDATE runs SET state = :state, journal = :journal, number = :number, unsent = :unsent,
-        due_at = CASE WHEN :ended = 0 AND stop IS NOT NULL AND stop <> :obeyed THEN {{now}} ELSE :due_at END,
-        {_OBEYED}, owner = NULL, waits = :waits,
-        ended_at = CASE WHEN :ended = 1 THEN {{now}} END,
-        progress = CASE WHEN :ended = 1 THEN NULL ELSE progress END, changed_at = {{now}}
+        due_at = CASE WHEN stop IS NOT NULL AND stop <> :obeyed THEN {{now}} ELSE :due_at END,
+        {_OBEYED}, owner = NULL, waits = :waits, changed_at = {{now}}
+    WHERE {_IS_MINE}"""
+# `due_at` and `waits` are those of an ended run already while somebody has it: their indexes are left alone.
+_END: Final = f"""
+    UPDATE runs SET state = :state, journal = :journal, number = :number, {{unsent}} {_OBEYED}, owner = NULL,
+        ended_at = {{now}}, progress = NULL, changed_at = {{now}}
     WHERE {_IS_MINE}"""
 _PROGRESS: Final = f"UPDATE runs SET progress = :progress WHERE {_IS_MINE}"
 _HELD_COLUMNS: Final = """
@@ -65,6 +72,10 @@ _IS_DUE: Final = """
 _TAKE: Final = """
     UPDATE runs SET owner = :owner, fence = fence + 1, due_at = NULL, waits = '', admitted = :admitted
     WHERE id = :id AND fence = :fence AND due_at IS NOT NULL"""
+_TAKE_THESE: Final = """
+    UPDATE runs SET owner = :owner, fence = fence + 1, due_at = NULL, waits = ''
+    WHERE id IN ({ids}) AND due_at <= {now} AND (admitted = 1 OR stop IS NOT NULL)"""
+_THESE: Final = f"SELECT {_HELD_COLUMNS} FROM runs WHERE id IN ({{ids}}) AND owner = :owner"
 _DEFER: Final = """
     UPDATE runs SET due_at = {now} + :seconds, waits = :waits
     WHERE id = :id AND fence = :fence AND due_at IS NOT NULL"""
@@ -96,6 +107,8 @@ class Runs:
     def __init__(self, database: Database, *, published: bool = False) -> None:
         self._database = database
         self._unsent = 1 if published else None
+        self._end = _END.replace("{unsent}", "unsent = :unsent," if published else "")
+        self._told: list[Callable[[], None]] = []
 
     async def accept(self, run: NewRun, owner: str | None = None, begun: Journal | None = None) -> Accepted:
         """Put a run down, with what it locks and reserves.
@@ -118,8 +131,7 @@ class Runs:
         waits = ""
         if run.plan.holds:
             number = run_admission.take_turn(connection)
-            run_admission.ask(connection, run.id, run.plan, number)
-            waits = run_admission.grant(connection, run.id, run.plan, first=True)
+            waits = run_admission.ask(connection, run.id, run.plan, number)
         held = owner is not None and not waits
         journal = begun if held and begun is not None else run.journal
         due = "NULL" if held else f"{{now}} + {LOOK_SECONDS}" if waits else "{now}"
@@ -178,26 +190,27 @@ class Runs:
 
         An ended one gives back what it holds, and what it touched is suspect where it ended dirty.
         """
-        ended = rest.state in ENDED
-        values = {
-            **self._journal(held, owner, obeyed),
-            "state": rest.state.value,
-            "due_at": rest.at,
-            "waits": rest.waits,
-            "ended": int(ended),
-        }
-        if not (ended and held.holds):
-            return bool(await self._change(Access.SINGLE, _LEAVE, values))
+        values = {**self._journal(held, owner, obeyed), "state": rest.state.value}
+        if rest.state not in ENDED:
+            return bool(
+                await self._change(Access.SINGLE, _LEAVE, {**values, "due_at": rest.at, "waits": rest.waits})
+            )
+        if not held.holds:
+            return bool(await self._change(Access.SINGLE, self._end, values))
 
-        def work(connection: Connection) -> bool:
-            if not connection.change(_in(_LEAVE, connection.now), values):
-                return False
-            run_admission.give_back(connection, held.id)
+        def work(connection: Connection) -> int | None:
+            if not connection.change(_in(self._end, connection.now), values):
+                return None
+            woken = run_admission.give_back(connection, held.id, held.plan)
             if rest.state is State.DIRTY:
                 suspect(connection, held.id, held.plan)
-            return True
+            return woken
 
-        return await self._database.run(Access.DURABLE, work)
+        woken = await self._database.run(Access.DURABLE, work)
+        if woken:
+            for told in self._told:
+                told()
+        return woken is not None
 
     def _journal(self, held: Held, owner: str, obeyed: str | None) -> dict[str, Any]:
         return {
@@ -233,8 +246,13 @@ class Runs:
         ]
         await self._database.run(Access.WRITE, lambda it: it.change_each(_PROGRESS, values))
 
+    def expect(self, runs: int) -> None:
+        """Take in how many runs are worked on here, so that their commits can be one."""
+        self._database.expect(runs)
+
     async def listen(self, told: Callable[[], None]) -> None:
-        """Have `told` called when there is something to look at, as far as the database tells."""
+        """Have `told` called when there is something to look at: what ends here, or the database tells."""
+        self._told.append(told)
         await self._database.listen(told)
 
     async def due(self) -> Due:
@@ -246,18 +264,30 @@ class Runs:
         """Take up runs that are due, those first that have been for longest."""
         rows = await self._rows(_DUE, {"most": most})
         # One that waits for locks and is to stand or to be undone is taken without them, for that alone.
-        free = [row for row in rows if row[2] or row[4] is not None]
-        taken = (
-            await self._database.run(Access.DURABLE, lambda it: _all_taken(it, owner, free)) if free else []
-        )
+        free = [row[0] for row in rows if row[2] or row[4] is not None]
+        taken: list[Held] = []
+        for first in range(0, len(free), AT_ONCE):
+            taken += await self._taken_together(owner, free[first : first + AT_ONCE])
         for run_id, fence, admitted, plan, stop in rows:
             if not admitted and stop is None:
                 values = {"id": run_id, "fence": fence, "owner": owner, "admitted": 1}
                 work = functools.partial(_taken, values=values, plan=plan)
                 with contextlib.suppress(Clash):
                     if await self._database.run(Access.DURABLE, work):
-                        taken.append(run_id)
-        return await self._database.run(Access.READ, lambda it: _those_held(it, owner, taken))
+                        taken += await self._held(owner, [run_id])
+        return taken
+
+    async def _taken_together(self, owner: str, ids: Sequence[str]) -> list[Held]:
+        """Take those that nobody was faster with: two exchanges, however many there are."""
+        sql, values = _with_ids(_TAKE_THESE, ids)
+        changed = await self._change(Access.SINGLE, sql, {**values, "owner": owner})
+        return await self._held(owner, ids) if changed else []
+
+    async def _held(self, owner: str, ids: Sequence[str]) -> list[Held]:
+        """Give those runs that a worker has, in the order of the ids."""
+        sql, values = _with_ids(_THESE, ids)
+        found = {row[0]: row for row in await self._rows(sql, {**values, "owner": owner})}
+        return [held_of(found[one]) for one in ids if one in found]
 
     async def join(self, worker: str, about: str, seconds: float) -> float:
         """Begin to be a worker; the database's time."""
@@ -332,7 +362,7 @@ class Runs:
             if not connection.change(_in(sql, connection.now), values):
                 return False
             if held.holds:
-                run_admission.give_back(connection, run_id)
+                run_admission.give_back(connection, run_id, held.plan)
             suspect(connection, run_id, held.plan)
             return True
 
@@ -364,8 +394,7 @@ class Runs:
             if held.holds and state is not State.PARKED:
                 number = run_admission.take_turn(connection)
                 connection.change("DELETE FROM suspects WHERE run_id = :id", {"id": run_id})
-                run_admission.ask(connection, run_id, held.plan, number)
-                waits = run_admission.grant(connection, run_id, held.plan, first=True)
+                waits = run_admission.ask(connection, run_id, held.plan, number)
             journal = redone(held.plan, held.journal, state)
             journal.number += 1
             journal.log.append(Entry(journal.number, _now(connection), "redone", text=state.value))
@@ -429,20 +458,20 @@ class Runs:
 _KILLS: Final = 20
 
 
-def _all_taken(connection: Connection, owner: str, rows: Sequence[Sequence[Any]]) -> list[str]:
-    values = [{"id": row[0], "fence": row[1], "owner": owner, "admitted": row[2]} for row in rows]
-    return [one["id"] for one in values if connection.change(_TAKE, one)]
+def _with_ids(sql: str, ids: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """A statement with names for so many ids in the place of `{ids}`, and their values.
 
-
-def _those_held(connection: Connection, owner: str, ids: Sequence[str]) -> list[Held]:
-    sql = f"SELECT {_HELD_COLUMNS} FROM runs WHERE id = :id AND owner = :owner"
-    return [held_of(row) for one in ids for row in connection.rows(sql, {"id": one, "owner": owner})]
+    Few sizes, the last id several times: each size is a statement that databases prepare.
+    """
+    size = next(one for one in _SIZES if one >= len(ids))
+    names = {f"id{place}": ids[min(place, len(ids) - 1)] for place in range(size)}
+    return sql.replace("{ids}", ", ".join(f":{name}" for name in names)), names
 
 
 def _taken(connection: Connection, *, values: Mapping[str, Any], plan: str) -> bool:
     """Take a run, where nobody was faster, once it is granted what it wants."""
     run_admission.take_turn(connection)
-    waits = run_admission.grant(connection, values["id"], _PLAN.decode(plan), first=False)
+    waits = run_admission.grant(connection, values["id"], _PLAN.decode(plan))
     if waits:
         connection.change(
             _in(_DEFER, connection.now),

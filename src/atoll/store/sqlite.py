@@ -7,8 +7,9 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, Final
 
 import structlog
@@ -39,6 +40,16 @@ CHECKPOINT_PAGES: Final = 8000
 TOGETHER: Final = 256
 """Writes that share one transaction at the most: each adds to how long the first one waits."""
 
+PACE_SECONDS: Final = 0.025
+"""What has to be on the disk waits so long after the last transaction was begun, where others may write
+meanwhile: a commit costs as much CPU as the writes of four runs. Nothing against a call to a site."""
+
+ENOUGH: Final = 8
+"""So many share a commit before that, where all who may write wait."""
+
+COMPANY_SECONDS: Final = 0.25
+"""One alone is taken for such so long after there were others."""
+
 
 class _Connection:
     """`Connection` over the driver's."""
@@ -57,7 +68,7 @@ class _Connection:
         if access is Access.READ:
             self.driver.execute("BEGIN")
             return
-        durable = access in {Access.DURABLE, Access.SINGLE}
+        durable = access is Access.DURABLE or access is Access.SINGLE
         if durable is not self._durable:
             # With WAL, NORMAL may lose the last commits in a power cut, never the database: the sites know
             # where their resources are anyway. They do not know what a run was about to do.
@@ -79,11 +90,48 @@ class _Connection:
         self.driver.executemany(sql, values)
 
 
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """Some work that has to be done, and what is to be told of it."""
+
+    access: Access
+    work: Callable[[Connection], Any]
+    told: asyncio.Future[Any]
+    given: Any = None
+    failed: BaseException | None = None
+
+    def tell(self) -> None:
+        if self.told.done():  # nobody waits for it any more
+            return
+        if self.failed is not None:
+            self.told.set_exception(self.failed)
+        else:
+            self.told.set_result(self.given)
+
+
+class _Thread:
+    """A thread that does one thing after the other. A pool's future for each would be a third of a hop."""
+
+    def __init__(self, name: str) -> None:
+        self._todo: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self.put = self._todo.put
+        Thread(target=self._work, name=name, daemon=True).start()
+
+    def _work(self) -> None:
+        while (work := self._todo.get()) is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: there is nobody to be told
+                work()
+
+    def end(self) -> None:
+        """End, once what it was given before is done."""
+        self._todo.put(None)
+
+
 class _Lane:
     """A thread with its connection, which is used nowhere else."""
 
     def __init__(self, name: str) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"atoll-store-{name}")
+        self._thread = _Thread(f"atoll-store-{name}")
         self._connection: _Connection | None = None
 
     async def open(self, path: str) -> None:
@@ -102,63 +150,99 @@ class _Lane:
         connection, self._connection = self._connection, None
         if connection is not None:
             await self._do(connection.driver.close)
-        self._thread.shutdown(wait=False)
+        self._thread.end()
 
     async def _do(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        loop = asyncio.get_running_loop()
+        one = _Waiting(Access.READ, lambda _: work(), loop.create_future())
 
+        def do() -> None:
+            try:
+                one.given = work()
+            except BaseException as error:  # noqa: BLE001 - told to who waits
+                one.failed = error
+            loop.call_soon_threadsafe(one.tell)
 
-@dataclass(slots=True, eq=False)
-class _Waiting:
-    """A write that has to be done, and what is to be told of it."""
-
-    access: Access
-    work: Callable[[Connection], Any]
-    told: asyncio.Future[Any]
-    given: Any = None
-    failed: BaseException | None = None
-
-    def tell(self) -> None:
-        if self.told.done():  # nobody waits for it any more
-            return
-        if self.failed is not None:
-            self.told.set_exception(self.failed)
-        else:
-            self.told.set_result(self.given)
+        self._thread.put(do)
+        given: T = await one.told
+        return given
 
 
 class _Writer(_Lane):
-    """Writes that wait are done in one transaction: it is the commit that takes the time."""
+    """Writes that wait are done in one transaction: it is the commit that takes the time, and the CPU."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._waiting: deque[_Waiting] = deque()
         self._busy = False
+        self._expected = 0
+        self._company = float("-inf")
+        self._begun = float("-inf")
+        self._later: asyncio.TimerHandle | None = None
+
+    def expect(self, writers: int) -> None:
+        """Take in how many there are that may write soon."""
+        self._expected = writers
+        if writers > 1:
+            self._company = asyncio.get_running_loop().time()
+        self._look()
 
     async def run(self, access: Access, work: Callable[[Connection], T]) -> T:
         """Do some work in a transaction, its own or one that it shares. Raises the driver's errors."""
         if self._connection is None:
             raise StoreError("the database is closed")
-        if access in {Access.READ, Access.SWEEP}:
+        if access is Access.READ or access is Access.SWEEP:
             return await super().run(access, work)
         told: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(access, work, told))
-        if not self._busy:
-            self._next()
+        self._look()
         return await told
 
-    def _next(self) -> None:
-        connection = self._connection
-        if not self._waiting or connection is None:
-            self._busy = False
-            for one in self._waiting:
-                one.failed = StoreError("the database is closed")
-                one.tell()
-            self._waiting.clear()
+    def _look(self) -> None:
+        """Have what waits written: now, or shortly with what others are about to write."""
+        if self._busy or not self._waiting:
             return
-        self._busy = True
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        early = self._begun + PACE_SECONDS - now
+        if early <= 0 or self._all_wait(now) or self._waiting[-1].access is Access.WRITE:
+            self._busy = True
+            loop.call_soon(self._next)  # with what is asked for in this turn of the loop
+        elif self._later is None:
+            self._later = loop.call_later(early, self._look_again)
+
+    def _all_wait(self, now: float) -> bool:
+        """Whether nobody else is likely to write soon, or enough share the commit already."""
+        alone = self._expected <= 1 and now - self._company > COMPANY_SECONDS
+        return alone or len(self._waiting) >= max(self._expected, ENOUGH)
+
+    def _look_again(self) -> None:
+        self._later = None
+        self._look()
+
+    def _next(self) -> None:
+        connection, loop = self._connection, asyncio.get_running_loop()
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        if connection is None:
+            self._busy = False
+            self._refuse()
+            return
         some = [self._waiting.popleft() for _ in range(min(len(self._waiting), TOGETHER))]
-        self._thread.submit(self._do_these, asyncio.get_running_loop(), connection, some)
+        self._begun = loop.time()
+        self._thread.put(lambda: self._do_these(loop, connection, some))
+
+    async def close(self) -> None:
+        """Close the connection, and tell those who wait that their writes are not done."""
+        await super().close()
+        self._refuse()
+
+    def _refuse(self) -> None:
+        for one in self._waiting:
+            one.failed = StoreError("the database is closed")
+            one.tell()
+        self._waiting.clear()
 
     def _do_these(
         self, loop: asyncio.AbstractEventLoop, connection: _Connection, some: list[_Waiting]
@@ -167,21 +251,23 @@ class _Writer(_Lane):
         loop.call_soon_threadsafe(self._tell, some)
 
     def _tell(self, some: list[_Waiting]) -> None:
-        self._next()
+        self._busy = False
         for one in some:
             one.tell()
+        self._look()
 
 
 class Sqlite:
     """An open SQLite file with current tables. SQLite lets one write at a time, which the thread sees to."""
 
-    def __init__(self, path: str, reader: _Lane, writer: _Lane) -> None:
+    def __init__(self, path: str, reader: _Lane, writer: _Writer) -> None:
         self._path = path
-        self._lanes = dict.fromkeys(Access, writer) | {Access.READ: reader}
+        self._reader = reader
+        self._writer = writer
 
     async def run(self, access: Access, work: Callable[[Connection], T]) -> T:
         """Do some work in a transaction; raises `StoreError`."""
-        lane = self._lanes[access]
+        lane = self._reader if access is Access.READ else self._writer
         try:
             return await lane.run(access, work)
         except (sqlite3.Error, OSError) as exc:
@@ -198,7 +284,7 @@ class Sqlite:
 
         Raises `StoreError` if they are of a later one, and the driver's errors.
         """
-        writer = self._lanes[Access.WRITE]
+        writer = self._writer
         version = await writer.run(Access.READ, _version)
         if version not in {None, HEAD}:
             from atoll.store.migrate import migrate_sqlite  # noqa: PLC0415 - slow to import, seldom due
@@ -206,6 +292,10 @@ class Sqlite:
             await asyncio.to_thread(functools.partial(migrate_sqlite, self._path))
         if not await writer.run(Access.READ, _complete):
             await writer.run(Access.WRITE, _make_tables)
+
+    def expect(self, writers: int) -> None:
+        """Have what these write at about the same time share a commit."""
+        self._writer.expect(writers)
 
     async def notify(self) -> None:
         """Nothing: SQLite tells nobody."""
@@ -216,7 +306,7 @@ class Sqlite:
     async def close(self) -> None:
         """Close both connections."""
         with _translated("the database failed"):
-            for lane in dict.fromkeys(self._lanes.values()):
+            for lane in dict.fromkeys((self._writer, self._reader)):
                 await lane.close()
 
 

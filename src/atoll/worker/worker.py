@@ -80,6 +80,7 @@ class Worker:
         self._due = asyncio.Event()
         self._closing = False
         self._more = False
+        self._taking = False
         self._strays: set[str] = set()
         self.id = ""
 
@@ -118,7 +119,10 @@ class Worker:
     async def accept(self, run: NewRun) -> Accepted:
         """Accept a run, and begin with it where there is room. Raises `Conflict`, `StoreError`."""
         if self._closing or self.lease() <= 0 or self.running >= self._settings.runs:
-            return await self._runs.accept(run)
+            accepted = await self._runs.accept(run)
+            self._more = True
+            self._fill()
+            return accepted
         held = Held(
             id=run.id,
             definition=run.definition,
@@ -231,21 +235,35 @@ class Worker:
                 async with asyncio.timeout(self._settings.poll):
                     await self._due.wait()
             self._due.clear()
-            room = self._settings.runs - self.running
-            if room <= 0 or self.lease() <= 0:
-                continue
+            self._taking = True
             try:
-                due = await self._runs.due()
-                if due.dead:
-                    await self._beat()
-                    due = await self._runs.due()
-                if due.runs:
-                    taken = await self._runs.take(self.id, room)
-                    self._more = len(taken) == room
-                    for held in taken:
-                        await self._take(held)
+                await self._take_up(self._settings.runs - self.running)
             except StoreError as error:
                 _log.warning("worker_cannot_look", error=str(error))
+            self._taking = False
+            self._fill()
+
+    async def _take_up(self, room: int) -> None:
+        """Take up what is due, as far as there is room."""
+        if room <= 0:
+            return
+        self._more = False
+        if self.lease() <= 0:
+            return
+        due = await self._runs.due()
+        if due.dead:
+            await self._beat()
+            due = await self._runs.due()
+        if due.runs:
+            taken = await self._runs.take(self.id, room)
+            self._more = len(taken) == room
+            for held in taken:
+                await self._take(held)
+
+    def _fill(self) -> None:
+        """Have some of those taken up that wait for room, several at once."""
+        if self._more and not self._taking and self.running <= self._settings.runs * 3 // 4:
+            self._due.set()
 
     async def _take(self, held: Held) -> None:
         unknown = {step.action for step in held.plan.steps} - self._actions.keys()
@@ -264,6 +282,7 @@ class Worker:
     def _begin(self, execution: Execution, *, written: bool) -> None:
         run_id = execution.held.id
         self._executions[run_id] = execution
+        self._runs.expect(self.running)
         task = asyncio.get_running_loop().create_task(self._run(execution, written=written))
         self._tasks[run_id] = task
         task.add_done_callback(lambda _: self._ended(run_id, task))
@@ -272,8 +291,8 @@ class Worker:
         if self._tasks.get(run_id) is task:
             del self._tasks[run_id]
             del self._executions[run_id]
-        if self._more and len(self._tasks) <= self._settings.runs * 3 // 4:
-            self._due.set()  # there is room for some of those that wait
+            self._runs.expect(self.running)
+        self._fill()
 
     async def _run(self, execution: Execution, *, written: bool) -> None:
         worker, held = self.id, execution.held
@@ -284,8 +303,6 @@ class Worker:
             with contextlib.suppress(StoreError):
                 await self._runs.give_up(held, worker, BACKOFF_SECONDS[1], counts=True)
             return
-        if rest is not None and rest.state in ENDED and held.holds:
-            self._due.set()  # others may have waited for what it held
         if rest is not None and rest.state in ENDED and self._on_end is not None:
             await self._on_end(held, rest.state)
 

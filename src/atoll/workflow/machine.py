@@ -24,6 +24,7 @@ from atoll.workflow.outcomes import (
     Broken,
     Done,
     Failed,
+    Failure,
     Outcome,
     Refused,
     SiteAway,
@@ -86,6 +87,7 @@ class Machine:
         self._graph = Graph(plan)
         self._backoff = backoff
         self._active: set[int] = set()
+        self._open = 0
         self.journal = journal
 
     @property
@@ -144,16 +146,27 @@ class Machine:
 
     def _begun(self, now: float, next_of: Callable[[int, StepRecord], What | None]) -> list[Work]:
         begun: list[Work] = []
-        for place, record in enumerate(self.journal.steps):
-            if len(self._active) >= self._plan.width:
+        active, width, steps = self._active, self._plan.width, self.journal.steps
+        for place in range(self._first_open(), len(steps)):
+            if len(active) >= width:
                 break
-            if place in self._active or record.at > now:
+            record = steps[place]
+            if record.at > now or place in active:
                 continue
             what = next_of(place, record)
             if what is not None:
                 self._begin(now, place, record, what)
                 begun.append(Work(place, what))
         return begun
+
+    def _first_open(self) -> int:
+        """The place before which nothing is to be begun."""
+        if self.journal.back:
+            return 0
+        steps = self.journal.steps
+        while self._open < len(steps) and steps[self._open].state is StepState.DONE:
+            self._open += 1
+        return self._open
 
     def _begin(self, now: float, place: int, record: StepRecord, what: What) -> None:
         self._active.add(place)
@@ -168,16 +181,16 @@ class Machine:
         self.note(now, what.value, place)
 
     def _next_forward(self, place: int, record: StepRecord) -> What | None:
-        match record.state:
-            case StepState.UNKNOWN:
-                return What.VERIFY
-            case StepState.AGAIN:
-                return What.DO
-            case StepState.WAITING:
-                steps = self.journal.steps
-                ready = all(steps[one].state is StepState.DONE for one in self._graph.needs[place])
-                return What.DO if ready else None
-        return None
+        state = record.state
+        if state is StepState.WAITING:
+            steps = self.journal.steps
+            for one in self._graph.needs[place]:
+                if steps[one].state is not StepState.DONE:
+                    return None
+            return What.DO
+        if state is StepState.UNKNOWN:
+            return What.VERIFY
+        return What.DO if state is StepState.AGAIN else None
 
     def _next_back(self, place: int, record: StepRecord) -> What | None:
         if not _to_undo(record):
@@ -195,7 +208,7 @@ class Machine:
         """Take in how a try ended."""
         self._active.discard(work.place)
         record, step = self.journal.steps[work.place], self._plan.steps[work.place]
-        if not isinstance(outcome, Done | Absent):
+        if isinstance(outcome, Failure):
             record.error = str(outcome)[:1000]
         if isinstance(outcome, SiteAway):
             self._wait_for(work, record, outcome, now)
@@ -310,13 +323,15 @@ class Machine:
     def _put_off(self) -> Iterator[StepRecord]:
         """The steps that would be gone on with, were it time."""
         steps = self.journal.steps
+        back, active = self.journal.back, self._active
         for place, record in enumerate(steps):
-            if place in self._active:
-                continue
-            if not self.journal.back:
-                if record.state in {StepState.AGAIN, StepState.UNKNOWN}:
+            if not back:
+                waits = record.state is StepState.AGAIN or record.state is StepState.UNKNOWN
+                if waits and place not in active:
                     yield record
-            elif _to_undo(record) and not any(_to_undo(steps[one]) for one in self._graph.needed_by[place]):
+            elif place in active or not _to_undo(record):
+                continue
+            elif not any(_to_undo(steps[one]) for one in self._graph.needed_by[place]):
                 yield record
 
     def rest(self, signal: Signal | None) -> Rest:

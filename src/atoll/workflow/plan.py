@@ -26,6 +26,7 @@ RESULT_BYTES: Final = 64 * 1024
 FROM: Final = "$from"
 """`{"$from": "disk.volume.id"}` stands for what the step `disk` gave under `volume`, `id`."""
 
+_LEAF: Final = (str, int, float, type(None))
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 _ACTION: Final = re.compile(r"^[a-z_]+(\.[a-z_]+)+@[1-9]\d*$")
 
@@ -98,6 +99,8 @@ def needed(step: Step) -> set[str]:
 
 def references(value: object) -> Iterator[str]:
     """Every reference in an input."""
+    if isinstance(value, _LEAF):
+        return
     if isinstance(value, Mapping):
         if FROM in value:
             yield str(value[FROM])

@@ -119,6 +119,21 @@ def test_locks_are_given_in_the_order_of_asking_so_that_no_writer_starves() -> N
     tell(story)
 
 
+def test_a_run_that_there_was_no_room_for_begins_as_soon_as_there_is() -> None:
+    async def story(world: World) -> None:
+        mortal = Mortal(world.store)
+        worker = Worker(Runs(mortal), world.place.actions(mortal), Settings(runs=1, poll=60.0))
+        world.workers.append(worker)
+        await worker.start()
+        first = await worker.accept(new_run(chain(1), "run-1"))
+        alone = Plan(steps=(Step(name="a", action="test.make@1", input={"name": "a"}),))
+        second = await worker.accept(new_run(alone, "run-2"))
+        assert (first.held, second.held) == (True, False)
+        assert await world.ended("run-2", seconds=5.0) == "done"
+
+    tell(story)
+
+
 def test_more_than_there_is_is_refused_and_what_is_taken_for_now_is_waited_for() -> None:
     async def story(world: World) -> None:
         step = Step(name="s", action="test.make@1")
