@@ -7,6 +7,7 @@ import asyncio
 import gc
 import shutil
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,7 +17,7 @@ import hypothesis
 import pytest
 import structlog
 from pytest_socket import disable_socket, socket_allow_hosts
-from tests.running import Atoll, Settings, atoll_before, sites_of
+from tests.running import ELSEWHERE, Atoll, Settings, atoll_before, sites_of
 
 from atoll.sandbox.simulated import Cloud
 from atoll.store import open_store
@@ -27,7 +28,10 @@ hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("same")
 
 pytest.register_assert_rewrite(
-    "tests.stores.alias_contract", "tests.stores.contract", "tests.stores.run_view_contract"
+    *(
+        f"tests.stores.{one}"
+        for one in ("alias_contract", "contract", "recovery_contract", "run_view_contract")
+    )
 )
 
 # As a gateway's process has it.
@@ -85,8 +89,17 @@ def logging_as_before() -> Iterator[None]:
 @pytest.fixture
 def log_lines() -> Iterator[list[Any]]:
     """The events that are logged in the test, in order."""
-    with structlog.testing.capture_logs() as lines:
+    with structlog.testing.capture_logs(processors=[_of_this_test]) as lines:
         yield lines
+
+
+def _of_this_test(
+    _logger: Any, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """What a gateway says that serves many tests, in a thread of its own, is of none of them."""
+    if threading.current_thread().name == ELSEWHERE:
+        raise structlog.DropEvent
+    return event
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 BUILT_IN = {"mode": "built-in"}
 METRICS = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 STOP_SECONDS = 30.0
+ELSEWHERE = "serves many tests"
+"""The name of a thread in which a gateway is of no single test."""
 SETTLE_SECONDS = 30.0
 STARTUP_SECONDS = 60.0
 

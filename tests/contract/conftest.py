@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.identities import directory_in
-from tests.running import atoll_before, sites_of
+from tests.running import ELSEWHERE, atoll_before, sites_of
 
 from atoll.sandbox.simulated import Cloud
 
@@ -198,7 +198,7 @@ def connected(
         AsyncExitStack(),
         Cloud(1 if request.param == "site" else 2),
     )
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread = threading.Thread(target=loop.run_forever, name=ELSEWHERE, daemon=True)
     thread.start()
 
     def run(work: Coroutine[Any, Any, Any]) -> Any:
