@@ -253,10 +253,26 @@ async def test_a_site_that_answers_is_not_evacuated(user: Client, cloud: Cloud) 
     await ran(user, "server.protect", server, site="site2")
     answer = await start(user, "server.evacuate", server)
     assert answer.status_code == 409
-    assert f"server.move -i server={server} -i site=site2" in answer.text
+    assert f"server.move -i server={server}" in answer.text
     assert (await shown(user, server))["OS-EXT-AZ:availability_zone"] == "site1"
     answer = await start(user, "server.evacuate", server, point="none")
     assert (answer.status_code, "no recovery point none" in answer.text) == (409, True)
+
+
+async def test_dead_is_the_site_that_has_it_now(user: Client, cloud: Cloud, atoll: Atoll) -> None:
+    """It was moved after it had been protected."""
+    server = await server_at(user, cloud, "site3")
+    await ran(user, "server.protect", server, site="site2")
+    await ran(user, "server.move", server, site="site1")
+    dies(cloud, "site3")
+    answer = await start(user, "server.evacuate", server)
+    assert (answer.status_code, "site1 answers" in answer.text) == (409, True), answer.text
+    dies(cloud)
+    run_id = await evacuated(user, server)
+    assert (await shown(user, server))["OS-EXT-AZ:availability_zone"] == "site2"
+    await returns(cloud, atoll)
+    await comes_to(user, run_id, "done")
+    assert [len(cloud.site(f"site{one}").compute.instances) for one in (1, 2, 3)] == [0, 1, 0]
 
 
 async def test_a_site_that_only_fails_is_dead(user: Client, cloud: Cloud) -> None:

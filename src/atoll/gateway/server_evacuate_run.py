@@ -49,6 +49,9 @@ async def _find(parts: Parts, call: Call, given: EvacuateInput) -> Found:
     ident = given.server.lower()
     point = await _point(parts, call, ident, given.point)
     await parts.reach.settle(call)
+    meant = parts.aliases.bound(ident, call.caller.project_id)
+    if meant is not None:  # it may have been moved since: dead is the site that has it now
+        point = msgspec.structs.replace(point, source=meant.site, own=meant.id)
     source, target = parts.sites.by_name.get(point.source), parts.sites.by_name.get(point.target)
     if target is None or not target.accepts_creates:
         why = "none of Atoll's any more" if target is None else target.notice or "draining"
@@ -85,8 +88,8 @@ async def _check_silent(parts: Parts, call: Call, site: Site, point: RecoveryPoi
         return
     if answer.status >= 500:
         return
-    command = f"`atoll run start server.move -i server={point.server} -i site={point.target}`"
-    raise _cannot(point.server, f"Its site {site.name} answers: {command} brings it with all its data.")
+    command = f"`atoll run start server.move -i server={point.server} -i site=SITE`"
+    raise _cannot(point.server, f"Its site {site.name} answers: {command} moves it with all its data.")
 
 
 async def _check_there(look: Looking, site: Site, point: RecoveryPoint, content: Content) -> None:

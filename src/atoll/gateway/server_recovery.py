@@ -1,6 +1,6 @@
 """The steps of `server.protect`, `server.unprotect` and `server.evacuate`, as the user whose server it is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
@@ -212,7 +212,7 @@ async def _goes(at: ServerAsking, server: str, volume: str, *, goes: bool) -> bo
 
 
 @contextmanager
-def _store() -> Any:
+def _store() -> Iterator[None]:
     try:
         yield
     except StoreError as error:
