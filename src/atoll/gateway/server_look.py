@@ -126,7 +126,7 @@ def _check(server: Mapping[str, Any], ident: str) -> None:
     if server["status"] not in {"ACTIVE", "SHUTOFF"} or server.get("OS-EXT-STS:task_state"):
         task = server.get("OS-EXT-STS:task_state")
         state = server["status"] + (f", {task}" if task else "")
-        raise _stays(ident, f"It is {state}: it can be moved when it is ACTIVE or SHUTOFF.")
+        raise _stays(ident, f"It is {state}: that can be done when it is ACTIVE or SHUTOFF.")
 
 
 def _stays(ident: str, text: str) -> Conflict:
