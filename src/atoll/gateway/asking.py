@@ -49,39 +49,6 @@ class Who(Protocol):
         """A site said 401 to this token; whether there may be a better one."""
 
 
-class Asks(Protocol):
-    """What actions need of a `SiteAsker`."""
-
-    async def ask(
-        self,
-        name: str,
-        service: str,
-        method: str,
-        target: str,
-        body: object = None,
-        *,
-        patch: bool = False,
-        version: str = "",
-    ) -> Answered:
-        """Ask a site something."""
-
-    async def stream(
-        self,
-        name: str,
-        service: str,
-        method: str,
-        target: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        body: Body | None = None,
-        length: int | None = None,
-    ) -> tuple[int, Response]:
-        """Ask for bytes, or send some."""
-
-    async def refusal(self, name: str, service: str, response: Response) -> str:
-        """What a refusal says, in words."""
-
-
 class SiteAsker:
     """Asks sites as somebody."""
 

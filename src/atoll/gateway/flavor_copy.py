@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from atoll.gateway.asking import Asks
+from atoll.gateway.asking import SiteAsker
 from atoll.worker.actions import Action, Doing
 from atoll.workflow.outcomes import Absent, Done, Failed, Refused, Unavailable
 
@@ -30,7 +30,7 @@ Flavor = Mapping[str, Any]
 class FlavorCopy:
     """The actions. The input: `flavor`, `source`; the step's site is where it is made."""
 
-    def __init__(self, operator: Asks) -> None:
+    def __init__(self, operator: SiteAsker) -> None:
         self._operator = operator
 
     def actions(self) -> list[Action]:

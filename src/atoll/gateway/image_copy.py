@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from atoll.gateway.asking import Asks
+from atoll.gateway.asking import SiteAsker
 from atoll.wire.body import Fed
 from atoll.wire.client import Broken
 from atoll.wire.message import Response
@@ -45,7 +45,7 @@ Image = Mapping[str, Any]
 class ImageCopy:
     """The actions. The input: `image`, `source`; the step's site is where the copy is made."""
 
-    def __init__(self, operator: Asks) -> None:
+    def __init__(self, operator: SiteAsker) -> None:
         self._operator = operator
 
     def actions(self) -> list[Action]:

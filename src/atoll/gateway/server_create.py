@@ -8,6 +8,7 @@ import msgspec
 
 from atoll.core.accepted_servers import AskedServer
 from atoll.gateway.alias_marks import MARK
+from atoll.gateway.asking import SiteAsker
 from atoll.gateway.server_marks import made_for
 from atoll.gateway.transaction import Asks
 from atoll.gateway.volume_asking import said
@@ -35,8 +36,8 @@ class Ids(Protocol):
 class Person(Protocol):
     """Asks a site as the user of a run."""
 
-    def asker(self, doing: Doing) -> Any:
-        """`SiteAsker`."""
+    def asker(self, doing: Doing) -> SiteAsker:
+        """What asks as that user."""
 
 
 class ServerCreate:

@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 
 from atoll.gateway.alias_marks import MARK
 from atoll.gateway.aliases import KNOWN_SECONDS
-from atoll.gateway.asking import Asks
+from atoll.gateway.asking import SiteAsker
 from atoll.gateway.server_asking import GONE, SERVERS, ServerAsking
 from atoll.gateway.volume_asking import IMAGES, VOLUMES, changed, said
 from atoll.store import StoreError
@@ -32,7 +32,7 @@ class Ids(Protocol):
 class ServerMove:
     """The actions. `asks` gives what asks sites as the user of a run."""
 
-    def __init__(self, asks: Callable[[Doing], Asks], ids: Ids) -> None:
+    def __init__(self, asks: Callable[[Doing], SiteAsker], ids: Ids) -> None:
         self._asks = asks
         self._ids = ids
 

@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from atoll.gateway.asking import Asks
+from atoll.gateway.asking import SiteAsker
 from atoll.gateway.parts import Parts
 from atoll.gateway.server_asking import GONE, SERVERS, ServerAsking
 from atoll.gateway.server_disks_run import Disk
@@ -55,7 +55,7 @@ async def used_by(parts: Parts, point: RecoveryPoint) -> str:
 class ServerRecovery:
     """The actions. `asks` gives what asks sites as the user of a run."""
 
-    def __init__(self, asks: Callable[[Doing], Asks], points: RecoveryPoints, aliases: Ids) -> None:
+    def __init__(self, asks: Callable[[Doing], SiteAsker], points: RecoveryPoints, aliases: Ids) -> None:
         self._asks = asks
         self._points = points
         self._aliases = aliases

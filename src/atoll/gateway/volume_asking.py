@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
-from atoll.gateway.asking import Asks
+from atoll.gateway.asking import SiteAsker
 from atoll.worker.actions import Doing
 from atoll.workflow.outcomes import Failed, Refused, Unavailable
 
@@ -69,7 +69,7 @@ def changed() -> Iterator[None]:
 class VolumeAsking:
     """One try of a step, at its site or another one."""
 
-    def __init__(self, asks: Asks, doing: Doing, site: str = "") -> None:
+    def __init__(self, asks: SiteAsker, doing: Doing, site: str = "") -> None:
         self._asks = asks
         self.doing = doing
         self.site = site or doing.site
@@ -77,7 +77,7 @@ class VolumeAsking:
     async def ask(
         self, service: str, method: str, target: str, body: object = None, *, version: str = ""
     ) -> tuple[int, Any]:
-        """As `Asks.ask`, at the site."""
+        """As `SiteAsker.ask`, at the site."""
         self.doing.check()
         return await self._asks.ask(self.site, service, method, target, body, version=version)
 

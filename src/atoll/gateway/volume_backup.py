@@ -15,7 +15,7 @@ A restore may put the metadata of the backup in the place of the volume's, so th
 from collections.abc import Callable
 from typing import Any, Final
 
-from atoll.gateway.asking import Asks
+from atoll.gateway.asking import SiteAsker
 from atoll.gateway.volume_asking import (
     BACKUPS,
     RECORDS,
@@ -44,7 +44,7 @@ RESTORES: Final = 3
 class VolumeBackup:
     """The actions. `asks` gives what asks sites as the user of a run, `operator` asks as the operator."""
 
-    def __init__(self, asks: Callable[[Doing], Asks], operator: Asks) -> None:
+    def __init__(self, asks: Callable[[Doing], SiteAsker], operator: SiteAsker) -> None:
         self._asks = asks
         self._operator = operator
 

@@ -11,7 +11,7 @@ else for an image. The new volume has it in its metadata until the run is sure.
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from atoll.gateway.asking import Asks
+from atoll.gateway.asking import SiteAsker
 from atoll.gateway.image_copy import ImageCopy
 from atoll.gateway.volume_asking import (
     IMAGES,
@@ -40,7 +40,7 @@ GIGABYTE: Final = 1024**3
 class VolumeCopy:
     """The actions. `asks` gives what asks sites as the user of a run."""
 
-    def __init__(self, asks: Callable[[Doing], Asks]) -> None:
+    def __init__(self, asks: Callable[[Doing], SiteAsker]) -> None:
         self._asks = asks
 
     def actions(self) -> list[Action]:

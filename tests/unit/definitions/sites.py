@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from tests.unit.definitions.cinder import Cinder
 from tests.virtual import Mortal
 
+from atoll.gateway.asking import SiteAsker
 from atoll.wire.body import Body
 from atoll.wire.client import Broken
 from atoll.workflow.outcomes import Unavailable, Unknown
@@ -57,17 +58,17 @@ class Sites:
         return Asked(self, worker)
 
 
-class Asked:
-    """`Asks` of `gateway.operator`."""
+class Asked(SiteAsker):
+    """What workers ask."""
 
     def __init__(self, sites: Sites, worker: Mortal) -> None:
-        self._sites, self._worker = sites, worker
+        self._every, self._worker = sites, worker
 
     async def ask(
         self, name: str, service: str, method: str, target: str, body: Any = None, **_: Any
     ) -> tuple[int, Any]:
         await self._worker.living()
-        fault = self._sites.random.random() < self._sites.faults and self._sites.random.choice("ab")
+        fault = self._every.random.random() < self._every.faults and self._every.random.choice("ab")
         if fault == "a":
             await asyncio.sleep(LATENCY)
             raise Unavailable("503")
@@ -94,16 +95,16 @@ class Asked:
             return self._image(site, method, parts, query, body)
         if service == "block-storage":
             below = [part for part in path.split("/")[2:] if part != "{project}"]
-            return self._sites.cinder[site].answer(method, below, query, body, admin="{project}" not in path)
+            return self._every.cinder[site].answer(method, below, query, body, admin="{project}" not in path)
         return self._flavor(site, method, parts, body)
 
     def _image(  # noqa: PLR0911 - one for each thing that is asked
         self, site: str, method: str, parts: list[str], query: Mapping[str, str], body: Any
     ) -> tuple[int, Any]:
-        images = self._sites.images[site]
+        images = self._every.images[site]
         if method == "POST" and not parts:
             ident = body.get("id") or f"own-{len(images)}-{site}"
-            if ident in images or ident in self._sites.burned[site]:
+            if ident in images or ident in self._every.burned[site]:
                 return 409, None
             images[ident] = {**body, "id": ident, "status": "queued", "size": None}
             return 201, dict(images[ident])
@@ -115,7 +116,7 @@ class Asked:
             return 404, None
         if method == "DELETE":
             del images[parts[0]]
-            self._sites.burned[site].add(parts[0])
+            self._every.burned[site].add(parts[0])
             return 204, None
         if method == "PATCH":
             return (409, None) if image.pop("atoll_run", None) is None else (200, dict(image))
@@ -124,7 +125,7 @@ class Asked:
     def _flavor(  # noqa: C901, PLR0911 - one for each thing that is asked
         self, site: str, method: str, parts: list[str], body: Any
     ) -> tuple[int, Any]:
-        flavors = self._sites.flavors[site]
+        flavors = self._every.flavors[site]
         if method == "POST" and not parts:
             given = body["flavor"]
             if given["id"] in flavors:
@@ -145,7 +146,7 @@ class Asked:
             case "GET", ["os-flavor-access"]:
                 return 200, {"flavor_access": [{"tenant_id": one} for one in flavor["access"]]}
             case "POST", ["os-extra_specs"]:
-                if site == self._sites.refuses:
+                if site == self._every.refuses:
                     return 400, "no such specs"
                 flavor["extra_specs"] |= body["extra_specs"]
             case "POST", ["action"]:
@@ -165,10 +166,10 @@ class Asked:
     ) -> tuple[int, Any]:
         await self._worker.living()
         del service, length
-        image = self._sites.images[name][target.split("/")[3]]
+        image = self._every.images[name][target.split("/")[3]]
         if method == "GET":
             first = int(re.sub(r"\D", "", (headers or {}).get("Range", "")) or 0)
-            breaks = PIECE * 2 if self._sites.random.random() < self._sites.faults else None
+            breaks = PIECE * 2 if self._every.random.random() < self._every.faults else None
             return (206 if first else 200), Answer(image["data"][first:], breaks)
         assert body is not None
         return await self._uploaded(name, image, body)
@@ -186,7 +187,7 @@ class Asked:
         finally:
             image["status"] = "queued"  # as Glance has it when an upload is cut
         await self._worker.living()
-        if site == self._sites.refuses:
+        if site == self._every.refuses:
             return 413, Answer(b"")
         image |= content(data)
         return 204, Answer(b"")
