@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from atoll.store.database import Access, Clash, Connection, StoreError
+from atoll.store.database import Access, Clash, Connection, StoreError, stated
 from atoll.store.schema import TABLES
 
 T = TypeVar("T")
@@ -126,13 +126,17 @@ class Mortal:
         """Do some work in a transaction, or die over it."""
         await asyncio.sleep(0.001)
         await self.living()
-        if access not in {Access.SINGLE, Access.DURABLE}:
+        if access is not Access.DURABLE:
             return self.store.do(access, work)
         self.commits += 1
         await self._fate(self.commits, after=False)
         given = self.store.do(access, work)
         await self._fate(self.commits, after=True)
         return given
+
+    async def change(self, sql: str, values: Mapping[str, Any]) -> int:
+        """Run one statement, or die over it."""
+        return await self.run(Access.DURABLE, lambda it: it.change(stated(sql, it.now), values))
 
     async def _fate(self, commit: int, *, after: bool) -> None:
         if after is self._after and commit == self._dies_at:

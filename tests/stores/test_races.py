@@ -36,6 +36,9 @@ class Interrupted:
     async def run(self, access: Access, work: Callable[[Connection], T]) -> T:
         return await self._database.run(access, lambda it: work(_Late(it, self._once)))
 
+    async def change(self, sql: str, values: Mapping[str, Any]) -> int:
+        return await self._database.change(sql, values)
+
     def expect(self, writers: int) -> None:
         self._database.expect(writers)
 

@@ -6,6 +6,7 @@ SQLite goes straight to its driver: SQLAlchemy alone takes half of the second in
 """
 
 import enum
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -39,8 +40,6 @@ class Access(enum.Enum):
     """A write of any number of rows, for which no request waits."""
     DURABLE = "durable"
     """A write that has to outlast a power cut: nobody else knows what it says."""
-    SINGLE = "single"
-    """The same for one statement, which needs no transaction around it."""
 
 
 class Connection(Protocol):
@@ -70,6 +69,12 @@ class Database(Protocol):
         first. Raises `StoreError`, and `Clash` where a key is taken.
         """
 
+    async def change(self, sql: str, values: Mapping[str, Any]) -> int:
+        """Run one statement, `DURABLE`; give how many rows it changed. `{now}` in it is the database's time.
+
+        Raises as `run` does.
+        """
+
     def expect(self, writers: int) -> None:
         """Take in how many in this process may write soon, so that they can share a commit."""
 
@@ -81,6 +86,12 @@ class Database(Protocol):
 
     async def close(self) -> None:
         """Close every connection."""
+
+
+@functools.lru_cache(maxsize=256)
+def stated(sql: str, now: str) -> str:
+    """A statement with the database's time in the place of `{now}`."""
+    return sql.format(now=now)
 
 
 def make_directory(path: str) -> None:

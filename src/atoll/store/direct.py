@@ -7,15 +7,14 @@ import asyncio
 import contextlib
 import functools
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import asyncpg
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.util import await_only, greenlet_spawn
 
-from atoll.store.database import Connection, StoreError, T
+from atoll.store.database import StoreError, stated
 from atoll.store.drivers import Driver, Transient, kind_of_state
 
 NOW: Final = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
@@ -27,7 +26,6 @@ LISTEN_SECONDS: Final = 2.0
 """How long a database is left alone that ended the connection notifications come by."""
 
 _NAMED: Final = re.compile(r"(?<![:\w]):(\w+)")
-_NOTHING: Final[Mapping[str, Any]] = {}
 _OF_SQLALCHEMY: Final = (
     "prepared_statement_cache_size",
     "prepared_statement_name_func",
@@ -44,32 +42,6 @@ def numbered(sql: str) -> tuple[str, tuple[str, ...]]:
     return text, tuple(names)
 
 
-class _Connection:
-    """`Connection` over asyncpg's."""
-
-    now = NOW
-
-    def __init__(self, driver: Any) -> None:
-        self._driver = driver
-
-    def rows(self, sql: str, values: Mapping[str, Any] = _NOTHING, /) -> Sequence[Sequence[Any]]:
-        """Give all rows."""
-        text, names = numbered(sql)
-        found = await_only(self._driver.fetch(text, *[values[name] for name in names]))
-        return [tuple(row) for row in found]
-
-    def change(self, sql: str, values: Mapping[str, Any] = _NOTHING, /) -> int:
-        """Run one statement; give how many rows it changed."""
-        text, names = numbered(sql)
-        status: str = await_only(self._driver.execute(text, *[values[name] for name in names]))
-        return int(status.rpartition(" ")[2])
-
-    def change_each(self, sql: str, values: Iterable[Mapping[str, Any]], /) -> None:
-        """Run one statement for each of some values."""
-        for one in values:
-            self.change(sql, one)
-
-
 class Direct:
     """A few connections of their own. Raises what `Database.run` raises, and `Transient`."""
 
@@ -78,13 +50,14 @@ class Direct:
         self._idle: list[Any] = []
         self._free = asyncio.Semaphore(size)
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
-        """Do some work of one statement, which is its own transaction."""
+    async def change(self, sql: str, values: Mapping[str, Any]) -> int:
+        """Run one statement, which is its own transaction; give how many rows it changed."""
+        statement, names = numbered(stated(sql, NOW))
         async with self._free:
             connection = None
             try:
                 connection = self._idle.pop() if self._idle else await self._connect()
-                given = await greenlet_spawn(work, _Connection(connection))
+                status: str = await connection.execute(statement, *[values[name] for name in names])
             except asyncpg.PostgresError as error:
                 self._keep(connection)
                 raise kind_of_state(error.sqlstate)(f"the database failed: {error}") from error
@@ -95,7 +68,7 @@ class Direct:
                 _drop(connection)
                 raise
             self._keep(connection)
-            return given
+            return int(status.rpartition(" ")[2])
 
     async def listen(self, told: Callable[[], None]) -> None:
         """Have `told` called for each notification, until cancelled; a connection that ends is made anew."""

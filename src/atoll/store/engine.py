@@ -8,7 +8,7 @@ import contextlib
 import functools
 import importlib
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy
@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from atoll.store.database import Access, Connection, MissingTable, StoreError, T
+from atoll.store.database import Access, Connection, MissingTable, StoreError, T, stated
 from atoll.store.drivers import Transient, driver_of, translated
 from atoll.store.schema import HEAD, NAMES, VERSION
 
@@ -29,7 +29,6 @@ SECONDS: Final[Mapping[Access, float]] = {
     Access.READ: 2.0,
     Access.WRITE: 4.0,
     Access.DURABLE: 4.0,
-    Access.SINGLE: 4.0,
     Access.SWEEP: 300.0,
 }
 """How long work may take, the wait for a connection and every try included. Searching the sites takes less
@@ -128,18 +127,34 @@ class Engine:
 
     async def run(self, access: Access, work: Callable[[Connection], T]) -> T:
         """Do some work in a transaction; raises `StoreError`."""
+        engine = self._readers if access is Access.READ else self._writers
         self._patience.check()
-        return await self._within(SECONDS[access], self._run(access, work))
+        return await self._within(SECONDS[access], self._tried(lambda: _transaction(engine, work)))
 
-    async def _run(self, access: Access, work: Callable[[Connection], T]) -> T:
-        engine = self._readers if access in {Access.READ, Access.SINGLE} else self._writers
+    async def change(self, sql: str, values: Mapping[str, Any]) -> int:
+        """Run one statement, which is its own transaction; raises `StoreError`."""
+        self._patience.check()
+        single, seconds = self._single, SECONDS[Access.DURABLE]
+        if single is None:  # its engine for reading commits by itself
+            return await self._within(
+                seconds,
+                self._tried(
+                    lambda: _transaction(self._readers, lambda it: it.change(stated(sql, it.now), values))
+                ),
+            )
+        try:
+            async with asyncio.timeout(seconds):  # what is broken off waits for nothing: no task is left
+                changed = await self._tried(lambda: single.change(sql, values))
+        except TimeoutError:
+            raise self._silent(seconds) from None
+        self._patience.answered()
+        return changed
+
+    async def _tried(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do some work, again where another transaction or the end of a connection was in the way."""
         for attempt in range(1, _TRIES + 1):
             try:
-                if access is Access.SINGLE and self._single is not None:
-                    return await self._single.run(work)
-                with translated("the database failed"):
-                    async with engine.begin() as connection:
-                        return await connection.run_sync(lambda it: work(_Connection(it)))
+                return await work()
             except Transient:
                 if attempt == _TRIES:
                     raise
@@ -178,9 +193,12 @@ class Engine:
             self._patience.answered()
             return task.result()
         self._leave(task)
+        raise self._silent(seconds)
+
+    def _silent(self, seconds: float) -> StoreError:
         reason = f"the database did not answer within {seconds:g} s"
         self._patience.lost(reason)
-        raise StoreError(reason)
+        return StoreError(reason)
 
     def _leave(self, task: asyncio.Task[Any]) -> None:
         def ended(one: asyncio.Task[Any]) -> None:
@@ -216,7 +234,7 @@ class Engine:
         """Tell all who listen, where the database can do that; for speed, so it may fail."""
         if self._single is not None:
             with contextlib.suppress(StoreError):
-                await self.run(Access.SINGLE, lambda it: it.rows(NOTIFY))
+                await self.change(NOTIFY, {})
 
     async def listen(self, told: Callable[[], None]) -> None:
         """Have `told` called for each `notify` of any process, where the database can do that."""
@@ -236,6 +254,12 @@ class Engine:
         for engine in (self._readers, self._writers):
             with contextlib.suppress(StoreError):
                 await self._within(CLOSE_SECONDS, engine.dispose())
+
+
+async def _transaction(engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
+    with translated("the database failed"):
+        async with engine.begin() as connection:
+            return await connection.run_sync(lambda it: work(_Connection(it)))
 
 
 async def open_engine(url: str) -> Engine:

@@ -16,7 +16,7 @@ import msgspec
 
 from atoll.core.errors import Conflict, NotFound
 from atoll.store import run_admission
-from atoll.store.database import Access, Clash, Connection, Database
+from atoll.store.database import Access, Clash, Connection, Database, stated
 from atoll.store.run_records import Accepted, Acting, Beat, Due, Held, NewRun
 from atoll.workflow.journal import ENDED, Entry, Journal, State
 from atoll.workflow.machine import Rest, Signal, redone
@@ -96,11 +96,6 @@ _JOIN: Final = """
     VALUES (:id, :about, 0, {now}, {now} + :seconds)"""
 
 
-@functools.lru_cache(maxsize=128)
-def _in(sql: str, now: str, due: str = "") -> str:
-    return sql.format(now=now, due=due)
-
-
 class Runs:
     """The journal in a database. All raise `StoreError`. `published`: whether somebody relays the log."""
 
@@ -116,22 +111,33 @@ class Runs:
         `owner` takes it at once where nothing waits, its journal then as `begun` says. Raises `Conflict`
         where it cannot be, with nothing done.
         """
-        access = Access.DURABLE if run.plan.holds else Access.SINGLE
         try:
-            accepted = await self._database.run(access, lambda it: self._accept(it, run, owner, begun))
+            if run.plan.holds:
+                accepted = await self._database.run(
+                    Access.DURABLE, lambda it: self._admitted(it, run, owner, begun)
+                )
+            else:
+                accepted, sql, values = self._accepted(run, owner, begun, "")
+                await self._database.change(sql, values)
         except Clash:
             return await self._known(run)
         if not accepted.held:
             await self._database.notify()
         return accepted
 
-    def _accept(
+    def _admitted(
         self, connection: Connection, run: NewRun, owner: str | None, begun: Journal | None
     ) -> Accepted:
-        waits = ""
-        if run.plan.holds:
-            number = run_admission.take_turn(connection)
-            waits = run_admission.ask(connection, run.id, run.plan, number)
+        number = run_admission.take_turn(connection)
+        waits = run_admission.ask(connection, run.id, run.plan, number)
+        accepted, sql, values = self._accepted(run, owner, begun, waits)
+        connection.change(stated(sql, connection.now), values)
+        return accepted
+
+    def _accepted(
+        self, run: NewRun, owner: str | None, begun: Journal | None, waits: str
+    ) -> tuple[Accepted, str, dict[str, Any]]:
+        """What becomes of a run that waits for something ("": nothing), and the statement that says so."""
         held = owner is not None and not waits
         journal = begun if held and begun is not None else run.journal
         due = "NULL" if held else f"{{now}} + {LOOK_SECONDS}" if waits else "{now}"
@@ -153,8 +159,7 @@ class Runs:
             "plan": _text(run.plan),
             "journal": _text(journal),
         }
-        connection.change(_in(_ACCEPT.replace("{due}", due), connection.now), values)
-        return Accepted(id=run.id, waits=waits, held=held)
+        return Accepted(id=run.id, waits=waits, held=held), _ACCEPT.replace("{due}", due), values
 
     async def _known(self, run: NewRun) -> Accepted:
         """The run that is there already: that of a first request with the key, or this very one."""
@@ -181,9 +186,9 @@ class Runs:
             "state": state.value,
             "forward": int(forward),
         }
-        if self._unsent is None and await self._change(Access.SINGLE, _WRITE_ON, values):
+        if self._unsent is None and await self._database.change(_WRITE_ON, values):
             return True
-        return bool(await self._change(Access.SINGLE, _WRITE, values))
+        return bool(await self._database.change(_WRITE, values))
 
     async def leave(self, held: Held, owner: str, rest: Rest, *, obeyed: str | None = None) -> bool:
         """Commit the journal and let go of a run, to be taken up as `rest` says; False as for `write`.
@@ -193,13 +198,13 @@ class Runs:
         values = {**self._journal(held, owner, obeyed), "state": rest.state.value}
         if rest.state not in ENDED:
             return bool(
-                await self._change(Access.SINGLE, _LEAVE, {**values, "due_at": rest.at, "waits": rest.waits})
+                await self._database.change(_LEAVE, {**values, "due_at": rest.at, "waits": rest.waits})
             )
         if not held.holds:
-            return bool(await self._change(Access.SINGLE, self._end, values))
+            return bool(await self._database.change(self._end, values))
 
         def work(connection: Connection) -> int | None:
-            if not connection.change(_in(self._end, connection.now), values):
+            if not connection.change(stated(self._end, connection.now), values):
                 return None
             woken = run_admission.give_back(connection, held.id, held.plan)
             if rest.state is State.DIRTY:
@@ -229,14 +234,14 @@ class Runs:
             UPDATE runs SET due_at = {{now}} + :seconds, takeovers = takeovers + :counts, owner = NULL
             WHERE {_IS_MINE}"""
         values = {"id": held.id, "owner": owner, "fence": held.fence, "seconds": seconds}
-        await self._change(Access.SINGLE, sql, {**values, "counts": int(counts)})
+        await self._database.change(sql, {**values, "counts": int(counts)})
 
     async def free(self, run_id: str, owner: str) -> None:
         """Let others have a run that a worker has by the store alone."""
         sql = """
             UPDATE runs SET due_at = {now}, fence = fence + 1, owner = NULL
             WHERE id = :id AND owner = :owner"""
-        await self._change(Access.SINGLE, sql, {"id": run_id, "owner": owner})
+        await self._database.change(sql, {"id": run_id, "owner": owner})
 
     async def progress(self, owner: str, every: Sequence[tuple[Held, Mapping[str, Any]]]) -> None:
         """Write how far runs have come: for show, so it may be lost."""
@@ -280,7 +285,7 @@ class Runs:
     async def _taken_together(self, owner: str, ids: Sequence[str]) -> list[Held]:
         """Take those that nobody was faster with: two exchanges, however many there are."""
         sql, values = _with_ids(_TAKE_THESE, ids)
-        changed = await self._change(Access.SINGLE, sql, {**values, "owner": owner})
+        changed = await self._database.change(sql, {**values, "owner": owner})
         return await self._held(owner, ids) if changed else []
 
     async def _held(self, owner: str, ids: Sequence[str]) -> list[Held]:
@@ -294,7 +299,7 @@ class Runs:
         values = {"id": worker, "about": about[:255], "seconds": seconds}
 
         def work(connection: Connection) -> float:
-            connection.change(_in(_JOIN, connection.now), values)
+            connection.change(stated(_JOIN, connection.now), values)
             return _now(connection)
 
         return await self._database.run(Access.WRITE, work)
@@ -305,11 +310,11 @@ class Runs:
 
         def work(connection: Connection) -> Beat:
             now = connection.now
-            alive = bool(connection.change(_in(_BEAT, now), values))
+            alive = bool(connection.change(stated(_BEAT, now), values))
             reaped = 0
-            for (dead,) in connection.rows(_in(_DEAD, now)):
-                if connection.change(_in(_BURY, now), {"id": dead}):
-                    reaped += connection.change(_in(_FREE, now), {"id": dead, "counts": 1})
+            for (dead,) in connection.rows(stated(_DEAD, now)):
+                if connection.change(stated(_BURY, now), {"id": dead}):
+                    reaped += connection.change(stated(_FREE, now), {"id": dead, "counts": 1})
             mine = {row[0]: row[1] for row in connection.rows(_MINE, {"id": worker})} if alive else {}
             return Beat(now=_now(connection), alive=alive, mine=mine, reaped=reaped)
 
@@ -320,7 +325,7 @@ class Runs:
 
         def work(connection: Connection) -> int:
             connection.change("DELETE FROM workers WHERE id = :id", {"id": worker})
-            return connection.change(_in(_FREE, connection.now), {"id": worker, "counts": 0})
+            return connection.change(stated(_FREE, connection.now), {"id": worker, "counts": 0})
 
         return await self._database.run(Access.WRITE, work)
 
@@ -331,10 +336,10 @@ class Runs:
         """
         if signal is None:  # a cancel that came meanwhile stands
             sql = _SIGNAL.format(now="{now}", stop="CASE WHEN stop = 'term' THEN stop END")
-            changed = await self._change(Access.SINGLE, sql, {"id": run_id})
+            changed = await self._database.change(sql, {"id": run_id})
         else:
             sql = _SIGNAL.format(now="{now}", stop=":stop")
-            changed = await self._change(Access.SINGLE, sql, {"id": run_id, "stop": signal.value})
+            changed = await self._database.change(sql, {"id": run_id, "stop": signal.value})
         await self._database.notify()
         return bool(changed)
 
@@ -359,7 +364,7 @@ class Runs:
                 "number": journal.number,
                 "unsent": self._unsent,
             }
-            if not connection.change(_in(sql, connection.now), values):
+            if not connection.change(stated(sql, connection.now), values):
                 return False
             if held.holds:
                 run_admission.give_back(connection, run_id, held.plan)
@@ -415,7 +420,7 @@ class Runs:
                 "number": journal.number,
                 "unsent": self._unsent,
             }
-            return state if connection.change(_in(sql, connection.now), values) else None
+            return state if connection.change(stated(sql, connection.now), values) else None
 
         return await self._database.run(Access.DURABLE, work)
 
@@ -437,7 +442,7 @@ class Runs:
             sql = f"""
                 SELECT id FROM runs WHERE state IN ('done', 'undone') AND ended_at < {{now}} - :seconds
                 {unsent} LIMIT :most"""
-            rows = connection.rows(_in(sql, connection.now), {"seconds": older_than, "most": most})
+            rows = connection.rows(stated(sql, connection.now), {"seconds": older_than, "most": most})
             connection.change_each("DELETE FROM runs WHERE id = :id", [{"id": row[0]} for row in rows])
             return len(rows)
 
@@ -449,10 +454,10 @@ class Runs:
         return bool(await self._change(Access.WRITE, sql, {"resource": resource}))
 
     async def _change(self, access: Access, sql: str, values: Mapping[str, Any]) -> int:
-        return await self._database.run(access, lambda it: it.change(_in(sql, it.now), values))
+        return await self._database.run(access, lambda it: it.change(stated(sql, it.now), values))
 
     async def _rows(self, sql: str, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
-        return await self._database.run(Access.READ, lambda it: it.rows(_in(sql, it.now), values))
+        return await self._database.run(Access.READ, lambda it: it.rows(stated(sql, it.now), values))
 
 
 _KILLS: Final = 20
@@ -474,7 +479,7 @@ def _taken(connection: Connection, *, values: Mapping[str, Any], plan: str) -> b
     waits = run_admission.grant(connection, values["id"], _PLAN.decode(plan))
     if waits:
         connection.change(
-            _in(_DEFER, connection.now),
+            stated(_DEFER, connection.now),
             {"id": values["id"], "fence": values["fence"], "seconds": LOOK_SECONDS, "waits": waits},
         )
         return False
@@ -489,7 +494,7 @@ def suspect(connection: Connection, run_id: str, plan: Plan) -> None:
         values = {"resource": resource, "run_id": run_id}
         connection.change("DELETE FROM suspects WHERE resource = :resource", values)
         sql = "INSERT INTO suspects (resource, run_id, since) VALUES (:resource, :run_id, {now})"
-        connection.change(_in(sql, connection.now), values)
+        connection.change(stated(sql, connection.now), values)
 
 
 def _one(connection: Connection, run_id: str) -> Held:
@@ -500,7 +505,7 @@ def _one(connection: Connection, run_id: str) -> Held:
 
 
 def _now(connection: Connection) -> float:
-    return float(connection.rows(_in("SELECT {now}", connection.now))[0][0])
+    return float(connection.rows(stated("SELECT {now}", connection.now))[0][0])
 
 
 def held_of(row: Sequence[Any]) -> Held:

@@ -23,6 +23,7 @@ from atoll.store.database import (
     StoreError,
     T,
     make_directory,
+    stated,
 )
 from atoll.store.schema import HEAD, NAMES, TABLES, VERSION
 
@@ -68,7 +69,7 @@ class _Connection:
         if access is Access.READ:
             self.driver.execute("BEGIN")
             return
-        durable = access is Access.DURABLE or access is Access.SINGLE
+        durable = access is Access.DURABLE
         if durable is not self._durable:
             # With WAL, NORMAL may lose the last commits in a power cut, never the database: the sites know
             # where their resources are anyway. They do not know what a run was about to do.
@@ -292,6 +293,10 @@ class Sqlite:
             await asyncio.to_thread(functools.partial(migrate_sqlite, self._path))
         if not await writer.run(Access.READ, _complete):
             await writer.run(Access.WRITE, _make_tables)
+
+    async def change(self, sql: str, values: Mapping[str, Any]) -> int:
+        """Run one statement; raises `StoreError`."""
+        return await self.run(Access.DURABLE, lambda it: it.change(stated(sql, _NOW), values))
 
     def expect(self, writers: int) -> None:
         """Have what these write at about the same time share a commit."""

@@ -446,7 +446,7 @@ class Deaf(Mortal):
 
     async def run(self, access: Access, work: Any) -> Any:
         given = await super().run(access, work)
-        if access in {Access.SINGLE, Access.DURABLE} and self._loses:
+        if access is Access.DURABLE and self._loses:
             self._loses = False
             raise StoreError("the answer was lost")
         return given
