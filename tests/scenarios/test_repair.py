@@ -114,10 +114,17 @@ async def test_what_somebody_else_deleted_is_told(user: Client, cloud: Cloud) ->
     assert (seen["differs"], seen["fix"]) == (["copy-1"], "")
 
 
-async def test_as_whom_it_would_look_is_over_when_it_has_ended_well(user: Client) -> None:
+async def test_one_that_has_ended_well_is_looked_at_as_who_asks(
+    user: Client, cloud: Cloud, atoll: Atoll
+) -> None:
     run = await comes_to(user, (await accepted(user, create=[volume("one", "site1")]))["id"], "done")
     (step,) = (await compared(user, run))["steps"]
-    assert "trust" in step["unknown"]
+    assert "volume" in step["there"], str(step)
+    async with client_of(atoll, cloud.keystone.token("admin", "admin")) as other_project:
+        (step,) = (await compared(other_project, run))["steps"]
+        assert "trust" in step["unknown"]
+    cloud.site("site1").block_storage.volumes.clear()
+    assert (await compared(user, run))["differs"] == [step["name"]]
 
 
 async def test_others_do_not_see_it(user: Client, cloud: Cloud, atoll: Atoll) -> None:

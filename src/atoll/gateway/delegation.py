@@ -24,7 +24,7 @@ from atoll.gateway.tokens import Tokens
 from atoll.identity.records import User
 from atoll.identity.tokens import Token
 from atoll.sites.site import Endpoint, Site, Sites
-from atoll.store.run_records import Acting, Held
+from atoll.store.run_records import Held
 from atoll.trust.service_user import ServiceUser
 from atoll.worker.actions import Doing
 from atoll.workflow.journal import State
@@ -97,12 +97,15 @@ class Delegation:
                 "you have may not have it done. Use one made with your password."
             )
 
-    async def caller(self, acting: Acting, user_id: str, project_id: str) -> Caller:
+    async def caller(self, doing: Doing) -> Caller:
         """Whom a run acts for, with a token that can be used now. Raises `Forbidden`, `SiteUnavailable`."""
+        acting = doing.acting
+        if doing.token:
+            return await self._tokens.caller(doing.token)
         if not acting.trust_id:
             raise Forbidden("This run was accepted without a trust: it cannot act as its user.")
         if isinstance(self._tokens, LocalTokens):
-            token = await self._made_here(self._tokens, user_id, project_id)
+            token = await self._made_here(self._tokens, doing.user_id, doing.project_id)
         else:
             token = (await self._user.login(acting.trust_id)).token
         try:
@@ -175,8 +178,7 @@ class _Somebody:
     async def caller(self, site: Site) -> Caller:
         """Who it is; at a site with a Keystone of its own the project's credential stands for it."""
         del site
-        doing = self._doing
-        return await self._delegation.caller(doing.acting, doing.user_id, doing.project_id)
+        return await self._delegation.caller(self._doing)
 
     def refused(self, token: bytes) -> bool:
         """A site said 401 to this token."""

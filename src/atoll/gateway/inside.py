@@ -91,7 +91,7 @@ class Inside:
         `SiteAway`, `Unavailable`, `Unknown`, `Refused`.
         """
         try:
-            caller = await self._delegation.caller(doing.acting, doing.user_id, doing.project_id)
+            caller = await self._delegation.caller(doing)
         except AtollError as error:
             raise failure(error, error.site or "", changes=False) from error
         doing.check()

@@ -228,8 +228,13 @@ async def explain_run(asked: Asked[NoQuery, NoBody]) -> Explanation:
 
 
 async def compare_run(asked: Asked[NoQuery, NoBody]) -> Compared:
-    """Look what a run has left at the sites, beside what is to be there. Nothing is changed."""
-    return await compared(await _own(asked), asked.parts.actions.by_name)
+    """Look what a run has left at the sites, beside what is to be there. Nothing is changed.
+
+    One that acted as its user cannot do so once it has ended well: it is looked at as who asks.
+    """
+    run, caller = await _own(asked), asked.caller
+    token = caller.token if caller.project_id == run.project_id else b""
+    return await compared(run, asked.parts.actions.by_name, token)
 
 
 async def pause_run(asked: Asked[NoQuery, NoBody]) -> RunAnswer:

@@ -23,6 +23,9 @@ SIDE_BY_SIDE: Final = 8
 
 REDONE: Final = frozenset({State.KILLED, State.DIRTY, State.PARKED})
 
+OVER: Final = frozenset({State.DONE, State.UNDONE})
+"""Their trusts have ended."""
+
 _NOTHING: Final = frozenset({StepState.WAITING, StepState.UNDONE})
 
 
@@ -55,8 +58,11 @@ class Compared(Out, frozen=True, kw_only=True):
     fix: Literal["redo", ""]
 
 
-async def compared(run: Run, actions: Mapping[str, Action]) -> Compared:
-    """Look at all that a run may have left at the sites; it was read with its plan and its journal."""
+async def compared(run: Run, actions: Mapping[str, Action], token: bytes = b"") -> Compared:
+    """Look at all that a run may have left at the sites; it was read with its plan and its journal.
+
+    `token`: of somebody of its project, for a run that has ended well and cannot act as its user any more.
+    """
     if run.plan is None or run.journal is None:
         raise ValueError(f"the run {run.id} was read without its plan")
     turn, pivoted = asyncio.Semaphore(SIDE_BY_SIDE), past_pivot(run.plan, run.journal)
@@ -75,7 +81,7 @@ async def compared(run: Run, actions: Mapping[str, Action]) -> Compared:
             wanted=not back and not step.pivot,
         )
 
-    every = _to_look_at(run, run.plan, run.journal, actions)
+    every = _to_look_at(run, run.plan, run.journal, actions, token if run.state in OVER else b"")
     steps = await asyncio.gather(*(look(*one) for one in every))
     differs = [one.name for one in steps if one.unknown or bool(one.there) != one.wanted]
     return Compared(
@@ -88,7 +94,7 @@ async def compared(run: Run, actions: Mapping[str, Action]) -> Compared:
 
 
 def _to_look_at(
-    run: Run, plan: Plan, journal: Journal, actions: Mapping[str, Action]
+    run: Run, plan: Plan, journal: Journal, actions: Mapping[str, Action], token: bytes
 ) -> Iterator[tuple[Step, Doing, Left, StepRecord]]:
     """The steps that may have left something."""
     records = list(zip(plan.steps, journal.steps, strict=True))
@@ -116,6 +122,7 @@ def _to_look_at(
             project_id=run.project_id,
             user_id=run.user_id,
             acting=run.acting,
+            token=token,
             lease=lambda: SECONDS,
             progress=lambda *_: None,
         )

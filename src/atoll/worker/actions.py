@@ -47,6 +47,8 @@ class Doing:
     """Something of this try may have been done before, by this worker or another one."""
     reason: str = ""
     """Why the run is undone, where it is."""
+    token: bytes = b""
+    """Of somebody of the project, who asks for a look where the run cannot act as its user any more."""
     stopping: bool = False
     """The run is to be undone: a step that takes long may end with `stop`."""
 
