@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from atoll.sites import health
 
 SERVERS = "/compute/v2.1/servers"
 UNKNOWN = "99999999-8888-4777-8666-555555555555"
+StartMoving = Callable[..., Awaitable[Atoll]]
 ZONES = {f"zone{n}": {"site": f"site{n}", "zone": "nova"} for n in (1, 2, 3)}
 
 
@@ -61,17 +62,31 @@ def own_user(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> d
 
 
 @pytest.fixture
-async def moving(
+def start_moving(
     start_atoll: StartAtoll, cloud: Cloud, own_user: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> Atoll:
-    """A gateway with a user of its own, and a zone of each site's name, that waits for nothing for long."""
+) -> StartMoving:
+    """Start gateways in front of the named sites (none: all), that wait for nothing for long.
+
+    They have a user of their own, and a zone of each site's name.
+    """
     monkeypatch.setattr(health, "INTERVAL", 0.3)
     monkeypatch.setattr(volume_asking, "FIRST_SECONDS", 0.02)
     monkeypatch.setattr(server_move, "KNOWN_SECONDS", 0.0)
-    zones = {site.name: {"site": site.name, "zone": "nova"} for site in cloud.sites}
-    running = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), runs=own_user, zones=zones)
-    await running.settled()
-    return running
+
+    async def start(*names: str) -> Atoll:
+        sites = sites_of(cloud, *names)
+        zones = {name: {"site": name, "zone": "nova"} for name in sites}
+        running = await start_atoll(cloud.keystone.auth_url, sites, runs=own_user, zones=zones)
+        await running.settled()
+        return running
+
+    return start
+
+
+@pytest.fixture
+async def moving(start_moving: StartMoving) -> Atoll:
+    """A gateway that moves things between all sites."""
+    return await start_moving()
 
 
 @pytest.fixture

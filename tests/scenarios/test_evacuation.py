@@ -275,6 +275,25 @@ async def test_dead_is_the_site_that_has_it_now(user: Client, cloud: Cloud, atol
     assert [len(cloud.site(f"site{one}").compute.instances) for one in (1, 2, 3)] == [0, 1, 0]
 
 
+async def test_the_next_site_may_die_before_the_first_is_back(
+    user: Client, cloud: Cloud, atoll: Atoll
+) -> None:
+    server = await server_at(user, cloud, "site1")
+    await ran(user, "server.protect", server, site="site2")
+    dies(cloud)
+    first = await evacuated(user, server)
+    await ran(user, "server.protect", server, site="site3")
+    dies(cloud, "site2")
+    second = (await start(user, "server.evacuate", server)).json()["run"]["id"]
+    await until_run(user, second, lambda run: run["waits"] == "site/site2")
+    assert (await shown(user, server))["OS-EXT-AZ:availability_zone"] == "site3"
+    await returns(cloud, atoll)
+    await comes_to(user, first, "done")
+    cloud.site("site2").faults.clear()
+    await comes_to(user, second, "done")
+    assert [len(cloud.site(f"site{one}").compute.instances) for one in (1, 2, 3)] == [0, 0, 1]
+
+
 async def test_a_site_that_only_fails_is_dead(user: Client, cloud: Cloud) -> None:
     server = await server_at(user, cloud, "site1")
     await ran(user, "server.protect", server, site="site2")

@@ -28,8 +28,8 @@ def list_points(url: str | None, os_cloud: str | None, form: str, server: str | 
         {
             "server": one["server"],
             "name": one["name"],
-            "of": one["source"],
-            "at": one["target"],
+            "of": _site(one["source"], known=one["source_known"]),
+            "at": _site(one["target"], known=one["target_known"]),
             "made": one["made_at"],
             "copies": len(one["volumes"]) + (one["image"] is not None),
             "used by": one["used_by"] or "",
@@ -40,3 +40,7 @@ def list_points(url: str | None, os_cloud: str | None, form: str, server: str | 
         for one in Api(url, os_cloud).all("/recovery-points", "recovery_points", server=server)
     ]
     show(rows, form, empty="No server is protected.")
+
+
+def _site(name: str, *, known: bool) -> str:
+    return name if known else f"{name} (removed)"

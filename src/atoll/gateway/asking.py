@@ -58,6 +58,10 @@ class SiteAsker:
         self._forward = forward
         self._who = who
 
+    def knows(self, name: str) -> bool:
+        """Whether a site is one of Atoll's: it may have been removed since a run was accepted."""
+        return name in self._sites.by_name
+
     def site(self, name: str) -> Site:
         """A site. Raises `Refused` for one that is there no more."""
         site = self._sites.by_name.get(name)

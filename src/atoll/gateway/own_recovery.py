@@ -9,6 +9,7 @@ from atoll.core.errors import Forbidden
 from atoll.gateway.own_route import Asked, NoBody, Out, Paging, Route, Who
 from atoll.gateway.run_shown import moment
 from atoll.gateway.server_recovery import Content
+from atoll.sites.site import Sites
 from atoll.store import RecoveryPoint
 
 
@@ -30,8 +31,12 @@ class RecoveryView(Out, frozen=True, kw_only=True):
     name: str
     project_id: str
     source: str
+    source_known: bool
+    """False where that site was removed from Atoll."""
     target: str
     """The site that has the copies."""
+    target_known: bool
+    """False where that site was removed: the copies are there, and Atoll can neither use nor delete them."""
     image: str | None
     """The copy of the server's own disk, if it has one."""
     volumes: list[str]
@@ -61,12 +66,12 @@ async def list_points(asked: Asked[RecoveryQuery, NoBody]) -> RecoveryPage:
     )
     page = rows[: query.limit]
     return RecoveryPage(
-        recovery_points=[_view(one) for one in page],
+        recovery_points=[_view(one, asked.parts.sites) for one in page],
         next=page[-1].id if len(rows) > query.limit else None,
     )
 
 
-def _view(one: RecoveryPoint) -> RecoveryView:
+def _view(one: RecoveryPoint, sites: Sites) -> RecoveryView:
     content = msgspec.json.decode(one.content, type=Content)
     return RecoveryView(
         id=one.id,
@@ -74,7 +79,9 @@ def _view(one: RecoveryPoint) -> RecoveryView:
         name=str(content.body.get("name", "")),
         project_id=one.project_id,
         source=one.source,
+        source_known=one.source in sites.by_name,
         target=one.target,
+        target_known=one.target in sites.by_name,
         image=content.image,
         volumes=[str(disk.volume) for disk in content.disks],
         made_at=moment(one.made_at),

@@ -139,7 +139,7 @@ def planned(found: Found) -> Plan:
     return Plan(
         steps=tuple(steps),
         purpose=f"make server {point.server} of {point.source} anew at {point.target}"[:255],
-        locks=(Want(f"evacuation/{point.server}"),),
+        locks=(Want(f"evacuation/{point.server}/{point.source}"),),
     )
 
 

@@ -1,7 +1,7 @@
 """The definitions `server.protect` and `server.unprotect`: copies of a server's disks at another site."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, Literal
 
 from atoll.core.errors import Conflict, NotFound
@@ -81,14 +81,17 @@ async def _unprotect(parts: Parts, call: Call, given: UnprotectInput) -> Plan:
         if run := await used_by(parts, one):
             text = f"The run {run} uses a recovery point of the server {ident}."
             raise Conflict(text, resource="server", id=ident)
-    return dropped(ident, points)
+    return dropped(ident, points, parts.sites.by_name)
 
 
-def dropped(server: str, points: Sequence[RecoveryPoint]) -> Plan:
-    """The plan: each with its copies."""
+def dropped(server: str, points: Sequence[RecoveryPoint], sites: Collection[str]) -> Plan:
+    """The plan: each with its copies; those are left that are at a site which is none of `sites`."""
+    purpose = f"delete the copies of server {server}"
+    if gone := sorted({one.target for one in points if one.target not in sites}):
+        purpose += f"; left are those at {', '.join(gone)}: none of Atoll's any more"
     return Plan(
         steps=tuple(_dropped(points, ())),
-        purpose=f"delete the copies of server {server}",
+        purpose=purpose[:255],
         locks=(Want(f"server/{server}"),),
     )
 
@@ -113,6 +116,6 @@ SERVER_UNPROTECT: Final[Definition[UnprotectInput]] = Definition(
     summary="Delete the copies that server.protect has made.",
     input=UnprotectInput,
     plan=_unprotect,
-    example=dropped("ID", [_POINT]),
+    example=dropped("ID", [_POINT], {"oslo"}),
     as_user=True,
 )

@@ -1,6 +1,6 @@
 """The steps of `server.protect`, `server.unprotect` and `server.evacuate`, as the user whose server it is."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
@@ -10,7 +10,7 @@ from atoll.gateway.asking import SiteAsker
 from atoll.gateway.parts import Parts
 from atoll.gateway.server_asking import GONE, SERVERS, ServerAsking
 from atoll.gateway.server_disks_run import Disk
-from atoll.gateway.volume_asking import IMAGES, VOLUMES, changed, said
+from atoll.gateway.volume_asking import IMAGES, VOLUMES, Kind, changed, said
 from atoll.store import Alias, RecoveryPoint, RecoveryPoints, StoreError
 from atoll.worker.actions import Action, Doing
 from atoll.workflow.journal import ENDED
@@ -104,22 +104,26 @@ class ServerRecovery:
         with _store():
             await self._points.drop(doing.run_id)
 
-    async def drop(self, doing: Doing) -> None:
-        """Delete the copies of a recovery point, unless another run uses it. Input: `point`, `instead_of`."""
+    async def drop(self, doing: Doing) -> dict[str, Any] | None:
+        """Delete the copies of a recovery point, unless another run uses it. Input: `point`, `instead_of`.
+
+        {left}: the copies, where their site is none of Atoll's any more.
+        """
         ident = doing.input["point"]
         with _store():
             point = await self._points.claim(ident, doing.run_id, doing.input["instead_of"])
         if point is None:
-            return
-        at, content = self._at(doing), msgspec.json.decode(point.content, type=Content)
-        copies = [(VOLUMES, one.volume) for one in content.disks]
+            return None
+        content = msgspec.json.decode(point.content, type=Content)
+        copies = [(VOLUMES, str(one.volume)) for one in content.disks]
         copies += [(IMAGES, content.image)] if content.image else []
-        for kind, copy in copies:
-            if await at.show(kind, copy) is not None:
-                with changed():
-                    await at.removed(kind, copy)
+        known = self._asks(doing).knows(doing.site)
+        if known:
+            await _delete(self._at(doing), copies)
         with _store():
             await self._points.drop(ident)
+        left = [{"site": doing.site, "kind": kind.one, "id": copy} for kind, copy in copies]
+        return None if known else {"left": left}
 
     async def claim(self, doing: Doing) -> None:
         """Be the only run that uses a recovery point. Input: `point`, `instead_of`."""
@@ -157,6 +161,11 @@ class ServerRecovery:
         Input: `id`, `own`. Raises `Refused` for one of which no image can be made: that is an operator's.
         """
         at, own = self._at(doing), doing.input["own"]
+        if not self._asks(doing).knows(doing.site):
+            raise Refused(
+                f"{doing.site} is none of Atoll's any more: the old server {own} there was not stopped. Do "
+                "so there and kill the run, or add the site again and redo the run"
+            )
         try:
             server = await at.server(own)
         except Unavailable as error:  # it is coming back, and that takes as long as it takes
@@ -191,6 +200,13 @@ class ServerRecovery:
             return Absent()
         images = await at.named(IMAGES, _left(doing))
         return Done({"image": str(images[0]["id"]) if images else None})
+
+
+async def _delete(at: ServerAsking, copies: Sequence[tuple[Kind, str]]) -> None:
+    for kind, copy in copies:
+        if await at.show(kind, copy) is not None:
+            with changed():
+                await at.removed(kind, copy)
 
 
 def _left(doing: Doing) -> str:

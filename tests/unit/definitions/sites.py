@@ -50,6 +50,7 @@ class Sites:
         self.store: dict[str, bytes] = {}
         self.cinder = {name: Cinder(name, self.images[name], content, self.store) for name in names}
         self.refuses: str = ""
+        self.removed: set[str] = set()
         self.faults = 0.0
         self.random = random.Random(seed)  # noqa: S311 - repeatable
 
@@ -86,6 +87,9 @@ class Asked(SiteAsker):
         if fault == "b" and method != "GET":
             raise Unknown("the answer was lost")
         return given  # type: ignore[no-any-return]  # what `_answer` gives
+
+    def knows(self, name: str) -> bool:
+        return name not in self._every.removed
 
     def _answer(self, site: str, service: str, method: str, target: str, body: Any) -> tuple[int, Any]:
         path = urlsplit(target).path

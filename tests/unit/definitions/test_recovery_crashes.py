@@ -182,7 +182,7 @@ def test_every_crash_point_of_an_evacuation(by_image: bool, fails: bool) -> None
 @pytest.mark.parametrize("by_image", [False, True])
 def test_every_crash_point_of_deleting_copies(by_image: bool) -> None:
     def plan(this: World) -> Plan:
-        return server_protect_run.dropped("s", list(this.points.values()))
+        return server_protect_run.dropped("s", list(this.points.values()), {"oslo"})
 
     def check(this: World, state: str) -> None:
         assert (state, this.points, this.held("oslo")) == ("done", {}, ([], 0))
@@ -191,10 +191,25 @@ def test_every_crash_point_of_deleting_copies(by_image: bool) -> None:
     _killed_at_every_commit(lambda: World(by_image=by_image, older=True), plan, check)
 
 
+def test_every_crash_point_of_forgetting_copies_at_a_removed_site() -> None:
+    def world() -> World:
+        this = World(by_image=True, older=True)
+        this.nova.sites.removed.add("oslo")
+        return this
+
+    def plan(this: World) -> Plan:
+        return server_protect_run.dropped("s", list(this.points.values()), {"paris"})
+
+    def check(this: World, state: str) -> None:
+        assert (state, this.points, this.held("oslo")) == ("done", {}, (["copy"], 1))
+
+    _killed_at_every_commit(world, plan, check)
+
+
 def test_what_another_run_uses_is_not_deleted() -> None:
     async def story() -> tuple[World, str]:
         this = World(by_image=True, older=True)
-        plan = server_protect_run.dropped("s", list(this.points.values()))
+        plan = server_protect_run.dropped("s", list(this.points.values()), {"oslo"})
         this.points["older"] = replace(this.points["older"], claimed_by="another")
         return this, (await told(this.actions, plan))[0]
 
