@@ -1,6 +1,7 @@
 """A plan as a picture: Mermaid, which GitHub, GitLab and many editors draw."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from graphlib import TopologicalSorter
 
 from atoll.workflow.plan import Graph, Plan, Step
 
@@ -13,9 +14,20 @@ def mermaid(plan: Plan) -> str:
 def _lines(plan: Plan) -> Iterator[str]:
     for place, step in enumerate(plan.steps):
         yield f"    s{place}{_box(step)}"
-    for place, before in enumerate(Graph(plan).needs):
+    for place, before in enumerate(_nearest(Graph(plan).needs)):
         for one in before:
             yield f"    s{one} --> s{place}"
+
+
+def _nearest(needs: Sequence[Sequence[int]]) -> list[list[int]]:
+    """What each needs, without what it needs through others anyway."""
+    above: dict[int, set[int]] = {}
+    nearest: list[list[int]] = [[] for _ in needs]
+    for place in TopologicalSorter(dict(enumerate(needs))).static_order():
+        further = {far for one in needs[place] for far in above[one]}
+        above[place] = further.union(needs[place])
+        nearest[place] = [one for one in needs[place] if one not in further]
+    return nearest
 
 
 def _box(step: Step) -> str:

@@ -13,7 +13,7 @@ from atoll.gateway.own_route import Who
 from atoll.gateway.probe_run import PROBE, ProbeInput, actions, planned
 from atoll.gateway.run_diagram import mermaid
 from atoll.gateway.run_explained import Known, SiteSeen, explained
-from atoll.gateway.run_shown import allowed, attempts_of, finished, whole_run_view
+from atoll.gateway.run_shown import allowed, attempts_of, finished, fulfilled, whole_run_view
 from atoll.store.run_records import LockRow, Run
 from atoll.workflow.journal import ENDED, Entry, Journal, State, StepRecord, StepState
 from atoll.workflow.machine import fresh
@@ -184,6 +184,17 @@ def test_a_plan_is_drawn() -> None:
     )
 
 
+def test_what_is_needed_through_others_has_no_line_of_its_own() -> None:
+    steps = (
+        Step(name="last", action="a.b@1", after=("first", "middle", "other")),
+        Step(name="middle", action="a.b@1", after=("first",)),
+        Step(name="first", action="a.b@1"),
+        Step(name="other", action="a.b@1"),
+    )
+    lines = [line.strip() for line in mermaid(Plan(steps=steps)).splitlines() if "-->" in line]
+    assert sorted(lines) == ["s1 --> s0", "s2 --> s1", "s3 --> s0"]
+
+
 def test_nothing_of_a_plan_is_read_as_a_diagram() -> None:
     strange = Plan(steps=(Step(name="x", action="a.b@1", site='a"];<b>#1'),))
     assert mermaid(strange).splitlines()[1] == '    s0["x<br/>a.b@1 at a#quot;];#lt;b#gt;#35;1"]'
@@ -233,3 +244,28 @@ def test_a_probe_of_any_size_is_a_plan() -> None:
     together = planned(ProbeInput(together=True, lock="x"))
     assert [step.after for step in together.steps] == [(), (), ()]
     assert together.touches == ("probe/x",)
+
+
+@pytest.mark.parametrize(
+    ("states", "back", "told"),
+    [
+        (["done", "done", "again"], False, True),
+        (["done", "done", "done"], False, True),
+        (["done", "again", ""], False, False),
+        (["done", "done", "again"], True, False),
+    ],
+)
+def test_what_a_run_was_started_for_is_done_before_it_has_cleared_up(
+    states: list[str], back: bool, told: bool
+) -> None:
+    plan = Plan(steps=(*PLAN.steps, Step(name="three", action="a.b@1", pivot=True, afterwards=True)))
+    steps = [StepRecord(state=StepState(one), tries=1) for one in states]
+    journal = Journal(steps=steps, back=back)
+    assert fulfilled(plan, journal) is told
+    assert whole_run_view(run_of(plan=plan, journal=journal)).fulfilled is told
+
+
+def test_what_may_still_be_undone_is_not_done_for_good() -> None:
+    steps = (Step(name="one", action="a.b@1"), Step(name="two", action="a.b@1", afterwards=True))
+    journal = Journal(steps=[StepRecord(state=StepState.DONE, tries=1), StepRecord()])
+    assert not fulfilled(Plan(steps=steps), journal)
