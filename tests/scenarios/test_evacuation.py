@@ -275,6 +275,28 @@ async def test_dead_is_the_site_that_has_it_now(user: Client, cloud: Cloud, atol
     assert [len(cloud.site(f"site{one}").compute.instances) for one in (1, 2, 3)] == [0, 1, 0]
 
 
+async def test_who_follows_it_does_not_wait_for_the_dead_site(
+    user: Client, cloud: Cloud, atoll: Atoll
+) -> None:
+    commands = Commands(atoll.url, user.token)
+    server = await server_at(user, cloud, "site1")
+    await ran(user, "server.protect", server, site="site2")
+    dies(cloud)
+    followed = await commands.run("run", "start", "server.evacuate", "-i", f"server={server}", "--follow")
+    assert followed.exit_code == 0, followed.output
+    last = followed.stdout.splitlines()[-1]
+    assert last.endswith(f"has done what it was started for: make server {server} of site1 anew at site2.")
+    assert "waits for the site site1" in followed.stderr
+    run_id = last.split()[1]
+    assert (await shown(user, server))["OS-EXT-AZ:availability_zone"] == "site2"
+    explained = (await commands.run("run", "explain", run_id)).output
+    assert "What it was started for is done" in explained
+    following = asyncio.create_task(commands.run("run", "follow", run_id, "--wait-all"))
+    await returns(cloud, atoll)
+    whole = await following
+    assert (whole.exit_code, f"Run {run_id} is done." in whole.output) == (0, True), whole.output
+
+
 async def test_the_next_site_may_die_before_the_first_is_back(
     user: Client, cloud: Cloud, atoll: Atoll
 ) -> None:

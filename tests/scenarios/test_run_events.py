@@ -63,7 +63,9 @@ async def test_followed_from_the_first_line_to_the_end(admin: Client) -> None:
     standing = [one["data"] for one in told if one["event"] == "state"]
     far = [one["steps_finished"] for one in standing]
     assert (far, far[-1]) == (sorted(far), 2)
-    assert standing[-1] == {"state": "done", "stop": None, "waits": "", "steps_finished": 2, "steps": 2}
+    assert standing[-1] == {
+        "state": "done", "stop": None, "waits": "", "steps_finished": 2, "steps": 2, "fulfilled": True,
+    }  # fmt: skip
 
 
 async def test_progress_is_told_as_it_goes(admin: Client) -> None:

@@ -19,6 +19,9 @@ LOST_SECONDS: Final = 60.0
 LINE_SECONDS: Final = 5.0
 """Between two lines that only say how far it is."""
 
+FULFILLED: Final = "fulfilled"
+"""What a run was started for is done."""
+
 PARTS: Final = 1000  # of a step, in a bar
 
 
@@ -51,8 +54,11 @@ class Shown(Protocol):
         """Nothing more comes."""
 
 
-def follow_run(api: Source, run_id: str, form: str) -> int:
-    """Show a run until it ends or waits for an operator; the exit status. Raises ClickException."""
+def follow_run(api: Source, run_id: str, form: str, *, wait_all: bool = False) -> int:
+    """Show a run until it ends or waits for an operator; the exit status. Raises ClickException.
+
+    `wait_all`: also while it waits for a site only to clear up.
+    """
     if form == "json":
         shown: Shown = Lines(as_json=True)
     elif sys.stdout.isatty():
@@ -60,12 +66,16 @@ def follow_run(api: Source, run_id: str, form: str) -> int:
     else:
         shown = Lines()
     try:
-        state, reason = followed(api, run_id, shown)
+        state, reason = followed(api, run_id, shown, wait_all=wait_all)
     except KeyboardInterrupt:
         shown.close()
         click.echo(f"\nThe run goes on: atoll run follow {run_id}", err=True)
         return 130
     shown.close()
+    if state == FULFILLED:
+        if form != "json":
+            _say_fulfilled(api, run_id, reason)
+        return 0
     if form != "json":
         click.echo(f"Run {run_id} is {state}{f': {reason}' if reason else ''}.")
         if state == "parked":
@@ -73,10 +83,29 @@ def follow_run(api: Source, run_id: str, form: str) -> int:
     return 0 if state == "done" else 1
 
 
+def _say_fulfilled(api: Source, run_id: str, waits: str) -> None:
+    purpose = api.get(f"/runs/{quote(run_id)}")["run"]["purpose"]
+    click.echo(f"Run {run_id} has done what it was started for: {purpose}.")
+    click.echo(
+        f"What is left clears up, and waits for the {waits.replace('/', ' ', 1)}; it goes on by itself: "
+        f"atoll run follow {run_id} --wait-all",
+        err=True,
+    )
+
+
 def followed(
-    api: Source, run_id: str, shown: Shown, *, again: float = AGAIN_SECONDS, lost: float = LOST_SECONDS
+    api: Source,
+    run_id: str,
+    shown: Shown,
+    *,
+    wait_all: bool = False,
+    again: float = AGAIN_SECONDS,
+    lost: float = LOST_SECONDS,
 ) -> tuple[str, str]:
-    """(the state it came to, why), having shown all that happened. Raises ClickException."""
+    """(the state it came to, why), having shown all that happened. Raises ClickException.
+
+    (FULFILLED, `site/NAME`) where that is what it waits for, only to clear up.
+    """
     after, heard_at = 0, 0.0
     while True:
         headers = {"Last-Event-ID": str(after)} if after else {}
@@ -87,12 +116,19 @@ def followed(
                 shown.take(told)
                 if told.name == "end":
                     return told.data["state"], told.data["reason"]
+                if told.name == "state" and not wait_all and _only_clears_up(told.data):
+                    return FULFILLED, str(told.data["waits"])
                 if told.name == "state" and told.data["state"] == "parked" and told.data["stop"] is None:
                     return "parked", str(api.get(f"/runs/{quote(run_id)}")["run"]["reason"])
         except ConnectionError as error:
             if time.monotonic() - heard_at > lost or not heard_at:
                 raise click.ClickException(f"the gateway is away: {error}") from error
         time.sleep(again)
+
+
+def _only_clears_up(standing: Mapping[str, Any]) -> bool:
+    """Whether a run has done what it was started for, and waits for a site with the rest."""
+    return bool(standing["fulfilled"]) and standing["waits"].startswith("site/")
 
 
 def events(lines: Iterable[str]) -> Iterator[Told]:

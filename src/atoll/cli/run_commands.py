@@ -37,6 +37,10 @@ def run() -> None:
     """  # noqa: D301 - click wants the character, not the two letters
 
 
+wait_option = click.option(
+    "--wait-all", is_flag=True,
+    help="Wait for a site that is away also where the run only clears up there: its work is done.",
+)  # fmt: skip
 id_argument = click.argument("run_id", metavar="ID")
 
 
@@ -96,6 +100,7 @@ def show_run(url: str | None, os_cloud: str | None, form: str, run_id: str, *, w
 )
 @click.option("--key", help="Asked again with the same key, the run of the first time is answered.")
 @click.option("--follow", is_flag=True, help="Watch it to its end; exit status 1 unless it is done.")
+@wait_option
 def start_run(  # noqa: PLR0913 - one for each option
     url: str | None,
     os_cloud: str | None,
@@ -106,6 +111,7 @@ def start_run(  # noqa: PLR0913 - one for each option
     file: Any,
     key: str | None,
     follow: bool,
+    wait_all: bool,
 ) -> None:
     """Have NAME run: a definition of `atoll run definitions`, or an older one as NAME@VERSION.
 
@@ -118,7 +124,7 @@ def start_run(  # noqa: PLR0913 - one for each option
     api = Api(url, os_cloud)
     one = api.call("POST", "/runs", body)["run"]
     if follow:
-        sys.exit(follow_run(api, one["id"], form))
+        sys.exit(follow_run(api, one["id"], form, wait_all=wait_all))
     if form == "json":
         show([one], form)
         return
@@ -130,12 +136,14 @@ def start_run(  # noqa: PLR0913 - one for each option
 @gateway_options
 @format_option
 @id_argument
-def follow(url: str | None, os_cloud: str | None, form: str, run_id: str) -> None:
+@wait_option
+def follow(url: str | None, os_cloud: str | None, form: str, run_id: str, *, wait_all: bool) -> None:
     """Watch the run ID until it ends, or waits for an operator: exit status 0 where it is done, else 1.
 
-    Ctrl-C ends the watching, not the run. With --format json each event is a line.
+    It is 0 too, and said, where its work is done and it waits for a site only to clear up there: the run
+    goes on. Ctrl-C ends the watching, not the run. With --format json each event is a line.
     """
-    sys.exit(follow_run(Api(url, os_cloud), run_id, form))
+    sys.exit(follow_run(Api(url, os_cloud), run_id, form, wait_all=wait_all))
 
 
 @run.command()

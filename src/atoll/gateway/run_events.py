@@ -2,7 +2,8 @@
 
     event: log       id: NUMBER   a line of the log; `Last-Event-ID` goes on after it
     event: lost                   lines between are not kept any more
-    event: state                  where it stands, whenever that changes
+    event: state                  where it stands, whenever that changes; `fulfilled`: what it was started
+                                  for is done for good, and what is left only clears up
     event: progress               how far the steps under way are, by name
     event: end                    it has ended: nothing more comes
 
@@ -15,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from atoll.gateway.run_shown import entry_views, finished
+from atoll.gateway.run_shown import entry_views, finished, fulfilled
 from atoll.store import StoreError
 from atoll.store.run_records import Run
 from atoll.store.run_views import RunViews
@@ -43,6 +44,7 @@ class Following:
         self._number = after
         self._read = -1
         self._finished = (0, 0)
+        self._fulfilled = False
         self._state: Any = None
         self._progress: Mapping[str, Any] = {}
         self.ended = False
@@ -61,7 +63,7 @@ class Following:
                 said += self._logged(run)
                 heard = msgspec.structs.replace(heard, state=run.state, stop=run.stop, waits=run.waits)
                 reason = run.journal.reason
-        state = (heard.state, heard.stop, heard.waits, self._finished)
+        state = (heard.state, heard.stop, heard.waits, self._finished, self._fulfilled)
         if state != self._state:
             self._state = state
             said.append(event("state", _standing(*state)))
@@ -79,6 +81,7 @@ class Following:
             return []
         journal = run.journal
         self._read, self._finished = run.number, finished(journal)
+        self._fulfilled = fulfilled(run.plan, journal)
         new = [one for one in journal.log if one.number > self._number]
         said = []
         if new and new[0].number > self._number + 1 and journal.log[0].number == new[0].number:
@@ -125,7 +128,9 @@ def event(name: str, data: object, number: int | None = None) -> bytes:
     return b"event: %b\n%bdata: %b\n\n" % (name.encode(), ident, msgspec.json.encode(data))
 
 
-def _standing(state: State, stop: str | None, waits: str, steps: tuple[int, int]) -> dict[str, object]:
+def _standing(
+    state: State, stop: str | None, waits: str, steps: tuple[int, int], is_fulfilled: bool
+) -> dict[str, object]:
     finished_steps, all_steps = steps
     return {
         "state": state.value,
@@ -133,4 +138,5 @@ def _standing(state: State, stop: str | None, waits: str, steps: tuple[int, int]
         "waits": waits,
         "steps_finished": finished_steps,
         "steps": all_steps,
+        "fulfilled": is_fulfilled,
     }

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from atoll.gateway.own_route import Out
-from atoll.gateway.run_shown import moment
+from atoll.gateway.run_shown import fulfilled, moment
 from atoll.store.run_records import LockRow, Run
 from atoll.workflow.journal import ENDED, Journal, State, StepState
 from atoll.workflow.plan import Plan
@@ -70,6 +70,9 @@ def explained(run: Run, known: Known) -> list[WaitView]:
     if run.stop is not None:
         obeyed = "paused" if run.stop == "pause" else "undone"
         waits.append(WaitView(what="step", text=f"It is to be {obeyed} once the steps under way have ended."))
+    if waits and fulfilled(run.plan, run.journal):
+        text = "What it was started for is done. What is left clears up after it."
+        waits.insert(0, WaitView(what="nothing", text=text))
     return waits or [WaitView(what="nothing", text="It goes on.")]
 
 

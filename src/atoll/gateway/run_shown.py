@@ -8,6 +8,7 @@ from atoll.gateway.own_route import Out
 from atoll.store.run_records import Run
 from atoll.workflow.journal import Entry, Journal, State, StepState
 from atoll.workflow.machine import Signal, past_pivot
+from atoll.workflow.plan import Plan
 
 Do = Literal["pause", "resume", "cancel", "kill", "redo"]
 
@@ -45,6 +46,8 @@ class StepView(Out, frozen=True, kw_only=True):
     after: list[str]
     pivot: bool
     """There is no way back once it has begun."""
+    afterwards: bool
+    """It only clears up: what the run was started for is done without it."""
     state: str
     tries: int
     undo_tries: int
@@ -97,6 +100,8 @@ class WholeRunView(RunView, frozen=True, kw_only=True):
     reason: str
     back: bool
     """It is being undone, or was."""
+    fulfilled: bool
+    """What it was started for is done for good: what is left only clears up."""
     steps: list[StepView]
     residue: list[Residue]
     allowed: list[str]
@@ -156,6 +161,7 @@ def whole_run_view(run: Run) -> WholeRunView:
             site=step.site,
             after=list(step.after),
             pivot=step.pivot,
+            afterwards=step.afterwards,
             state=record.state.value or "waiting",
             tries=record.tries,
             undo_tries=record.undo_tries,
@@ -172,6 +178,7 @@ def whole_run_view(run: Run) -> WholeRunView:
         **_plain(run),
         reason=run.journal.reason,
         back=run.journal.back,
+        fulfilled=fulfilled(run.plan, run.journal),
         steps=steps,
         residue=[
             Residue(step=one.name, site=one.site, text=one.error)
@@ -226,6 +233,14 @@ def finished(journal: Journal) -> tuple[int, int]:
         wanted = [one for one in wanted if one.tries > 0]
         return sum(one.state in {StepState.UNDONE, StepState.RESIDUE} for one in wanted), len(wanted)
     return sum(one.state is StepState.DONE for one in wanted), len(wanted)
+
+
+def fulfilled(plan: Plan, journal: Journal) -> bool:
+    """Whether what a run was started for is done, and stays so: what is left only clears up."""
+    records = zip(plan.steps, journal.steps, strict=True)
+    left = [step for step, record in records if record.state is not StepState.DONE]
+    final = not left or past_pivot(plan, journal)
+    return final and not journal.back and all(step.afterwards for step in left)
 
 
 def moment(seconds: float) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from atoll.core.settings import Runs
 from atoll.gateway.server_create_run import brought_by, renamed
 from atoll.gateway.server_look import Server
@@ -87,6 +89,11 @@ def step(
         seconds=seconds,
         pivot=pivot,
     )
+
+
+def afterwards(one: Step) -> Step:
+    """A step that only clears up, where there is no way back any more."""
+    return msgspec.structs.replace(one, pivot=True, afterwards=True)
 
 
 def later(one: Step, *after: str) -> Step:

@@ -12,7 +12,7 @@ from atoll.gateway.definitions import Definition
 from atoll.gateway.looking import Looking
 from atoll.gateway.own_route import In
 from atoll.gateway.parts import Parts
-from atoll.gateway.server_disks_run import LONG_SECONDS, Disk, created_with, step
+from atoll.gateway.server_disks_run import LONG_SECONDS, Disk, afterwards, created_with, step
 from atoll.gateway.server_look import VERSION, ServerId
 from atoll.gateway.server_recovery import Content, used_by
 from atoll.sites.site import Site
@@ -133,9 +133,8 @@ def planned(found: Found) -> Plan:
     if found.may_return:
         old = {"id": point.server, "own": point.own}
         last = [steps[-1].name]
-        steps.append(
-            step("old", "server.retire@1", point.source, old, last, seconds=LONG_SECONDS, pivot=True)
-        )
+        retired = step("old", "server.retire@1", point.source, old, last, seconds=LONG_SECONDS)
+        steps.append(afterwards(retired))
     return Plan(
         steps=tuple(steps),
         purpose=f"make server {point.server} of {point.source} anew at {point.target}"[:255],

@@ -6,7 +6,7 @@ from atoll.core.settings import Runs
 from atoll.gateway.call import Call
 from atoll.gateway.definitions import Definition
 from atoll.gateway.parts import Parts
-from atoll.gateway.server_disks_run import carried, created_with, later, step
+from atoll.gateway.server_disks_run import afterwards, carried, created_with, later, step
 from atoll.gateway.server_look import MoveInput, Server, find
 from atoll.workflow.locks import Want
 from atoll.workflow.plan import FROM, Plan, Step
@@ -57,7 +57,7 @@ def _deleted(server: Server, after: list[str]) -> list[Step]:
         old = {"volume": one.found.volume}
         last = [steps[-1].name]
         name = f"delete-volume-{number}"
-        steps.append(step(name, "server.delete_volume@1", server.source, old, last, pivot=True))
+        steps.append(afterwards(step(name, "server.delete_volume@1", server.source, old, last)))
     return steps
 
 

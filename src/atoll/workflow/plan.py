@@ -48,6 +48,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How long one try may take."""
     pivot: bool = False
     """It cannot be undone: once it has begun the run goes on to its end, or waits for an operator."""
+    afterwards: bool = False
+    """It only clears up: what the run was started for is done without it."""
 
 
 class Reserve(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

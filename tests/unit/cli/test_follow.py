@@ -1,5 +1,6 @@
 """Watching a run from the command line: what is read of the stream, where it goes on, what is drawn."""
 
+import json
 import os
 import select
 import sys
@@ -10,10 +11,17 @@ from typing import Any
 import click
 import pytest
 
-from atoll.cli.follow import Bar, Lines, Told, amount, events, followed
+from atoll.cli.follow import Bar, Lines, Told, amount, events, follow_run, followed
 
 RUN = "01a20000-0000-7000-8000-000000000000"
-STATE = 'event: state\ndata: {"state":"%s","stop":null,"waits":"","steps_finished":1,"steps":2}\n'
+STATE = (
+    'event: state\ndata: {"state":"%s","stop":null,"waits":"","steps_finished":1,"steps":2,'
+    '"fulfilled":false}\n'
+)
+AWAY = (
+    'event: state\ndata: {"state":"running","stop":null,"waits":"site/paris","steps_finished":1,"steps":2,'
+    '"fulfilled":%s}\n\n'
+)
 LOG = 'id: %d\nevent: log\ndata: {"number":%d,"at":"now","what":"done","step":"copy","text":""}\n'
 END = 'event: end\ndata: {"state":"done","reason":""}\n'
 
@@ -37,7 +45,7 @@ class Gateway:
     def get(self, path: str, /) -> Mapping[str, Any]:
         """The run."""
         assert path == f"/runs/{RUN}"
-        return {"run": {"reason": "copy: no room"}}
+        return {"run": {"reason": "copy: no room", "purpose": "make it anew at oslo"}}
 
 
 def test_events_out_of_lines() -> None:
@@ -63,6 +71,24 @@ def test_a_gateway_that_stays_away_is_given_up() -> None:
 
 def test_a_parked_run_is_not_waited_for() -> None:
     assert followed(Gateway(STATE % "parked" + "\n"), RUN, Lines(), again=0.0) == ("parked", "copy: no room")
+
+
+def test_what_only_clears_up_is_not_waited_for_while_a_site_is_away(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert follow_run(Gateway(AWAY % "true"), RUN, "table") == 0
+    said = capsys.readouterr()
+    assert said.out == f"Run {RUN} has done what it was started for: make it anew at oslo.\n"
+    assert "waits for the site paris" in said.err
+    assert f"atoll run follow {RUN} --wait-all" in said.err
+    assert follow_run(Gateway(AWAY % "true"), RUN, "json") == 0
+    assert json.loads(capsys.readouterr().out)["data"]["fulfilled"] is True
+
+
+def test_a_site_is_waited_for_where_something_is_not_done_or_all_is_wanted() -> None:
+    gateway = Gateway(AWAY % "false" + END + "\n", AWAY % "true" + END + "\n")
+    assert followed(gateway, RUN, Lines(), again=0.0) == ("done", "")
+    assert followed(gateway, RUN, Lines(), wait_all=True, again=0.0) == ("done", "")
 
 
 def drawn_until(screen: RawIOBase, text: str) -> str:
