@@ -45,13 +45,14 @@ def main() -> int:
     for name in wanted:
         measure, unmeasured = PARTS[name]
         if cores is None:
-            entries += _unmeasured(unmeasured, why)
-            continue
-        with tempfile.TemporaryDirectory(prefix="atoll-bench-") as folder:
-            entries += measure(Path(folder), cores)
+            found = _unmeasured(unmeasured, why)
+        else:
+            with tempfile.TemporaryDirectory(prefix="atoll-bench-") as folder:
+                found = measure(Path(folder), cores)
+        entries += [replace(one, part=name) for one in found]
     print(f"\n{entries_table(entries)}")
     write(entries)
-    print("\nWritten to bench/results.json.")
+    print("\nWritten to bench/results.json; `make docs` makes its page of them.")
     return int(any(entry.value is None for entry in entries))
 
 

@@ -11,10 +11,12 @@ RESULTS = Path(__file__).with_name("results.json")
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One figure. `peer` is the peer's figure in the same unit, `ratio` ours over it.
 
-    `met` is None where the figure could not be taken or does not prove anything; `how` then says why.
+    `part` is that of the bench which takes it. `met` is None where the figure could not be taken or does not
+    prove anything; `how` then says why.
     """
 
     name: str
+    part: str = ""
     value: float | None
     unit: str
     goal: str

@@ -20,7 +20,7 @@ from bench.measure import ratios, spread
 from bench.processes import Cores, NotStarted, load_average
 from bench.report import Entry, table
 
-ROUNDS = 5
+ROUNDS = 7
 SECONDS = 1.0
 OURS_AT_ONCE, THEIRS_AT_ONCE = 64, 16
 END_SECONDS = 20.0
