@@ -104,10 +104,21 @@ async def test_the_command_lists_them(user: Client, cloud: Cloud, atoll: Atoll) 
     server, _ = await with_volume(user, cloud)
     run = await ran(user, "server.protect", server, site="site2")
     listed = (await commands.run("recovery", "list")).output
-    for text in (server, "vm", "site1", "site2", run["id"], "2"):
+    for text in (server, "vm", "site1", "site2", run["id"], "2", " 1 GiB ", " s "):
         assert text in listed, listed
-    (told,) = await commands.told("recovery", "list", "--server", server)
+    project = cloud.keystone.project_id("demo")
+    of_it = ("--server", server, "--source", "site1", "--target", "site2", "--project", project)
+    (told,) = await commands.told("recovery", "list", *of_it)
     assert [told] == await points(user)
+    assert told["size_bytes"] > 1 << 30
+    for other in (("--server", "x"), ("--source", "site2"), ("--target", "site1")):
+        assert await commands.told("recovery", "list", *other) == []
+    refused = await commands.run("recovery", "list", "--project", "x")
+    assert (refused.exit_code, "Only administrators" in refused.output) == (1, True), refused.output
+    await ran(user, "server.protect", await server_at(user, cloud, "site1"), site="site2", disk="image")
+    few = await commands.run("recovery", "list", "--limit", "1")
+    assert (server in few.stdout, "There are more" in few.stderr) == (True, True), few.output
+    assert len(await commands.told("recovery", "list")) == 2
 
 
 async def test_a_newer_copy_takes_the_place_of_the_older(user: Client, cloud: Cloud) -> None:

@@ -34,6 +34,9 @@ async def test_they_are_given_newest_first_to_their_project(points: RecoveryPoin
     assert [one.id for one in await points.page("p", after="1", limit=2)] == ["2", "3"]
     assert [one.id for one in await points.page(None, after="", limit=9)] == ["1", "2", "3", "4"]
     assert [one.id for one in await points.page(None, after="", limit=9, server="t")] == ["3"]
+    assert [one.id for one in await points.page("p", after="", limit=9, source="paris")] == ["1", "2", "3"]
+    assert [one.id for one in await points.page("p", after="1", limit=1, target="tokyo")] == ["2"]
+    assert await points.page("p", after="", limit=9, source="paris", target="oslo") == []
     for _ in range(2):
         await points.drop("2")
     assert await points.of("s", "p") == [point("1")]

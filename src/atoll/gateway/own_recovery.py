@@ -18,6 +18,11 @@ class RecoveryQuery(Paging, frozen=True, kw_only=True):
 
     server: Annotated[str, Meta(max_length=64)] = ""
     """Of this server."""
+    source: Annotated[str, Meta(max_length=63)] = ""
+    """Of servers of this site."""
+    target: Annotated[str, Meta(max_length=63)] = ""
+    """Whose copies are at this site."""
+    project_id: Annotated[str, Meta(max_length=64)] = ""
 
 
 class RecoveryView(Out, frozen=True, kw_only=True):
@@ -41,6 +46,8 @@ class RecoveryView(Out, frozen=True, kw_only=True):
     """The copy of the server's own disk, if it has one."""
     volumes: list[str]
     """The copies of its volumes, the one that it boots from first."""
+    size_bytes: int | None
+    """What the copies take; null where that is not known."""
     made_at: str
     used_by: str | None
     """The run that makes the server of it, or deletes it."""
@@ -58,9 +65,13 @@ async def list_points(asked: Asked[RecoveryQuery, NoBody]) -> RecoveryPage:
     query, caller = asked.query, asked.caller
     if not caller.is_admin and not caller.project_id:
         raise Forbidden("This token is of no project.")
+    if not caller.is_admin and query.project_id not in {"", caller.project_id}:
+        raise Forbidden("Only administrators see the recovery points of other projects.")
     rows = await asked.parts.store.recovery_points.page(
-        None if caller.is_admin else caller.project_id,
+        (query.project_id or None) if caller.is_admin else caller.project_id,
         server=query.server.lower(),
+        source=query.source,
+        target=query.target,
         after=query.marker,
         limit=query.limit + 1,
     )
@@ -84,6 +95,7 @@ def _view(one: RecoveryPoint, sites: Sites) -> RecoveryView:
         target_known=one.target in sites.by_name,
         image=content.image,
         volumes=[str(disk.volume) for disk in content.disks],
+        size_bytes=content.size_bytes,
         made_at=moment(one.made_at),
         used_by=one.claimed_by,
     )

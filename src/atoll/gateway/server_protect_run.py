@@ -16,7 +16,7 @@ from atoll.gateway.server_move_run import EXAMPLE
 from atoll.gateway.server_recovery import used_by
 from atoll.store import RecoveryPoint
 from atoll.workflow.locks import Want
-from atoll.workflow.plan import Plan, Step
+from atoll.workflow.plan import FROM, Plan, Step
 
 
 class ProtectInput(MoveInput, frozen=True, kw_only=True):
@@ -43,7 +43,11 @@ async def _protect(parts: Parts, call: Call, given: ProtectInput) -> Plan:
 def planned(server: Server, older: Sequence[RecoveryPoint], bounds: Runs, *, now: float = 0.0) -> Plan:
     """The plan: its disks copied while it runs, written down, and what there was before deleted."""
     disks = carried(server, bounds)
-    content = {"body": server.body, "active": server.active, "image": disks.image, "disks": disks.disks}
+    content = {
+        "body": server.body, "active": server.active, "image": disks.image, "disks": disks.disks,
+        "image_bytes": disks.image and {FROM: "carry.bytes"},
+        "volumes_gib": sum(one.found.size for one in server.volumes),
+    }  # fmt: skip
     recorded = {
         "server": server.id, "source": server.source, "own": server.own, "target": server.target,
         "content": content, "made_at": now,

@@ -42,6 +42,15 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     """The copy of its own disk; None where it has none, or boots from the image that it was made from."""
     disks: tuple[Disk, ...]
     """The copies of its volumes, the one that it boots from first."""
+    image_bytes: int | None = None
+    volumes_gib: int | None = None
+
+    @property
+    def size_bytes(self) -> int | None:
+        """What the copies take; None where that is not known."""
+        if self.volumes_gib is None or (self.image is not None and not self.image_bytes):
+            return None
+        return (self.volumes_gib << 30) + (self.image_bytes or 0)
 
 
 async def used_by(parts: Parts, point: RecoveryPoint) -> str:

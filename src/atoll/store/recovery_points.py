@@ -88,10 +88,18 @@ class RecoveryPoints:
         return await self._look(where, {"server": server, "project_id": project_id})
 
     async def page(
-        self, project_id: str | None, *, after: str, limit: int, server: str = ""
+        self,
+        project_id: str | None,
+        *,
+        after: str,
+        limit: int,
+        server: str = "",
+        source: str = "",
+        target: str = "",
     ) -> list[RecoveryPoint]:
-        """Give so many of a project's (None: of all), by id, after one; `server`: of this one only."""
-        wanted = {"project_id": project_id, "server": server or None}
+        """Give so many of a project's (None: of all), by id, after one; of a server or sites where named."""
+        of = {"server": server or None, "source": source or None, "target": target or None}
+        wanted = {"project_id": project_id, **of}
         values = {name: value for name, value in wanted.items() if value is not None}
         where = " AND ".join(["id > :after", *(f"{name} = :{name}" for name in values)])
         return await self._look(
