@@ -61,6 +61,38 @@ async def test_a_server_that_moves_is_bound_without_having_been_accepted(aliases
     assert (await aliases.standing_for("tokyo", "y")).id == "a"
 
 
+async def hidden(aliases: Aliases) -> list[tuple[str | None, str]]:
+    """What is not shown, as a gateway that starts hears of it."""
+    return [(one.site, one.id) for one in (await aliases.since(0)).aliases if one.state == "hidden"]
+
+
+async def test_what_a_server_is_to_be_and_what_it_was_is_hidden(aliases):
+    for _ in range(2):
+        await aliases.hide("tokyo", "y", project_id="p", user_id="u")
+    assert await hidden(aliases) == [("tokyo", "y")]
+    assert (await aliases.of("y"), await aliases.standing_for("tokyo", "y")) == (None, None)
+    for _ in range(2):
+        assert await aliases.bind("a", "tokyo", "y", project_id="p")
+    assert await hidden(aliases) == []
+    await aliases.hide("tokyo", "y", project_id="p", user_id="u")
+    assert await hidden(aliases) == [], "an id stands for it"
+    assert await aliases.bind("a", "oslo", "z")
+    assert await hidden(aliases) == [("tokyo", "y")]
+    seen = (await aliases.since(0)).revision
+    for _ in range(2):
+        await aliases.unhide("tokyo", "y")
+    assert [(one.id, one.state) for one in (await aliases.since(seen)).aliases] == [("y", "dropped")]
+    await aliases.hide("tokyo", "y", project_id="p", user_id="u")
+    assert await aliases.bind("a", "tokyo", "y")
+    assert await hidden(aliases) == [("oslo", "z")]
+
+
+async def test_a_sites_own_id_that_came_to_mean_another_needs_not_be_hidden(aliases):
+    assert await aliases.bind("x", "paris", "x", project_id="p")
+    assert await aliases.bind("x", "tokyo", "y")
+    assert await hidden(aliases) == []
+
+
 async def test_nothing_is_bound_to_what_was_dropped(aliases):
     await accept(aliases)
     await aliases.drop("a")

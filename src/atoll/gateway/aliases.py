@@ -1,7 +1,8 @@
 """Ids of servers that are no site's, in memory, and within a second or two the same in every gateway.
 
 What a run uses: `accept` before it does anything, `bind` when a site has the server, `fail` when it gave up,
-`drop` when the server is gone. How requests and answers are changed is in `alias_routes` and `equivalents`.
+`drop` when the server is gone; `hide` and `unhide` for what it was before, or is to be, at another site. How
+requests and answers are changed is in `alias_routes` and `equivalents`.
 """
 
 import asyncio
@@ -66,6 +67,7 @@ class Aliases:
         # Sites' own ids -> the clients', by (site, the project that is shown them; "": all).
         self._shown: dict[tuple[str, str], dict[bytes, bytes]] = {}
         self._translate: dict[tuple[str, str, str], Translate] = {}
+        self._hidden: dict[str, str] = {}  # sites' own ids that are not shown, with the site
         self._cancel: Callable[[Alias], Awaitable[None]] | None = None
         self.known: dict[str, Meaning] = {}
         """By alias; what was found by `ALIAS@PROJECT`, for it means that to the project alone."""
@@ -97,6 +99,16 @@ class Aliases:
                 Sighting(resource_type=SERVER, id=site_id, site=site, project_id=bound.project_id)
             )
         return True
+
+    async def hide(self, site: str, site_id: str, *, project_id: str, user_id: str) -> None:
+        """Have a site's own server not shown until an alias stands for it. Raises StoreError."""
+        await self._store.hide(site, site_id, project_id=project_id, user_id=user_id)
+        await self.load()
+
+    async def unhide(self, site: str, site_id: str) -> None:
+        """Forget that it is not shown: it is gone. Raises StoreError."""
+        await self._store.unhide(site, site_id)
+        await self.load()
 
     async def fail(self, alias: str, message: str, *, code: int = 500) -> bool:
         """Have an accepted server shown as ERROR with that message until it is deleted. Raises StoreError."""
@@ -197,8 +209,15 @@ class Aliases:
         every = (self.shown(site, ident, project_id) for site in sites)
         return next((shown for shown in every if shown != ident), ident)
 
+    @property
+    def hiding(self) -> bool:
+        """Whether there may be servers that are not shown, or under another id."""
+        return bool(self.known or self._hidden)
+
     def hides(self, site: str, ident: str) -> bool:
-        """Whether a site's own server is not shown, since its id has come to mean another one."""
+        """Whether a site's own server is not shown: its id means another one by now, or it is hidden."""
+        if self._hidden.get(ident) == site:
+            return True
         bound = self.bound(ident, "")
         return bound is not None and (bound.site, bound.id) != (site, ident)
 
@@ -272,7 +291,10 @@ class Aliases:
         self._forget(row.id, row.project_id)
         if not row.found or ((before := self.known.get(row.id)) and before.project_id == row.project_id):
             self._forget(row.id, "")  # it was made by Atoll, or was until now
-        if row.state == "dropped":
+        self._hidden.pop(row.site_id or row.id, None)
+        if row.state == "hidden" and row.site is not None:
+            self._hidden[row.id] = sys.intern(row.site)
+        if row.state in {"hidden", "dropped"}:
             return
         if not row.found:
             self._locations.evict(SERVER, row.id)
@@ -309,6 +331,7 @@ class Aliases:
                 self._locations.evict(SERVER, one.id)
         self.known.clear()
         self.accepted.clear()
+        self._hidden.clear()
         self._shown.clear()
         self._translate.clear()
 

@@ -138,7 +138,7 @@ class Listings:
         route, equivalents = call.match.route, self._parts.equivalents
         if route is None or (route.kind is Kind.SHARED and not of_images(call)):
             return lambda _, ident: ident
-        if route.resource == "server" and (aliases := self._parts.aliases).known:
+        if route.resource == "server" and (aliases := self._parts.aliases).hiding:
             return lambda site, ident: COPY if site != ACCEPTED and aliases.hides(site, ident) else None
         if not equivalents.has(call, route.resource):
             return None

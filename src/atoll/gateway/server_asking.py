@@ -1,15 +1,26 @@
 """What steps ask of a site about a server: shown, changed, waited for, imaged, found again, deleted."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from atoll.gateway.server_marks import made_for
 from atoll.gateway.volume_asking import IMAGES, VolumeAsking, changed, said
+from atoll.store import StoreError
 from atoll.workflow.outcomes import Failed, Refused, Unavailable
 
 SERVERS: Final = "/v2.1/servers"
 
 GONE: Final = frozenset({"DELETED", "SOFT_DELETED"})
+
+
+@contextmanager
+def stored() -> Iterator[None]:
+    """Something is read of the store, or written there. Raises `Unavailable`."""
+    try:
+        yield
+    except StoreError as error:
+        raise Unavailable(f"the store does not answer: {error}") from error
 
 
 class ServerAsking(VolumeAsking):

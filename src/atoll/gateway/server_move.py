@@ -7,9 +7,8 @@ from typing import Any, Final, Protocol
 from atoll.gateway.alias_marks import MARK
 from atoll.gateway.aliases import KNOWN_SECONDS
 from atoll.gateway.asking import SiteAsker
-from atoll.gateway.server_asking import GONE, SERVERS, ServerAsking
+from atoll.gateway.server_asking import GONE, SERVERS, ServerAsking, stored
 from atoll.gateway.volume_asking import IMAGES, VOLUMES, changed, said
-from atoll.store import StoreError
 from atoll.worker.actions import Action, Doing
 from atoll.workflow.outcomes import Absent, Done, Refused, Unavailable
 
@@ -27,6 +26,12 @@ class Ids(Protocol):
         self, alias: str, site: str, site_id: str, *, project_id: str = "", user_id: str = ""
     ) -> bool:
         """Have an id stand for a site's own server."""
+
+    async def hide(self, site: str, site_id: str, *, project_id: str, user_id: str) -> None:
+        """Have a site's own server not shown until an id stands for it."""
+
+    async def unhide(self, site: str, site_id: str) -> None:
+        """Forget that it is not shown."""
 
 
 class ServerMove:
@@ -119,6 +124,8 @@ class ServerMove:
             if status != 202:
                 raise Refused(f"{doing.site} creates no server ({status}): {said(answer)}")
             ident = str(answer["server"]["id"])
+        with stored():
+            await self._ids.hide(doing.site, ident, project_id=doing.project_id, user_id=doing.user_id)
         with changed():
             await at.until_server(ident, "ACTIVE", "SHUTOFF")
             if not given["active"]:
@@ -144,6 +151,7 @@ class ServerMove:
         ident = await at.made()
         if ident is not None:
             await at.delete_server(ident)
+            await self._unhide(doing, ident)
 
     async def left(self, doing: Doing) -> str:
         """The server at the target."""
@@ -162,25 +170,31 @@ class ServerMove:
         await self._bind(doing, doing.input["source"], doing.input["own"])
 
     async def _bind(self, doing: Doing, site: str, ident: str) -> None:
-        try:
+        with stored():
             kept = await self._ids.bind(
                 doing.input["id"], site, ident, project_id=doing.project_id, user_id=doing.user_id
             )
-        except StoreError as error:
-            raise Unavailable(f"the store does not answer: {error}") from error
         if not kept:
             raise Refused("the server was deleted meanwhile")
+
+    async def _unhide(self, doing: Doing, ident: str) -> None:
+        with stored():
+            await self._ids.unhide(doing.site, ident)
 
     # -- its end ---------------------------------------------------------------------------------------
 
     async def delete(self, doing: Doing) -> None:
         """Delete it where it was. Input: `id`."""
         await self._at(doing).delete_server(doing.input["id"])
+        await self._unhide(doing, doing.input["id"])
 
     async def deleted(self, doing: Doing) -> Done | Absent:
         """Look whether it is gone."""
         server = await self._at(doing).server(doing.input["id"])
-        return Done() if server is None or server["status"] in GONE else Absent()
+        if server is not None and server["status"] not in GONE:
+            return Absent()
+        await self._unhide(doing, doing.input["id"])
+        return Done()
 
     async def delete_volume(self, doing: Doing) -> None:
         """Delete a volume of it where that was; it may have gone with the server. Input: `volume`."""

@@ -1,17 +1,16 @@
 """The steps of `server.protect`, `server.unprotect` and `server.evacuate`, as the user whose server it is."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from atoll.gateway.asking import SiteAsker
 from atoll.gateway.parts import Parts
-from atoll.gateway.server_asking import GONE, SERVERS, ServerAsking
+from atoll.gateway.server_asking import GONE, SERVERS, ServerAsking, stored
 from atoll.gateway.server_disks_run import Disk
 from atoll.gateway.volume_asking import IMAGES, VOLUMES, Kind, changed, said
-from atoll.store import Alias, RecoveryPoint, RecoveryPoints, StoreError
+from atoll.store import Alias, RecoveryPoint, RecoveryPoints
 from atoll.worker.actions import Action, Doing
 from atoll.workflow.journal import ENDED
 from atoll.workflow.outcomes import Absent, Done, Refused, SiteAway, Unavailable
@@ -30,6 +29,9 @@ class Ids(Protocol):
 
     async def of(self, alias: str) -> Alias | None:
         """What is on record of an id."""
+
+    async def unhide(self, site: str, site_id: str) -> None:
+        """Forget that a site's own server is not shown."""
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +104,7 @@ class ServerRecovery:
             content=msgspec.json.encode(given["content"]).decode(),
             made_at=given["made_at"],
         )
-        with _store():
+        with stored():
             alias = await self._aliases.of(point.server)
             if alias is not None and (alias.site, alias.site_id) != (point.source, point.own):
                 raise Refused(f"the server {point.server} is at {alias.site} by now")
@@ -110,7 +112,7 @@ class ServerRecovery:
 
     async def unrecord(self, doing: Doing) -> None:
         """Forget it."""
-        with _store():
+        with stored():
             await self._points.drop(doing.run_id)
 
     async def drop(self, doing: Doing) -> dict[str, Any] | None:
@@ -119,7 +121,7 @@ class ServerRecovery:
         {left}: the copies, where their site is none of Atoll's any more.
         """
         ident = doing.input["point"]
-        with _store():
+        with stored():
             point = await self._points.claim(ident, doing.run_id, doing.input["instead_of"])
         if point is None:
             return None
@@ -129,7 +131,7 @@ class ServerRecovery:
         known = self._asks(doing).knows(doing.site)
         if known:
             await _delete(self._at(doing), copies)
-        with _store():
+        with stored():
             await self._points.drop(ident)
         left = [{"site": doing.site, "kind": kind.one, "id": copy} for kind, copy in copies]
         return None if known else {"left": left}
@@ -137,18 +139,18 @@ class ServerRecovery:
     async def claim(self, doing: Doing) -> None:
         """Be the only run that uses a recovery point. Input: `point`, `instead_of`."""
         given = doing.input
-        with _store():
+        with stored():
             if await self._points.claim(given["point"], doing.run_id, given["instead_of"]) is None:
                 raise Refused("another run uses the recovery point, or has dropped it")
 
     async def release(self, doing: Doing) -> None:
         """Let others use it."""
-        with _store():
+        with stored():
             await self._points.release(doing.input["point"], doing.run_id)
 
     async def use(self, doing: Doing) -> None:
         """Forget a recovery point: its copies are the server's disks by now. Input: `point`."""
-        with _store():
+        with stored():
             await self._points.drop(doing.input["point"])
 
     # -- the new server ----------------------------------------------------------------------------
@@ -180,6 +182,7 @@ class ServerRecovery:
         except Unavailable as error:  # it is coming back, and that takes as long as it takes
             raise SiteAway(doing.site, str(error)) from error
         if server is None or server["status"] in GONE:
+            await self._unhide(doing)
             return None
         if server["status"] not in READABLE:
             raise Refused(
@@ -199,7 +202,12 @@ class ServerRecovery:
                         "delete it there, and redo the run"
                     )
             await at.delete_server(own)
+        await self._unhide(doing)
         return {"image": image, "volumes": volumes}
+
+    async def _unhide(self, doing: Doing) -> None:
+        with stored():
+            await self._aliases.unhide(doing.site, doing.input["own"])
 
     async def retired(self, doing: Doing) -> Done | Absent:
         """Look whether it is gone."""
@@ -207,6 +215,7 @@ class ServerRecovery:
         server = await at.server(doing.input["own"])
         if server is not None and server["status"] not in GONE:
             return Absent()
+        await self._unhide(doing)
         images = await at.named(IMAGES, _left(doing))
         return Done({"image": str(images[0]["id"]) if images else None})
 
@@ -234,11 +243,3 @@ async def _goes(at: ServerAsking, server: str, volume: str, *, goes: bool) -> bo
     if status == 409:
         raise Unavailable(f"{at.site}: {said(answer)}")
     return status == 202
-
-
-@contextmanager
-def _store() -> Iterator[None]:
-    try:
-        yield
-    except StoreError as error:
-        raise Unavailable(f"the store does not answer: {error}") from error

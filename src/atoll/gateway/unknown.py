@@ -50,7 +50,7 @@ async def unknown_servers(
         log.warning("unknown_servers_not_read", reason=str(error)[:256])
         return []
     known = [one for one in known if one.id not in but]
-    if parts.aliases.known:
+    if parts.aliases.hiding:
         known = [
             msgspec.structs.replace(one, id=parts.aliases.shown(one.site, one.id, call.caller.project_id))
             for one in known

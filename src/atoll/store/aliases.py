@@ -4,6 +4,9 @@ An alias is `building` while no site has the server, `bound` once one has, `fail
 and `dropped` when it was deleted; that is told for a while, so that every gateway forgets it. Changes
 are numbered, so that gateways ask for what is new and not for all there is.
 
+What is `hidden` is no alias: it is a site's own server, under its id there, that is not shown, for it is what
+a server of another id was before, or is to be.
+
 One that was `found` is known from what a server says of itself, which its users may have written. So it
 counts in its project only, beside others of the same id, and less than one that Atoll made.
 """
@@ -21,7 +24,7 @@ from atoll.store.database import Access, Connection, Database
 DROPPED_SECONDS: Final = 7 * 86400.0
 """How long it is told that an alias was dropped: longer than any gateway goes without asking."""
 
-State = Literal["building", "bound", "failed", "dropped"]
+State = Literal["building", "bound", "failed", "hidden", "dropped"]
 
 _NUMBER: Final = "SELECT number FROM alias_revision WHERE id = 1"
 _INSERT: Final = """
@@ -45,6 +48,8 @@ _DROP: Final = """
     UPDATE aliases SET state = 'dropped', site = NULL, site_id = NULL, asked = NULL, message = NULL,
         code = NULL, changed = :changed, changed_at = :now
     WHERE state <> 'dropped' AND """
+_SHOW: Final = "DELETE FROM aliases WHERE state = 'hidden' AND site = :site AND site_id = :site_id"
+_WHOSE: Final = "id = :id AND project_id = :project_id"
 _OURS: Final = "id = :id AND found = 0"
 
 
@@ -56,7 +61,7 @@ class Alias(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     state: State
     site: str | None
-    """Of one that is bound; None for others."""
+    """Of one that is bound or hidden; None for others."""
     site_id: str | None
     """The id of the site's own server."""
     found: bool
@@ -119,7 +124,8 @@ class Aliases:
 
         One that was never accepted (of a server that is moved) is made for the project and user given. False,
         and nothing is written, where it was dropped or there is none to make: nobody holds that id any more.
-        Raises `Clash` where the site's server has another alias already.
+        The one that it stood for before is hidden from now on. Raises `Clash` where the site's server has
+        another alias already.
         """
         row = {"id": alias, "project_id": project_id, "user_id": user_id, "state": "bound",
                "site": site, "site_id": site_id, "found": 0, "asked": None}  # fmt: skip
@@ -129,7 +135,11 @@ class Aliases:
             place = _of(values, "site", "site_id", "changed", "now")
             # What the server was thought to be by its own words counts no more.
             connection.change(f"{_DROP} site = :site AND site_id = :site_id AND found = 1", place)
+            connection.change(_SHOW, _of(values, *_PLACE))
+            before = _first(connection, f"{_OURS} AND state = 'bound'", {"id": alias})
             if connection.change(_BIND, {"id": alias, **place}):
+                if before is not None and before.site_id not in {alias, site_id}:
+                    _hide(connection, values | _hidden(before))
                 return True
             if _ours(connection, alias) is not None or not project_id:
                 return False
@@ -138,6 +148,25 @@ class Aliases:
             return True
 
         return await self._database.run(Access.WRITE, do)
+
+    async def hide(self, site: str, site_id: str, *, project_id: str, user_id: str) -> None:
+        """Write down that a site's own server is not shown, until an alias stands for it."""
+        row = {"id": site_id, "project_id": project_id, "user_id": user_id, "state": "hidden",
+               "site": site, "site_id": site_id, "found": 0, "asked": None}  # fmt: skip
+
+        def do(connection: Connection) -> None:
+            _hide(connection, self._numbered(connection) | row)
+
+        await self._database.run(Access.WRITE, do)
+
+    async def unhide(self, site: str, site_id: str) -> None:
+        """Forget that it is not shown."""
+
+        def do(connection: Connection) -> None:
+            values = self._numbered(connection) | {"site": site, "site_id": site_id}
+            connection.change(f"{_DROP} state = 'hidden' AND site = :site AND site_id = :site_id", values)
+
+        await self._database.run(Access.WRITE, do)
 
     async def fail(self, alias: str, message: str, *, code: int = 500) -> bool:
         """Write down that no site will have the server; whether it is so now, by this or before."""
@@ -195,27 +224,27 @@ class Aliases:
             if known is not None:
                 return known if known.state != "dropped" else None
             this = _of(values, "id", "project_id")
-            whose = "id = :id AND project_id = :project_id"
-            if (known := _first(connection, whose, this)) is None:
+            if (known := _first(connection, _WHOSE, this)) is None:
                 connection.change(_INSERT, values)
             elif known.state == "dropped":
-                connection.change(f"DELETE FROM aliases WHERE {whose}", this)
+                connection.change(f"DELETE FROM aliases WHERE {_WHOSE}", this)
                 connection.change(_INSERT, values)
             elif site not in known.claims[1:]:
                 claims = [*(known.claims or [known.site]), site]
                 text = {"message": msgspec.json.encode(claims).decode()}
                 connection.change(_CONTEST, this | text | _of(values, "changed", "now"))
-            return _first(connection, whose, this)
+            return _first(connection, _WHOSE, this)
 
         return await self._database.run(Access.WRITE, do)
 
     async def of(self, alias: str) -> Alias | None:
         """Give what is on record of an alias that Atoll made; None where there is none, or none any more."""
-        return await self._one(f"{_OURS} AND state <> 'dropped'", {"id": alias})
+        return await self._one(f"{_OURS} AND state NOT IN ('hidden', 'dropped')", {"id": alias})
 
     async def standing_for(self, site: str, site_id: str) -> Alias | None:
         """Give the alias of a site's own server, where it has one."""
-        return await self._one("site = :site AND site_id = :site_id", {"site": site, "site_id": site_id})
+        place = {"site": site, "site_id": site_id}
+        return await self._one("site = :site AND site_id = :site_id AND state = 'bound'", place)
 
     async def since(self, revision: int) -> AliasChanges:
         """Give what has changed after a revision; 0 for all."""
@@ -263,6 +292,21 @@ def _ours(connection: Connection, alias: str) -> State | None:
     """The state of an alias that Atoll made."""
     rows = connection.rows(f"SELECT state FROM aliases WHERE {_OURS}", {"id": alias})
     return cast("State", rows[0][0]) if rows else None
+
+
+def _hide(connection: Connection, values: Mapping[str, Any]) -> None:
+    """Write a row of a hidden server, unless something is on record of it."""
+    this = _of(values, "id", "project_id")
+    connection.change(f"DELETE FROM aliases WHERE {_WHOSE} AND state = 'dropped'", this)
+    there = f"({_WHOSE}) OR (site = :site AND site_id = :site_id)"
+    if _first(connection, there, this | _of(values, *_PLACE)) is None:
+        connection.change(_INSERT, values)
+
+
+def _hidden(before: Alias) -> dict[str, Any]:
+    """The row of what an alias stood for before."""
+    return {"id": before.site_id, "project_id": before.project_id, "user_id": before.user_id,
+            "state": "hidden", "site": before.site, "site_id": before.site_id, "asked": None}  # fmt: skip
 
 
 def _first(connection: Connection, where: str, values: Mapping[str, Any]) -> Alias | None:

@@ -26,6 +26,7 @@ class Nova:
         first["going"] = ["v"]
         self.servers: dict[str, dict[str, dict[str, Any]]] = {"paris": {"s": first}, "oslo": {}, "tokyo": {}}
         self.stands_for = ("paris", "s")
+        self.hidden: set[tuple[str, str]] = set()
         self.made = 0
         self.fails = False
         self.loses = 0
@@ -151,8 +152,23 @@ class AskedAll(Asked):
         del project_id, user_id
         assert alias == "s"
         await self._mortal.living()
+        if self._nova.stands_for[1] not in {alias, site_id}:
+            self._nova.hidden.add(self._nova.stands_for)
         self._nova.stands_for = (site, site_id)
+        self._nova.hidden.discard((site, site_id))
         return True
+
+    async def hide(self, site: str, site_id: str, *, project_id: str, user_id: str) -> None:
+        """Have a server not shown until the id stands for it."""
+        del project_id, user_id
+        await self._mortal.living()
+        if self._nova.stands_for != (site, site_id):
+            self._nova.hidden.add((site, site_id))
+
+    async def unhide(self, site: str, site_id: str) -> None:
+        """Forget that it is not shown."""
+        await self._mortal.living()
+        self._nova.hidden.discard((site, site_id))
 
     async def of(self, alias: str) -> Alias | None:
         """What is on record of the id: nothing of one that is its site's own."""

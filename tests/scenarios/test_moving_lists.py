@@ -1,0 +1,92 @@
+"""Lists while a server is at two sites, since it is moved, or made anew: it is shown once, by its one id."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from tests.running import Atoll
+from tests.scenarios.conftest import SERVERS, Client
+from tests.scenarios.probes import comes_to
+from tests.scenarios.test_evacuation import dies, evacuated, ran, returns, start
+from tests.scenarios.test_server_moves import move, moved, server_at, shown
+
+from atoll.sandbox.simulated import Cloud
+
+PATHS = (SERVERS, f"{SERVERS}/detail", f"{SERVERS}?sort_key=created_at", f"{SERVERS}?limit=1")
+
+
+@pytest.fixture
+async def atoll(moving: Atoll) -> Atoll:
+    """A gateway that moves things."""
+    return moving
+
+
+async def listed(user: Client) -> set[tuple[str, ...]]:
+    """The ids of each kind of list; one where all are alike."""
+    answers = [await user.get(path) for path in PATHS]
+    return {tuple(one["id"] for one in answer.json()["servers"]) for answer in answers}
+
+
+def there(cloud: Cloud) -> int:
+    """At how many sites it is."""
+    return sum(len(site.compute.instances) for site in cloud.sites)
+
+
+async def while_two(cloud: Cloud, look: Callable[[], Awaitable[Any]]) -> int:
+    """Look for as long as two sites have it; how often."""
+    async with asyncio.timeout(20):
+        while there(cloud) < 2:  # noqa: ASYNC110 - a site's
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)  # a site has made it before anybody knows
+        seen = 0
+        while there(cloud) == 2:
+            await look()
+            seen += 1
+            await asyncio.sleep(0.01)
+    return seen
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_one_that_moves_is_listed_once(user: Client, cloud: Cloud, times: int) -> None:
+    server = await server_at(user, cloud, "site1")
+    for number in range(1, times):
+        await moved(user, server, "site2" if number % 2 else "site1")
+    target = "site2" if times % 2 else "site1"
+    cloud.site(target).compute.build_seconds = 0.5
+    for site in cloud.sites:
+        site.compute.delete_seconds = 0.5
+
+    async def once() -> None:
+        assert await listed(user) == {(server,)}
+
+    run = (await move(user, server, target)).json()["run"]["id"]
+    assert await while_two(cloud, once) > 3
+    await comes_to(user, run, "done")
+    await once()
+
+
+async def test_one_that_was_moved_and_is_made_anew_is_listed_once_when_its_site_is_back(
+    user: Client, cloud: Cloud, atoll: Atoll
+) -> None:
+    server = await server_at(user, cloud, "site3")
+    await moved(user, server, "site1")
+    await ran(user, "server.protect", server, site="site2")
+    dies(cloud)
+    run_id = await evacuated(user, server)
+    assert await listed(user) == {(server,)}
+    (old,) = cloud.site("site1").compute.instances.of(None)
+    old.vm_state = "error"
+    await returns(cloud, atoll)
+    await comes_to(user, run_id, "parked")
+    assert await listed(user) == {(server,)}
+    assert (await shown(user, server))["OS-EXT-AZ:availability_zone"] == "site2"
+
+
+async def test_one_that_cannot_be_made_there_leaves_nothing_hidden(user: Client, cloud: Cloud) -> None:
+    server = await server_at(user, cloud, "site1")
+    await moved(user, server, "site2")
+    cloud.site("site1").compute.boot_fails = 1
+    await moved(user, server, "site1", "undone")
+    assert await listed(user) == {(server,)}
+    assert (await start(user, "server.move", server, site="site3")).status_code == 202
