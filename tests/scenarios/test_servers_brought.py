@@ -155,7 +155,7 @@ async def test_a_flavor_and_a_key_come_too(user: Client, cloud: Cloud, atoll: At
 
 @pytest.mark.parametrize(
     "fields",
-    [{"adminPass": "secret"}, {"min_count": 2}, {"return_reservation_id": True}],
+    [{"min_count": 2}, {"return_reservation_id": True}],
 )
 async def test_what_is_not_one_plain_server_is_refused_as_before(
     user: Client, fields: dict[str, Any]

@@ -274,7 +274,7 @@ async def test_the_plan_is_shown_and_nothing_done(user: Client, cloud: Cloud) ->
             ["in a circle", "a needs b"],
         ),
         ({"create": [{"name": "k", "create": "keypair", "body": {"name": "k"}}]}, ["public_key"]),
-        ({"create": [{"name": "s", "create": "server", "body": {"adminPass": "x"}}]}, ["adminPass"]),
+        ({"create": [{"name": "s", "create": "server", "body": {"password": "x"}}]}, ["password"]),
         ({"create": [{"name": "i", "create": "router_interface", "body": {}}]}, ["router_id"]),
         ({"delete": [{"delete": "volume", "id": "a"}, {"delete": "volume", "id": "a"}]}, ["twice"]),
         ({"create": [volume("a", "s") | {"version": "3,1"}]}, ["version"]),

@@ -31,6 +31,9 @@ def config() -> None:
 def check(file: str, form: str) -> None:
     """Check FILE: every fault with its place, exit status 2 where there is one."""
     settings = read_config(file)
+    if not settings.secrets.key and not settings.store.url.startswith("sqlite:"):
+        text = "secrets.key: is not set: what runs would have to keep secret (user_data) is refused"
+        click.echo(f"{file}: {text}; `atoll secrets new-key` makes one", err=True)
     rows = [
         {"site": name, "region": one.region, "state": one.state, "services": sorted(one.endpoints)}
         for name, one in settings.sites.items()

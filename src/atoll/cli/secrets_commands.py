@@ -1,20 +1,24 @@
-"""`atoll secrets`: the keys that credentials are kept under. Works on the store, not on a running gateway."""
+"""`atoll secrets`: the keys that secrets are kept under. Works on the store, not on a running gateway."""
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from atoll.cli.files import config_option, read_config
+from atoll.core.errors import AtollError
 from atoll.core.settings import Config
-from atoll.store import Ledger
+from atoll.store import Ledger, Store
+
+T = TypeVar("T")
 
 
 @click.group()
 def secrets() -> None:
-    """The keys that credentials are kept under.
+    """The keys that credentials, and what is secret in runs, are kept under.
 
     \b
     A key:         atoll secrets new-key --file /etc/atoll/key
@@ -49,51 +53,83 @@ def make_key(file: Path | None) -> None:
 def rotate(config_path: str) -> None:
     """Put everything under the newest key; gateways must have been started with it.
 
-    Afterwards the older keys are not needed any more.
+    Afterwards the older keys are not needed any more, unless it says so.
     """
     from atoll.gateway.built_in import SealedKeys  # noqa: PLC0415 - slow to import
     from atoll.identity.keys import reseal as reseal_tokens  # noqa: PLC0415
-    from atoll.trust.rotation import reseal  # noqa: PLC0415
+    from atoll.trust.rotation import Resealed, reseal, reseal_runs  # noqa: PLC0415
+    from atoll.trust.run_secrets import RunSecrets  # noqa: PLC0415
     from atoll.trust.sealing import Sealer, SecretsError, read_key  # noqa: PLC0415
 
     settings = read_config(config_path)
     try:
-        sealer = Sealer([read_key(one, os.environ) for one in settings.secrets.key])
+        keys = [read_key(one, os.environ) for one in settings.secrets.key]
+        sealer = Sealer(keys)
         newest = sealer.newest
 
         def work(ledger: Ledger) -> tuple[int, int]:
             return reseal(ledger, sealer), reseal_tokens(ledger, SealedKeys(sealer))
 
-        credentials, keys = _changed(settings, work)
+        async def change(store: Store) -> tuple[tuple[int, int], Resealed]:
+            first = await store.intent.change(work)
+            return first, await reseal_runs(store.sealed_values, RunSecrets(keys, settings.store.url))
+
+        (credentials, tokens), resealed = _in_store(settings, change)
     except SecretsError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"{credentials} credentials and {keys} token keys were put under the key {newest}.")
+    click.echo(
+        f"{credentials} credentials, {tokens} token keys, {resealed.runs} runs and {resealed.points} "
+        f"recovery points were put under the key {newest}."
+    )
+    for under, count in sorted(resealed.left.items()):
+        click.echo(
+            f"{count} runs or recovery points stay under the key {under}, which is not there: name it in "
+            "[secrets] key and do this again, or `atoll secrets forget` it.",
+            err=True,
+        )
 
 
 @secrets.command()
 @config_option
 @click.argument("fingerprint")
-@click.confirmation_option(prompt="The credentials under this key are removed for good. Go on?")
+@click.confirmation_option(prompt="What is under this key is removed for good. Go on?")
 def forget(config_path: str, fingerprint: str) -> None:
-    """Remove the credentials under a key that is lost, by its FINGERPRINT."""
+    """Remove what is under a key that is lost, by its FINGERPRINT.
+
+    Credentials are removed. Servers that are made of a recovery point lack the user_data that was under it.
+    Runs stay as they are: one that needs it can be cancelled, and asked for anew.
+    """
     from atoll.trust.rotation import forget as forgotten  # noqa: PLC0415 - slow to import
+    from atoll.trust.rotation import forget_points  # noqa: PLC0415
 
-    count = _changed(read_config(config_path), lambda ledger: (forgotten(ledger, fingerprint), 0))[0]
-    click.echo(f"{count} credentials were removed.")
+    async def change(store: Store) -> tuple[int, int, int]:
+        count = await store.intent.change(lambda ledger: forgotten(ledger, fingerprint))
+        points = await forget_points(store.sealed_values, fingerprint)
+        return count, points, await store.sealed_values.open_runs(fingerprint)
+
+    credentials, points, runs = _in_store(read_config(config_path), change)
+    click.echo(f"{credentials} credentials were removed.")
+    if points:
+        click.echo(f"{points} recovery points have no user_data any more.")
+    if runs:
+        click.echo(
+            f"{runs} runs that have not ended have something under it: those that park can only be cancelled "
+            "(atoll run list --state parked, atoll run cancel RUN)."
+        )
 
 
-def _changed(settings: Config, work: Callable[[Ledger], tuple[int, int]]) -> tuple[int, int]:
-    """Change what is in the store of a configuration."""
+def _in_store(settings: Config, work: Callable[[Store], Awaitable[T]]) -> T:
+    """Do something with the store of a configuration."""
     from atoll.store import StoreError, open_store  # noqa: PLC0415 - slow to import
 
-    async def change() -> tuple[int, int]:
+    async def change() -> T:
         store = await open_store(settings.store.url)
         try:
-            return await store.intent.change(work)
+            return await work(store)
         finally:
             await store.close()
 
     try:
         return asyncio.run(change())
-    except StoreError as error:
+    except (StoreError, AtollError) as error:
         raise click.ClickException(str(error)) from error

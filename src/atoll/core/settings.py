@@ -180,11 +180,13 @@ class Cloud(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What credentials are kept under."""
+    """What credentials, and what is secret in runs (`user_data`), are kept under."""
 
     key: tuple[str, ...] = ()
     """`file:/path` or `env:NAME`, or a list of them, the newest first: it seals, older ones only open. A file
-    must belong to Atoll's user and be readable by nobody else. Without one, credentials cannot be added."""
+    must belong to Atoll's user and be readable by nobody else. Without one, credentials cannot be added;
+    what is secret in runs is under a key made beside a SQLite file, and refused where the store is another
+    database."""
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

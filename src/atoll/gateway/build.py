@@ -47,6 +47,7 @@ from atoll.sites.pool import Watch
 from atoll.sites.site import Sites
 from atoll.store import Locations, Registry, Store
 from atoll.trust.records import certificates_of
+from atoll.trust.run_secrets import RunSecrets
 from atoll.trust.sealing import Sealer, read_key
 from atoll.trust.service_user import ServiceUser
 from atoll.trust.trust import Trust
@@ -94,7 +95,7 @@ def build(
     locator = Locator(sites, reach, forward, locations, limiter, equivalents)
     operator = Operator(sites, reach, forward, service_user)
     delegation = Delegation(tokens, forward, service_user)
-    inside = Inside(delegation)
+    inside, run_secrets = Inside(delegation), RunSecrets(_keys(config), config.store.url)
     actions = _actions(operator, Person(sites, reach, forward, delegation), inside, aliases, store)
     parts = Parts(
         sites=sites,
@@ -118,6 +119,7 @@ def build(
             missed=lambda events: telemetry.count("audit_missed", events=events),
         ),
         trust=trust,
+        secrets=run_secrets,
         registry=registry,
         tokens=tokens,
         health=health,
@@ -127,6 +129,7 @@ def build(
             actions.by_name,
             WorkerSettings(lease=config.runs.lease_seconds, runs=config.runs.at_once),
             ended=delegation.ended,
+            secrets=run_secrets,
         ),
         group=_group(config),
         actions=actions,
@@ -151,6 +154,10 @@ def build(
     registry.on_change((*KINDS, SiteSeenRecord), partial(_count_findings, sites, registry))
     _count_findings(sites, registry)
     return app, parts, watch
+
+
+def _keys(config: Config) -> list[str]:
+    return [read_key(one, os.environ) for one in config.secrets.key]
 
 
 def _group(config: Config) -> Group | None:
@@ -194,7 +201,7 @@ def _tokens(
             admin_roles=admin_roles,
             own=own if own.configured else None,
         )
-    keys = [read_key(one, os.environ) for one in config.secrets.key]
+    keys = _keys(config)
     identity = Identity(
         registry,
         region=config.gateway.region,

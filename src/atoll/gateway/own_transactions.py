@@ -9,6 +9,7 @@ from atoll.gateway.own_route import Asked, NoQuery, Out, Route, Who
 from atoll.gateway.own_runs import Key, RunAnswer, started
 from atoll.gateway.transaction_run import TransactionInput
 from atoll.workflow.plan import Plan, needed
+from atoll.workflow.sealed import hidden
 
 TITLE: Final = "transaction"
 
@@ -21,7 +22,7 @@ class NewTransaction(TransactionInput, frozen=True, kw_only=True):
 
 
 class PlannedStep(Out, frozen=True, kw_only=True):
-    """A step as it would be. `after`: all that has to be done before."""
+    """A step as it would be. `after`: all that has to be done before. What is secret is `(sealed)`."""
 
     name: str
     action: str
@@ -74,7 +75,7 @@ def _view(plan: Plan) -> PlanView:
                 action=one.action,
                 after=sorted(needed(one)),
                 pivot=one.pivot,
-                input=one.input,
+                input=hidden(one.input),
             )
             for one in plan.steps
         ],

@@ -24,6 +24,7 @@ from atoll.gateway.tokens import Tokens
 from atoll.sites.health import Health
 from atoll.sites.site import Endpoint, Site, Sites
 from atoll.store import Locations, Registry, Store
+from atoll.trust.run_secrets import RunSecrets
 from atoll.trust.trust import Trust
 from atoll.worker.actions import Actions
 from atoll.worker.group import Group
@@ -52,6 +53,7 @@ class Parts:
     telemetry: Telemetry
     audit: Audit
     trust: Trust
+    secrets: RunSecrets
     registry: Registry
     tokens: Tokens | LocalTokens
     health: Health

@@ -6,7 +6,7 @@ brought, or may not, is refused as before.
 
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import structlog
@@ -15,7 +15,7 @@ from atoll.core.accepted_servers import AskedFlavor, AskedServer, View
 from atoll.core.choose import Thing, Want
 from atoll.core.errors import AtollError
 from atoll.gateway import bodies, together
-from atoll.gateway.accepting import accept
+from atoll.gateway.accepting import NoKey, accept
 from atoll.gateway.alias_routes import view
 from atoll.gateway.call import Call
 from atoll.gateway.parts import Parts
@@ -27,9 +27,6 @@ from atoll.workflow.machine import Signal
 
 log = structlog.get_logger()
 
-_ALONE: Final = ("adminPass", "personality")
-"""What is secret, or large: not to be written down."""
-
 
 def key_of(alias: str) -> str:
     """By which the run of a server is found."""
@@ -39,7 +36,10 @@ def key_of(alias: str) -> str:
 async def brought(
     parts: Parts, call: Call, want: Want, sites: Sequence[Site], body: Mapping[str, Any]
 ) -> bool:
-    """Accept a server to whose site something is brought first; False where that cannot be, or may not."""
+    """Accept a server to whose site something is brought first; False where that cannot be, or may not.
+
+    Raises `NoKey` where only that is in the way.
+    """
     server = body.get("server")
     if want.resource != "server" or call.inside or not isinstance(server, dict) or not _plain(body, server):
         return False
@@ -51,6 +51,8 @@ async def brought(
             continue
         try:
             await _accepted(parts, call, (body, server), (site, want.zone), bring)
+        except NoKey:
+            raise
         except (AtollError, StoreError) as error:
             log.info("server_not_brought", request_id=call.id, site=site.name, reason=str(error))
             return False
@@ -59,9 +61,9 @@ async def brought(
 
 
 def _plain(body: Mapping[str, Any], server: Mapping[str, Any]) -> bool:
-    """Whether it is one server, and nothing in it is a secret."""
+    """Whether it is one server, and a body as they are."""
     several = {str(server.get(key, 1)) for key in ("min_count", "max_count")} - {"1"}
-    return not (several or server.get("return_reservation_id") or any(key in server for key in _ALONE)) and (
+    return not (several or server.get("return_reservation_id")) and (
         isinstance(server.get("name"), str) and len(body) <= 2
     )
 
@@ -130,6 +132,7 @@ def _answer(call: Call, how: View, alias: str, server: Mapping[str, Any]) -> Non
             "links": links,
             "OS-DCF:diskConfig": server.get("OS-DCF:diskConfig", "MANUAL"),
             "security_groups": groups or [{"name": "default"}],
+            **({"adminPass": server["adminPass"]} if "adminPass" in server else {}),
         }
     }
     lines = [

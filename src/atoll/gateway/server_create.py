@@ -152,7 +152,7 @@ class ServerCreate:
         """Have the site make it, and the client's id stand for it."""
         ident = await self._found(doing) if doing.again else None
         if ident is None:
-            given = doing.input["body"]
+            given = doing.opened(doing.input["body"])
             server = {
                 **given["server"],
                 "metadata": {**(given["server"].get("metadata") or {}), MARK: doing.input["id"]},

@@ -119,7 +119,8 @@ class ServerMove:
         at, given = self._at(doing), doing.input
         ident = await at.made()
         if ident is None:
-            server = {**given["server"], "metadata": {**given["server"]["metadata"], MARK: given["id"]}}
+            body = doing.opened(given["server"])
+            server = {**body, "metadata": {**body["metadata"], MARK: given["id"]}}
             status, answer = await at.ask("compute", "POST", SERVERS, {"server": server}, version=VERSION)
             if status != 202:
                 raise Refused(f"{doing.site} creates no server ({status}): {said(answer)}")

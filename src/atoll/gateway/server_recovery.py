@@ -101,7 +101,7 @@ class ServerRecovery:
             source=given["source"],
             own=given["own"],
             target=given["target"],
-            content=msgspec.json.encode(given["content"]).decode(),
+            content=msgspec.json.encode(doing.secrets.renewed(given["content"])).decode(),
             made_at=given["made_at"],
         )
         with stored():

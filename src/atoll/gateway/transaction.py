@@ -67,7 +67,7 @@ class Transaction:
         body = doing.input["body"]
         made = next(iter(await kind.find(ask, body, doing.mark)), None) if doing.again else None
         if made is None:
-            made = await kind.create(ask, body, doing.mark, doing.input["version"])
+            made = await kind.create(ask, doing.opened(body), doing.mark, doing.input["version"])
         seconds, longest = POLL_SECONDS
         while (there := await kind.ready(ask, str(made["id"]))) is None:
             doing.stop()

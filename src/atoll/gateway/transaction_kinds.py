@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from atoll.core.errors import BadRequest
 from atoll.workflow.outcomes import Failed, Refused, Unavailable
+from atoll.workflow.sealed import SECRET
 
 MARK: Final = "atoll_run"
 PAGE: Final = 500
@@ -26,7 +27,8 @@ ATTACH: Final = "2.79"
 it answers before it has looked."""
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
-_SECRET: Final = frozenset({"adminPass", "private_key", "password"})
+_SECRET: Final = SECRET | {"private_key", "password", "OS-EXT-SRV-ATTR:user_data"}
+"""What a service shows and is not to be written down."""
 
 
 class Kind(Protocol):
@@ -115,8 +117,8 @@ class Ordinary:
         return f"{self.word}s"
 
     def check(self, body: Mapping[str, Any]) -> None:
-        """Refuse secrets, which the journal would keep, and marks of others."""
-        if secret := sorted(_SECRET & body.keys()):
+        """Refuse secrets that are not known to be some where they stand, and marks of others."""
+        if secret := sorted((_SECRET - SECRET) & body.keys()):
             raise BadRequest(f"{secret[0]} of a {self.word} is a secret: transactions are written down.")
         if self.metadata and not isinstance(body.get("metadata", {}), Mapping):
             raise BadRequest(f"metadata of a {self.word} is to be an object.")
@@ -145,7 +147,7 @@ class Ordinary:
     async def find(self, ask: Ask, body: Item, mark: str) -> Sequence[Item]:
         """Go through those that may be it."""
         every = await self._listed(ask, self._query(body, mark))
-        return [one for one in every if self._bears(one, body, mark)]
+        return [plain(one) for one in every if self._bears(one, body, mark)]
 
     async def called(self, ask: Ask, key: str, name: str) -> Sequence[Item]:
         """Find those of a name, or of what else tells them."""

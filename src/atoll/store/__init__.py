@@ -12,6 +12,7 @@ from atoll.store.locations import Locations, LocationStore
 from atoll.store.records import Conflict, Cursor, Location, Made, Pruned, Sighting, Source
 from atoll.store.recovery_points import RecoveryPoint, RecoveryPoints
 from atoll.store.registry import Registry
+from atoll.store.sealed_values import SealedValues
 from atoll.store.store import Store, open_store
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "RecoveryPoint",
     "RecoveryPoints",
     "Registry",
+    "SealedValues",
     "Sighting",
     "Source",
     "Store",

@@ -9,7 +9,7 @@ async def open_database(url: str) -> Database:
     Raises `StoreError` if it cannot be reached, its driver is not installed or its tables are of a later
     release.
     """
-    path = _sqlite_path(url)
+    path = sqlite_path(url)
     if path is not None:
         from atoll.store.sqlite import open_sqlite  # noqa: PLC0415 - one of two, and only that one
 
@@ -19,7 +19,7 @@ async def open_database(url: str) -> Database:
     return await open_engine(url)
 
 
-def _sqlite_path(url: str) -> str | None:
+def sqlite_path(url: str) -> str | None:
     """Give the file that a SQLite URL names; None for another database."""
     scheme, separator, rest = url.partition("://")
     if scheme.partition("+")[0] != "sqlite" or not separator:

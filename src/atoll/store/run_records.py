@@ -17,8 +17,11 @@ class Acting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     trust_id: str = ""
     """The Keystone trust that was made when the run was accepted; "" where none is needed."""
     request_id: str = ""
-    asked: str = ""
-    """A digest of what was asked for: a second request with the run's key has to ask for the same."""
+    asked: Any = ""
+    """A digest of what was asked for: a second request with the run's key has to ask for the same.
+
+    Sealed where something secret was in it, which could be guessed by it otherwise.
+    """
 
 
 class NewRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +90,8 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     waits: str = ""
     held: bool = False
     """The worker that accepted it has it."""
+    asked: Any = ""
+    """`Acting.asked` of the one that had been accepted before."""
 
 
 class Beat(msgspec.Struct, frozen=True, kw_only=True):

@@ -75,7 +75,7 @@ class RunViews:
         rows = await self._rows(sql, {"id": run_id})
         return _run(rows[0]) if rows else None
 
-    async def by_key(self, project_id: str, request_key: str) -> tuple[str, str] | None:
+    async def by_key(self, project_id: str, request_key: str) -> tuple[str, Any] | None:
         """(id of the run that a project has asked for with a key, the digest of what it asked for)."""
         sql = "SELECT id, acting FROM runs WHERE project_id = :project_id AND request_key = :request_key"
         rows = await self._rows(sql, {"project_id": project_id, "request_key": request_key})

@@ -163,15 +163,14 @@ class Runs:
 
     async def _known(self, run: NewRun) -> Accepted:
         """The run that is there already: that of a first request with the key, or this very one."""
-        sql = """SELECT id, plan FROM runs WHERE id = :id OR
+        sql = """SELECT id, acting FROM runs WHERE id = :id OR
             (project_id = :project_id AND request_key = :request_key)"""
         values = {"id": run.id, "project_id": run.project_id, "request_key": run.request_key}
         rows = await self._database.run(Access.READ, lambda it: it.rows(sql, values))
         if not rows:
             raise Conflict("Another run of this key came and went at the same time: ask once more.")
-        if rows[0][1] != _text(run.plan):
-            raise Conflict(f"Run {rows[0][0]} has this key, and was asked for something else.")
-        return Accepted(id=rows[0][0], again=True)
+        run_id, acting = rows[0]
+        return Accepted(id=run_id, again=True, asked=_ACTING.decode(acting or "{}").asked)
 
     async def write(
         self, held: Held, owner: str, state: State, *, obeyed: str | None = None, forward: bool = False

@@ -24,6 +24,7 @@ from atoll.store.recovery_points import RecoveryPoints
 from atoll.store.run_outbox import RunOutbox
 from atoll.store.run_views import RunViews
 from atoll.store.runs import Runs
+from atoll.store.sealed_values import SealedValues
 
 CURSOR_SECONDS: Final = 3600.0
 """How long a page's successor can be asked for without walking the sites again."""
@@ -98,6 +99,8 @@ async def open_store(url: str, *, clock: Callable[[], float] = time.time, publis
 class Store:
     """Locations, conflicts, cursors, beside them `intent`, `aliases`, `leases`, `recovery_points`, `runs`.
 
+    `sealed_values` are in the last two of these.
+
     `clock` gives seconds since 1970.
     """
 
@@ -113,6 +116,7 @@ class Store:
         self.runs = Runs(database, published=published)
         self.run_views = RunViews(database)
         self.run_outbox = RunOutbox(database)
+        self.sealed_values = SealedValues(database)
 
     async def close(self) -> None:
         """Close every connection."""

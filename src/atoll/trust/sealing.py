@@ -81,6 +81,15 @@ class Sealer:
         return f"<Sealer {' '.join(self._keys)}>"
 
     @property
+    def can_seal(self) -> bool:
+        """Whether it has a key."""
+        return bool(self._keys)
+
+    def has(self, under: str) -> bool:
+        """Whether it has the key of a fingerprint."""
+        return under in self._keys
+
+    @property
     def newest(self) -> str:
         """The fingerprint of the key that seals. Raises SecretsError."""
         if not self._keys:

@@ -2,6 +2,7 @@
 
 An action keeps to these, since a worker may die between any two lines of it:
 
+- What is secret in `doing.input` is opened (`doing.opened`) where a request to a site is made, nowhere else.
 - `do` is found again: what it makes bears `doing.mark`, or an id of its input.
 - `undo` undoes what `do` made, also where there is no result, and does nothing where there is nothing.
 - `verify` looks whether `do` was done. Without one, `do` may be repeated.
@@ -13,15 +14,42 @@ They raise what `workflow.outcomes` has, and nothing else; anything else is a fa
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, Protocol
 
 from atoll.store.run_records import Acting
-from atoll.workflow.outcomes import Absent, Done, Stopped
+from atoll.workflow.outcomes import Absent, Done, Stopped, Withheld
 from atoll.workflow.plan import action_name
+from atoll.workflow.sealed import changed, texts, veiled
 
 
 class Fenced(Exception):
     """This worker may not act any more: its lease is over, or the run another's."""
+
+
+class Secrets(Protocol):
+    """What opens sealed values."""
+
+    def open(self, under: str, text: str) -> Any:
+        """Give one. Raises `Withheld`."""
+
+    def renewed(self, value: Any) -> Any:
+        """Give a value with all in it sealed under the newest key."""
+
+
+class NoSecrets:
+    """Opens nothing."""
+
+    def open(self, under: str, text: str) -> Any:
+        """Refuse to."""
+        del text
+        raise Withheld(f"a value is sealed under the key {under}, and there is no key here")
+
+    def renewed(self, value: Any) -> Any:
+        """Leave it."""
+        return value
+
+
+NO_SECRETS: Final = NoSecrets()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,7 +61,7 @@ class Doing:
     """To be put on what is made: the same for every try, another one after a redo."""
     site: str
     input: Mapping[str, Any]
-    """With what the steps before gave in the place of references."""
+    """With what the steps before gave in the place of references; what is secret is sealed (`opened`)."""
     result: Any
     """What `do` gave, in `undo`; None where that is not known."""
     project_id: str
@@ -51,6 +79,23 @@ class Doing:
     """Of somebody of the project, who asks for a look where the run cannot act as its user any more."""
     stopping: bool = False
     """The run is to be undone: a step that takes long may end with `stop`."""
+    secrets: Secrets = NO_SECRETS
+    seen: set[str] = field(default_factory=set)
+    """What was opened: not to be said in any message."""
+
+    def opened(self, value: Any) -> Any:
+        """Give a part of the input with all in it opened, to be sent to a site. Raises `Withheld`."""
+
+        def opening(under: str, text: str) -> Any:
+            found = self.secrets.open(under, text)
+            self.seen.update(texts(found))
+            return found
+
+        return changed(value, opening)
+
+    def veiled(self, text: str) -> str:
+        """Give a text without what was opened."""
+        return veiled(text, self.seen) if self.seen else text
 
     def check(self, seconds: float = 0.0) -> None:
         """Raise `Fenced` where the lease does not last so long. To be called before each call to a site."""

@@ -14,7 +14,7 @@ import structlog
 from atoll.store.database import StoreError
 from atoll.store.run_records import Held
 from atoll.store.runs import Runs
-from atoll.worker.actions import Action, Doing, Fenced
+from atoll.worker.actions import Action, Doing, Fenced, Secrets
 from atoll.workflow.journal import State, StepRecord
 from atoll.workflow.machine import Machine, Rest, Signal, What, Work
 from atoll.workflow.outcomes import Absent, Broken, Done, Failure, Outcome, Unknown
@@ -50,6 +50,10 @@ class Keeper(Protocol):
 
     def backoff(self, tries: int) -> float:
         """The seconds before a try."""
+
+    @property
+    def secrets(self) -> Secrets:
+        """What opens what is sealed in plans."""
 
 
 class Execution:
@@ -212,6 +216,7 @@ class Execution:
             async with asyncio.timeout(step.seconds):
                 return await _called(work.what, action, doing)
         except Failure as failure:
+            failure.args = (doing.veiled(str(failure)),)
             return failure
         except TimeoutError:
             return Unknown(f"there was no answer within {step.seconds:g} s")
@@ -241,6 +246,7 @@ class Execution:
             reason=held.journal.reason,
             again=record.tries > 1 or bool(record.error),
             lease=self._keeper.lease,
+            secrets=self._keeper.secrets,
             progress=lambda done, of, unit: self._progress(step.name, done, of, unit),
         )
 

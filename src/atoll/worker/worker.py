@@ -19,7 +19,7 @@ import structlog
 from atoll.store.database import StoreError
 from atoll.store.run_records import Accepted, Held, NewRun
 from atoll.store.runs import Runs
-from atoll.worker.actions import Action
+from atoll.worker.actions import NO_SECRETS, Action, Secrets
 from atoll.worker.execution import Execution
 from atoll.workflow.journal import ENDED, State
 from atoll.workflow.machine import Signal, begun_anew
@@ -63,6 +63,7 @@ class Worker:
         settings: Settings | None = None,
         *,
         ended: Ended | None = None,
+        secrets: Secrets = NO_SECRETS,
         clock: Callable[[], float] | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -70,6 +71,7 @@ class Worker:
         self._actions = actions
         self._settings = settings or Settings()
         self._on_end = ended
+        self.secrets = secrets
         self._clock = clock or asyncio.get_running_loop().time
         self._jitter = jitter
         self._offset = 0.0

@@ -30,6 +30,7 @@ from atoll.workflow.outcomes import (
     SiteAway,
     Stopped,
     Unavailable,
+    Withheld,
 )
 from atoll.workflow.plan import Graph, Plan, Step
 
@@ -212,6 +213,9 @@ class Machine:
             record.error = str(outcome)[:1000]
         if isinstance(outcome, SiteAway):
             self._wait_for(work, record, outcome, now)
+        elif isinstance(outcome, Withheld):
+            self._not_tried(work, record)
+            self.park(now, f"{step.name}: {outcome}")
         elif work.what is What.DO:
             self._settle_do(work.place, record, step, outcome, now)
         elif work.what is What.VERIFY:
@@ -222,13 +226,18 @@ class Machine:
     def _wait_for(self, work: Work, record: StepRecord, away: SiteAway, now: float) -> None:
         """Put a try off that a site was not there for."""
         record.site, record.at = away.site, now + AWAY_SECONDS
+        self._not_tried(work, record)
+        self._note_once(now, "away", work.place, f"{away.site}: {away}")
+
+    @staticmethod
+    def _not_tried(work: Work, record: StepRecord) -> None:
+        """Take back that a try was begun: nothing came of it."""
         if work.what is What.DO:
             record.state, record.tries = StepState.AGAIN, record.tries - 1
         elif work.what is What.UNDO:
             record.state, record.undo_tries = StepState.UNDO_AGAIN, record.undo_tries - 1
         else:
             record.looks -= 1
-        self._note_once(now, "away", work.place, f"{away.site}: {away}")
 
     def _note_once(self, now: float, what: str, place: int, text: str) -> None:
         """Put a line into the log; where it says so already, leave out what came of it: it may take days."""

@@ -37,6 +37,10 @@ class SiteAway(Failure):
         self.site = site
 
 
+class Withheld(Failure):
+    """What the step needs to be told cannot be read: nothing was done. The run waits for an operator."""
+
+
 class Unknown(Failure):
     """The answer was lost: whether it was done is to be looked up."""
 

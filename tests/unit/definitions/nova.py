@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
+from tests.unit.definitions.crashes import USER_DATA
 from tests.unit.definitions.sites import Asked, Sites, content
 from tests.virtual import Mortal
 
@@ -11,7 +12,9 @@ from atoll.store import Alias
 from atoll.workflow.outcomes import Unknown
 
 DISK = b"disk of the server" * 500
-BODY = {"name": "vm", "flavorRef": "42", "metadata": {"mine": "1"}, "networks": "none"}
+BODY = {
+    "name": "vm", "flavorRef": "42", "metadata": {"mine": "1"}, "networks": "none", "user_data": USER_DATA,
+}  # fmt: skip
 LOOKS = 2
 """How often something is looked at before it is as it is to be."""
 

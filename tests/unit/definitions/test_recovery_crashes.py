@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 from tests.unit.definitions.cinder import SOURCE
-from tests.unit.definitions.crashes import told
+from tests.unit.definitions.crashes import SECRETS, USER_DATA, told
 from tests.unit.definitions.nova import BODY, DISK, AskedAll, Nova
 from tests.unit.definitions.sites import Sites, content
 from tests.unit.definitions.test_server_move_crashes import VOLUME
@@ -137,6 +137,7 @@ def test_every_crash_point_of_a_protection(by_image: bool, refused: bool) -> Non
             assert this.held("tokyo") == ([], 0)
             return
         copied = msgspec.json.decode(point.content, type=Content)
+        assert (USER_DATA in point.content, SECRETS.opened(copied.body)) == (False, BODY)
         assert this.held("oslo") == ([], 0)
         assert this.held("tokyo") == ([copied.disks[0].volume], int(by_image))
         assert (copied.disks[0].root, copied.disks[0].goes_with_it) == (not by_image, True)
@@ -173,6 +174,7 @@ def test_every_crash_point_of_an_evacuation(by_image: bool, fails: bool) -> None
         assert (server["status"], server["volumes"], server["going"]) == ("ACTIVE", ["copy"], ["copy"])
         assert this.nova.stands_for == ("oslo", server["id"])
         assert (this.nova.made, server["metadata"]) == (1, {"mine": "1", "atoll_id": "s"})
+        assert server["user_data"] == USER_DATA
         assert this.held("paris") == (["v"], int(by_image))
         assert this.nova.sites.cinder["paris"].volumes["v"]["status"] == "available"
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from tests.unit.definitions.crashes import told
+from tests.unit.definitions.crashes import USER_DATA, told
 from tests.unit.definitions.sites import LATENCY, Sites, content
 from tests.virtual import Mortal, run_virtually
 
@@ -30,7 +30,7 @@ PLAN = planned(
         id=ALIAS,
         site="oslo",
         zone="oslo",
-        body={"server": {"name": "vm", "metadata": {"mine": "1"}}},
+        body={"server": {"name": "vm", "metadata": {"mine": "1"}, "user_data": USER_DATA}},
         version="",
         asked={"name": "vm", "flavor": {"id": "big"}},
         bring=[
@@ -192,7 +192,7 @@ def _check(nova: Nova, state: str) -> None:
     assert state == "done"
     (server,) = nova.servers.values()
     assert nova.alias == ("bound", server["id"])
-    assert server["metadata"] == {"mine": "1", "atoll_id": ALIAS}
+    assert (server["metadata"], server["user_data"]) == ({"mine": "1", "atoll_id": ALIAS}, USER_DATA)
     assert nova.made == 1
     (image,) = nova.sites.images["oslo"].values()
     assert image["data"] == BYTES

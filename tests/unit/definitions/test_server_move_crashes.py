@@ -5,7 +5,7 @@ from copy import deepcopy
 
 import pytest
 from tests.unit.definitions.cinder import SOURCE
-from tests.unit.definitions.crashes import told
+from tests.unit.definitions.crashes import USER_DATA, told
 from tests.unit.definitions.nova import BODY, AskedAll, Nova
 from tests.unit.definitions.sites import Sites
 from tests.virtual import Mortal, run_virtually
@@ -71,7 +71,7 @@ def _check(nova: Nova, state: str, *, by_image: bool) -> None:
     (server,) = nova.servers["tokyo"].values()
     assert (server["status"], nova.servers["paris"]) == ("ACTIVE", {})
     assert nova.stands_for == ("tokyo", server["id"])
-    assert server["metadata"] == {"mine": "1", "atoll_id": "s"}
+    assert (server["metadata"], server["user_data"]) == ({"mine": "1", "atoll_id": "s"}, USER_DATA)
     assert nova.made == 1
     (volume,) = sites.cinder["tokyo"].volumes.values()
     assert (volume["data"], volume["metadata"], server["volumes"]) == (

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 import pytest
-from tests.unit.definitions.crashes import told
+from tests.unit.definitions.crashes import USER_DATA, told
 from tests.unit.definitions.whole_cloud import AskedInside, WholeCloud
 from tests.virtual import Mortal, run_virtually
 
@@ -22,7 +22,11 @@ def _plan(old: str) -> Plan:
             {
                 "name": "vm",
                 "create": "server",
-                "body": {"name": "vm", "networks": [{"uuid": {"$from": "net.id"}}]},
+                "body": {
+                    "name": "vm",
+                    "networks": [{"uuid": {"$from": "net.id"}}],
+                    "user_data": USER_DATA,
+                },
             },
             {
                 "name": "joined",
@@ -65,6 +69,7 @@ def _check(cloud: WholeCloud, state: str) -> None:
     }  # fmt: skip
     assert cloud.marks() == []
     assert all(number == 1 for number in cloud.made.values()), cloud.made
+    assert [one["user_data"] for one in cloud.things["servers"].values()] == [USER_DATA]
     (net,) = cloud.things["networks"].values()
     assert net["description"] == "ours"
 

@@ -11,6 +11,7 @@ from tests.virtual import Mortal, run_virtually
 
 from atoll.core.errors import Conflict
 from atoll.store.database import Access, StoreError
+from atoll.store.run_records import Acting
 from atoll.store.runs import Runs
 from atoll.worker.actions import Action
 from atoll.worker.worker import Settings, Worker
@@ -409,11 +410,10 @@ def test_what_failed_days_ago_can_still_be_redone() -> None:
 def test_a_key_that_is_used_again_gives_the_run_of_the_first_time() -> None:
     async def story(world: World) -> None:
         worker, _ = await world.worker()
-        first = await worker.accept(new_run(chain(2), "a", request_key="deploy-7"))
-        again = await worker.accept(new_run(chain(2), "b", request_key="deploy-7"))
-        assert (first.id, again.id, again.again) == ("a", "a", True)
-        with pytest.raises(Conflict, match="was asked for something else"):
-            await worker.accept(new_run(chain(3), "c", request_key="deploy-7"))
+        acting = Acting(asked="a digest")
+        first = await worker.accept(new_run(chain(2), "a", request_key="deploy-7", acting=acting))
+        again = await worker.accept(new_run(chain(3), "b", request_key="deploy-7"))
+        assert (first.id, again.id, again.again, again.asked) == ("a", "a", True, "a digest")
         await world.ended("a")
         assert world.held() == 0
 

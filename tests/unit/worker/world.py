@@ -9,7 +9,7 @@ from tests.virtual import Mortal, VirtualStore
 
 from atoll.store.run_records import NewRun
 from atoll.store.runs import Runs
-from atoll.worker.actions import Action, Doing
+from atoll.worker.actions import NO_SECRETS, Action, Doing, Secrets
 from atoll.worker.worker import Settings, Worker
 from atoll.workflow.locks import Mode, Want
 from atoll.workflow.machine import fresh
@@ -153,6 +153,8 @@ class World:
         self.workers: list[Worker] = []
         self.actions: Callable[[Mortal], Mapping[str, Action]] = self.place.actions
         """What steps can do, by a worker."""
+        self.secrets: Secrets = NO_SECRETS
+        """What workers that come from now on open sealed values with."""
 
     async def worker(
         self,
@@ -171,6 +173,7 @@ class World:
             Settings(),
             clock=clock,
             jitter=self.random.random,
+            secrets=self.secrets,
         )
         await worker.start()
         self.workers.append(worker)
