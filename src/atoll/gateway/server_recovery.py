@@ -18,6 +18,9 @@ from atoll.workflow.outcomes import Absent, Done, Refused, SiteAway, Unavailable
 VERSION: Final = "compute 2.85"
 """From which on it can be changed whether a volume goes with its server."""
 
+SHOWN: Final = "compute 2.46"
+"""Says whether a volume goes with its server; every site has it."""
+
 READABLE: Final = frozenset({"ACTIVE", "SHUTOFF", "PAUSED", "SUSPENDED"})
 """The states of an old server in which its disk can be made an image; one that is ACTIVE is stopped first."""
 
@@ -196,11 +199,7 @@ class ServerRecovery:
             image = await at.imaged(own, _left(doing)) if server.get("image") else None
             volumes = [str(one["id"]) for one in server.get(ATTACHED) or []]
             for one in volumes:
-                if not await _goes(at, own, one, goes=False):
-                    raise Refused(
-                        f"the old server {own} at {doing.site} would take its volume {one} with it: "
-                        "delete it there, and redo the run"
-                    )
+                await _keep(at, own, one)
             await at.delete_server(own)
         await self._unhide(doing)
         return {"image": image, "volumes": volumes}
@@ -230,6 +229,41 @@ async def _delete(at: ServerAsking, copies: Sequence[tuple[Kind, str]]) -> None:
 def _left(doing: Doing) -> str:
     """The name of the image of what the old server's disk held; its run's id tells two of them apart."""
     return f"disk of server {doing.input['id']} as {doing.site} had it, run {doing.run_id}"
+
+
+async def _keep(at: ServerAsking, server: str, volume: str) -> None:
+    """Have a volume stay when its server is deleted; where the site cannot be told so, it is detached.
+
+    Raises `Refused` for the one that it boots from, which cannot be detached.
+    """
+    if await _goes(at, server, volume, goes=False) or not await _attached(at, server, volume, going=True):
+        return
+    status, answer = await at.ask("compute", "DELETE", f"{SERVERS}/{server}/os-volume_attachments/{volume}")
+    if status == 409:
+        raise Unavailable(f"{at.site}: {said(answer)}")
+    if status not in {202, 404}:
+        raise Refused(
+            f"the old server {server} at {at.site} would take its volume {volume} with it. A volume that has "
+            f"a snapshot stays: there, `openstack volume snapshot create --force --volume {volume} "
+            f"kept-{volume}`, then `openstack server delete {server}`, then redo the run; the snapshot can "
+            "be deleted then"
+        )
+
+    async def detached() -> bool | None:
+        return None if await _attached(at, server, volume) else True
+
+    await at.until(detached)
+
+
+async def _attached(at: ServerAsking, server: str, volume: str, *, going: bool = False) -> bool:
+    """Whether a server has a volume; `going`: one that goes with it, as far as the site says."""
+    status, answer = await at.ask("compute", "GET", f"{SERVERS}/{server}", version=SHOWN)
+    if status != 200:
+        raise Unavailable(f"{at.site} answers {status} for the server {server}")
+    return any(
+        one["id"] == volume and (not going or one.get("delete_on_termination", True))
+        for one in answer["server"].get(ATTACHED) or []
+    )
 
 
 async def _goes(at: ServerAsking, server: str, volume: str, *, goes: bool) -> bool:

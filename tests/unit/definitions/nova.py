@@ -32,6 +32,8 @@ class Nova:
         self.hidden: set[tuple[str, str]] = set()
         self.made = 0
         self.fails = False
+        self.old = False
+        """Whether volumes go with their servers cannot be changed."""
         self.loses = 0
         """Answers to creates that are lost."""
 
@@ -59,13 +61,13 @@ class Nova:
         if parts[0] not in servers:
             return 404, None
         server = servers[parts[0]]
+        if len(parts) == 3:
+            return self._attachment(site, server, parts[2], method, body)
         if method == "DELETE":
             server |= {"wanted": "gone", "looks": 0}
             return 204, None
         if parts[1:] == ["action"]:
             return self._act(site, server, body)
-        if len(parts) == 3:
-            return self._attachment(server, parts[2], body)
         server["looks"] = server.get("looks", 0) + 1
         if server["wanted"] and server["looks"] >= LOOKS:
             server["status"], server["wanted"] = server["wanted"], None
@@ -75,13 +77,21 @@ class Nova:
                 for one in server["going"]:
                     del self.sites.cinder[site].volumes[one]
                 return 404, None
-        attached = [{"id": one} for one in server["volumes"]]
+        attached = [{"id": one, "delete_on_termination": one in server["going"]} for one in server["volumes"]]
         return 200, {"server": {**server, "os-extended-volumes:volumes_attached": attached}}
 
-    @staticmethod
-    def _attachment(server: dict[str, Any], volume: str, body: Any) -> tuple[int, Any]:
+    def _attachment(
+        self, site: str, server: dict[str, Any], volume: str, method: str, body: Any
+    ) -> tuple[int, Any]:
         if volume not in server["volumes"]:
             return 404, None
+        if method == "DELETE":
+            server["volumes"].remove(volume)
+            server["going"].remove(volume)
+            self.sites.cinder[site].volumes[volume]["status"] = "available"
+            return 202, None
+        if self.old:
+            return 406, {"computeFault": {"message": "Version 2.85 is not supported by the API."}}
         if body is None:
             goes = volume in server["going"]
             return 200, {"volumeAttachment": {"volumeId": volume, "delete_on_termination": goes}}

@@ -148,11 +148,13 @@ def test_every_crash_point_of_a_protection(by_image: bool, refused: bool) -> Non
     _killed_at_every_commit(world, _protection, check)
 
 
-@pytest.mark.parametrize(("by_image", "fails"), [(True, False), (False, True)])
-def test_every_crash_point_of_an_evacuation(by_image: bool, fails: bool) -> None:
+@pytest.mark.parametrize(
+    ("by_image", "fails", "old"), [(True, False, False), (False, True, False), (True, False, True)]
+)
+def test_every_crash_point_of_an_evacuation(by_image: bool, fails: bool, old: bool) -> None:
     def world() -> World:
         this = World(by_image=by_image, older=True)
-        this.nova.fails = fails
+        this.nova.fails, this.nova.old = fails, old
         return this
 
     def plan(this: World) -> Plan:
@@ -171,7 +173,8 @@ def test_every_crash_point_of_an_evacuation(by_image: bool, fails: bool) -> None
             return
         assert (this.points, this.nova.servers["paris"]) == ({}, {})
         (server,) = this.nova.servers["oslo"].values()
-        assert (server["status"], server["volumes"], server["going"]) == ("ACTIVE", ["copy"], ["copy"])
+        going = [] if old else ["copy"]
+        assert (server["status"], server["volumes"], server["going"]) == ("ACTIVE", ["copy"], going)
         assert this.nova.stands_for == ("oslo", server["id"])
         assert (this.nova.made, server["metadata"]) == (1, {"mine": "1", "atoll_id": "s"})
         assert server["user_data"] == USER_DATA

@@ -350,6 +350,11 @@ class BlockStorage:
         volume |= {"status": "in-use", "updated_at": at}
         return str(attachment["attachment_id"])
 
+    def gone_with_server(self, volume_id: str) -> None:
+        """Delete a volume as Nova has it done: one that has snapshots stays."""
+        if all(one["volume_id"] != volume_id for one in self.snapshots.values()):
+            self.volumes.pop(volume_id, None)
+
     def detach(self, volume_id: str, server_id: str) -> None:
         """Detach a volume from a server, if it is attached."""
         volume = self.volumes.get(volume_id)

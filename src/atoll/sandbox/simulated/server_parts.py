@@ -205,6 +205,8 @@ class ServerParts:
 
     def _detach_volume(self, call: Call) -> Response:
         instance, attachment = self._volume(call)
+        if attachment.get("root"):
+            raise Fault(400, "Cannot detach a root device volume")
         instance.volumes.remove(attachment)
         self.compute.site.block_storage.detach(attachment["volumeId"], instance.id)
         self.compute.instances.touch(instance)

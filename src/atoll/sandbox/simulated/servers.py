@@ -197,7 +197,7 @@ class Servers:
         for volume in instance.volumes:
             compute.site.block_storage.detach(volume["volumeId"], instance.id)
             if volume.get("delete_on_termination"):
-                compute.site.block_storage.volumes.pop(volume["volumeId"], None)
+                compute.site.block_storage.gone_with_server(volume["volumeId"])
         now = compute.site.clock()
         if compute.delete_seconds > 0:
             instance.become("deleted", now, task="deleting", after=compute.delete_seconds)
@@ -329,6 +329,7 @@ class Servers:
                 "volumeId": volume_id,
                 "device": "/dev/vda",
                 "delete_on_termination": bool(mapping.get("delete_on_termination")),
+                "root": mapping.get("boot_index") in {0, "0"},
             }
             instance.volumes.append(attachment)
 
