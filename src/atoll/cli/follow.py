@@ -77,7 +77,8 @@ def follow_run(api: Source, run_id: str, form: str, *, wait_all: bool = False) -
             _say_fulfilled(api, run_id, reason)
         return 0
     if form != "json":
-        click.echo(f"Run {run_id} is {state}{f': {reason}' if reason else ''}.")
+        why = f": {reason.rstrip('.')}" if reason else ""
+        click.echo(f"Run {run_id} is {state}{why}.")
         if state == "parked":
             click.echo(f"It waits for an operator: atoll run explain {run_id}", err=True)
     return 0 if state == "done" else 1

@@ -1,8 +1,10 @@
 """What commands print: a table for people, JSON for programs."""
 
 import json
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -12,8 +14,12 @@ format_option = click.option(
 )  # fmt: skip
 
 
+NARROW: Final = 40
+"""No column is made narrower than that: ids stay whole."""
+
+
 def show(rows: Sequence[Mapping[str, Any]], form: str, *, empty: str = "Nothing to show.") -> None:
-    """Print rows with equal keys."""
+    """Print rows with equal keys. On a terminal, columns that would make lines wrap end with `…`."""
     if form == "json":
         click.echo(json.dumps([dict(row) for row in rows], indent=2, default=str))
         return
@@ -23,9 +29,25 @@ def show(rows: Sequence[Mapping[str, Any]], form: str, *, empty: str = "Nothing 
     keys = list(rows[0])
     cells = [[_cell(row.get(key)) for key in keys] for row in rows]
     widths = [max(len(key), *(len(line[column]) for line in cells)) for column, key in enumerate(keys)]
+    if sys.stdout.isatty():
+        widths = fitted(widths, shutil.get_terminal_size().columns - 2 * (len(keys) - 1))
     heads = [key.replace("_", " ").upper() for key in keys]
     for line in (heads, *cells):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        shown = (short(cell, width).ljust(width) for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(shown).rstrip())
+
+
+def fitted(widths: Sequence[int], room: int) -> list[int]:
+    """The widths of columns that take no more than `room` together, as far as `NARROW` lets them."""
+    most = max(widths, default=0)
+    while most > NARROW and sum(min(one, most) for one in widths) > room:
+        most -= 1
+    return [min(one, most) for one in widths]
+
+
+def short(text: str, width: int) -> str:
+    """A text that takes no more than `width`."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _cell(value: Any) -> str:

@@ -10,10 +10,11 @@ import click
 
 from atoll.cli.api import Api, gateway_options
 from atoll.cli.follow import amount, follow_run
-from atoll.cli.output import format_option, show
+from atoll.cli.output import format_option, short, show
 
 STATES: Final = ["queued", "running", "undoing", "paused", "parked", "done", "undone", "dirty", "killed"]
 LIST_PAGE: Final = 200
+RESULT_WIDTH: Final = 60
 DETAILS: Final = ("steps", "progress", "residue", "allowed")
 
 
@@ -397,9 +398,18 @@ def _step(one: Mapping[str, Any]) -> dict[str, Any]:
         "began": tries[0]["began_at"] if tries else None,
         "ended": tries[-1]["ended_at"] if tries else None,
         "progress": _progress(one["progress"]),
-        "result": None if one["result"] is None else json.dumps(one["result"]),
+        "result": _brief(one["result"]),
         "error": one["error"],
     }
+
+
+def _brief(result: Any) -> str | None:
+    """What a step gave, in a line: of a thing that it made the id. `--format json` has all."""
+    text = None if result is None else json.dumps(result)
+    if text is None or len(text) <= RESULT_WIDTH:
+        return text
+    ident = result.get("id") if isinstance(result, Mapping) else None
+    return ident if isinstance(ident, str) else short(text, RESULT_WIDTH)
 
 
 def _progress(one: Mapping[str, Any] | None) -> str:
