@@ -30,7 +30,7 @@ hypothesis.settings.load_profile("same")
 pytest.register_assert_rewrite(
     *(
         f"tests.stores.{one}"
-        for one in ("alias_contract", "contract", "recovery_contract", "run_view_contract")
+        for one in ("alias_contract", "contract", "recovery_contract", "run_view_contract", "sealed_contract")
     )
 )
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +73,13 @@ def start_moving(
     monkeypatch.setattr(volume_asking, "FIRST_SECONDS", 0.02)
     monkeypatch.setattr(server_move, "KNOWN_SECONDS", 0.0)
 
-    async def start(*names: str) -> Atoll:
+    async def start(*names: str, keys: Sequence[str] = ()) -> Atoll:
         sites = sites_of(cloud, *names)
-        zones = {name: {"site": name, "zone": "nova"} for name in sites}
-        running = await start_atoll(cloud.keystone.auth_url, sites, runs=own_user, zones=zones)
+        tables = {
+            "zones": {name: {"site": name, "zone": "nova"} for name in sites},
+            "secrets": {"key": [*keys]},
+        }
+        running = await start_atoll(cloud.keystone.auth_url, sites, runs=own_user, **tables)
         await running.settled()
         return running
 
