@@ -19,7 +19,7 @@ NARROW: Final = 40
 
 
 def show(rows: Sequence[Mapping[str, Any]], form: str, *, empty: str = "Nothing to show.") -> None:
-    """Print rows with equal keys. On a terminal, columns that would make lines wrap end with `…`."""
+    """Print rows with equal keys. On a terminal, columns but the last end with `…` where lines would wrap."""
     if form == "json":
         click.echo(json.dumps([dict(row) for row in rows], indent=2, default=str))
         return
@@ -30,7 +30,9 @@ def show(rows: Sequence[Mapping[str, Any]], form: str, *, empty: str = "Nothing 
     cells = [[_cell(row.get(key)) for key in keys] for row in rows]
     widths = [max(len(key), *(len(line[column]) for line in cells)) for column, key in enumerate(keys)]
     if sys.stdout.isatty():
-        widths = fitted(widths, shutil.get_terminal_size().columns - 2 * (len(keys) - 1))
+        *others, last = widths
+        room = shutil.get_terminal_size().columns - 2 * len(others)
+        widths = [*fitted(others, room - min(last, NARROW)), last]
     heads = [key.replace("_", " ").upper() for key in keys]
     for line in (heads, *cells):
         shown = (short(cell, width).ljust(width) for cell, width in zip(line, widths, strict=True))
