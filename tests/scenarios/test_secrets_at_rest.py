@@ -72,6 +72,7 @@ async def test_of_a_transaction(user: Client, cloud: Cloud, atoll: Atoll) -> Non
     assert answer.status_code == 202, answer.text
     await comes_to(user, answer.json()["run"]["id"], "done")
     assert [one for site in cloud.sites for one in given_at(cloud, site.name)] == [MARKER]
+    assert b'"asked"' not in kept(atoll.database), "a digest of it could be compared with those of guesses"
     await check_hidden(user, atoll, answer.text)
 
 

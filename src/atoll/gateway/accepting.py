@@ -79,7 +79,7 @@ async def accept(
         raise Forbidden(f"The definition {definition.name} is begun by Atoll: {definition.summary}")
     plan = await _planned(parts, call, definition, given)
     with _keyed(definition):
-        kept: Any = parts.secrets.seal(asked_for) if key is not None and carries(given) else asked_for
+        kept = _kept(parts, given, asked_for) if key is not None else ""
     trust_id = await parts.delegation.make(call) if definition.as_user else ""
     run = NewRun(
         id=time_ordered(time.time_ns(), secrets.randbits(62)),
@@ -119,6 +119,11 @@ def _may_run(caller: Caller) -> None:
 def _digest(title: str, given: object) -> str:
     """What was asked for, in a few characters."""
     return hashlib.sha256(msgspec.json.encode([title, given], order="sorted")).hexdigest()[:32]
+
+
+def _kept(parts: Parts, given: object, asked_for: str) -> Any:
+    """The digest as it is written down: sealed where something secret could be guessed by it."""
+    return parts.secrets.seal(asked_for) if carries(given) else asked_for
 
 
 async def _before(parts: Parts, project_id: str, key: str, asked_for: str) -> str | None:

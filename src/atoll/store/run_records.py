@@ -18,7 +18,7 @@ class Acting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The Keystone trust that was made when the run was accepted; "" where none is needed."""
     request_id: str = ""
     asked: Any = ""
-    """A digest of what was asked for: a second request with the run's key has to ask for the same.
+    """A digest of what was asked for with a key: a second request with that has to ask for the same.
 
     Sealed where something secret was in it, which could be guessed by it otherwise.
     """

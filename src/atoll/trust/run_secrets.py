@@ -34,6 +34,7 @@ class RunSecrets:
         self._file = Path(f"{path}.key") if path not in {None, ":memory:"} else None
         self._given = [*keys] or ([new_key()] if path == ":memory:" else [])
         self._beside: list[str] = []
+        self._seen: tuple[int, int] | None = None
         self._sealer = Sealer(self._given)
 
     @property
@@ -97,17 +98,26 @@ class RunSecrets:
             raise SecretsError(NO_KEY)
         if not self._file.exists():
             _make(self._file)
-            self._look()
-        elif not self._sealer.can_seal:
+        if _stamp(self._file) != self._seen:
             self._look()
         return self._sealer
 
     def _look(self) -> None:
         """Take in what is beside the store; keys that were there before stay known."""
         if self._file is not None and self._file.exists():
+            self._seen = _stamp(self._file)
             found = read_key(f"file:{self._file}", {})
             self._beside = [found, *(one for one in self._beside if one != found)]
             self._sealer = Sealer([*self._given, *self._beside])
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is replaced; None where there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _make(path: Path) -> None:

@@ -80,11 +80,6 @@ class Sealer:
         """Which keys it has, not the keys."""
         return f"<Sealer {' '.join(self._keys)}>"
 
-    @property
-    def can_seal(self) -> bool:
-        """Whether it has a key."""
-        return bool(self._keys)
-
     def has(self, under: str) -> bool:
         """Whether it has the key of a fingerprint."""
         return under in self._keys

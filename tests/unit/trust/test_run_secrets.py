@@ -96,6 +96,15 @@ def test_a_key_that_is_not_there_is_named(url: str, beside: Path) -> None:
     assert secrets.opened(sealed) == secrets.opened(newer) == INPUT, "it is put back while this one works"
 
 
+def test_one_that_another_process_has_made_anew_is_used(url: str, beside: Path) -> None:
+    first, second = RunSecrets([], url), RunSecrets([], url)
+    before = first.sealed(INPUT)
+    beside.unlink()
+    anew = second.sealed(INPUT)
+    assert {*unders(first.sealed(INPUT))} == {*unders(anew)} != {*unders(before)}
+    assert first.opened(before) == first.opened(anew) == INPUT
+
+
 def test_one_that_others_can_read_is_not_used(url: str, beside: Path) -> None:
     sealed = RunSecrets([], url).sealed(INPUT)
     beside.chmod(0o644)
