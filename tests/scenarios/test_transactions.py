@@ -260,24 +260,31 @@ async def test_the_plan_is_shown_and_nothing_done(user: Client, cloud: Cloud) ->
     assert (await user.get(RUNS)).json()["runs"] == []
 
 
+NET_OF_OSAKA = {"name": "n", "availability_zone_hints": ["osaka"]}
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
         ({}, ["nothing to create"]),
         ({"create": [{"name": "a", "create": "cat", "body": {}}]}, ["cat"]),
         ({"create": [{"name": "a", "create": "volume", "body": {}, "versoin": "1"}]}, ["versoin"]),
-        ({"create": [volume("a", "s"), volume("a", "s")]}, ["several steps are called a"]),
-        ({"create": [volume("finish", "s")]}, ["finish is taken"]),
-        ({"create": [volume("a", "s", source_volid=link("b.id"))]}, ["needs b"]),
+        ({"create": [volume("a", "site1"), volume("a", "site1")]}, ["several steps are called a"]),
         (
-            {"create": [volume("a", "s", x=link("b.id")), volume("b", "s", x=link("a.id"))]},
+            {"create": [volume("a", "osaka"), {"name": "n", "create": "network", "body": NET_OF_OSAKA}]},
+            ["a: there is no availability zone osaka, there are site1, site2", "n: there is no"],
+        ),
+        ({"create": [volume("finish", "site1")]}, ["finish is taken"]),
+        ({"create": [volume("a", "site1", source_volid=link("b.id"))]}, ["needs b"]),
+        (
+            {"create": [volume("a", "site1", x=link("b.id")), volume("b", "site1", x=link("a.id"))]},
             ["in a circle", "a needs b"],
         ),
         ({"create": [{"name": "k", "create": "keypair", "body": {"name": "k"}}]}, ["public_key"]),
         ({"create": [{"name": "s", "create": "server", "body": {"password": "x"}}]}, ["password"]),
         ({"create": [{"name": "i", "create": "router_interface", "body": {}}]}, ["router_id"]),
         ({"delete": [{"delete": "volume", "id": "a"}, {"delete": "volume", "id": "a"}]}, ["twice"]),
-        ({"create": [volume("a", "s") | {"version": "3,1"}]}, ["version"]),
+        ({"create": [volume("a", "site1") | {"version": "3,1"}]}, ["version"]),
     ],
 )
 async def test_what_cannot_be_run_is_refused(user: Client, given: Any, words: list[str]) -> None:

@@ -14,6 +14,7 @@ from atoll.gateway.own_route import In
 from atoll.gateway.parts import Parts
 from atoll.gateway.transaction_kinds import KINDS, Item
 from atoll.gateway.transaction_look import Wanted, sole, there
+from atoll.sites.site import Sites
 from atoll.workflow.locks import Mode, Want
 from atoll.workflow.plan import FROM, Name, Plan, Step, check, ordered
 
@@ -73,7 +74,7 @@ async def _plan(parts: Parts, call: Call, given: TransactionInput) -> Plan:
 
     Raises `BadRequest` with all that is wrong, `Conflict` with all that is there and different.
     """
-    if wrong := [*_wrong(given)]:
+    if wrong := [*_wrong(given), *_elsewhere(given, parts.sites)]:
         raise BadRequest(f"This transaction is refused: {'; '.join(wrong)}.")
     check(planned(given), parts.actions.by_name)
 
@@ -114,6 +115,19 @@ def _wrong(given: TransactionInput) -> Iterator[str]:
     twice = [one for one in given.delete if given.delete.count(one) > 1]
     if twice:
         yield f"the {twice[0].delete} {twice[0].id or twice[0].name} is to be deleted twice"
+
+
+def _elsewhere(given: TransactionInput, sites: Sites) -> Iterator[str]:
+    """What is asked for in zones that are not there. One site alone is asked for its own by their names."""
+    if len(sites) == 1:
+        return
+    known = ", ".join(sorted({zone for site in sites for zone in site.zones}))
+    for one in given.create:
+        hints = one.body.get("availability_zone_hints")
+        for named in (one.body.get("availability_zone"), *(hints if isinstance(hints, list) else ())):
+            zone = named.partition(":")[0] if isinstance(named, str) else ""  # Nova takes `zone:host:node`
+            if zone and sites.of_zone(zone) is None:
+                yield f"{one.name}: there is no availability zone {zone}, there are {known}"
 
 
 def planned(
