@@ -280,3 +280,15 @@ async def test_an_alias_that_one_knows_all_know(gateways: Gateways, cloud: Cloud
     assert (await first.delete(f"{SERVERS}/{alias}")).status_code == 204
     assert (await first.get(f"{SERVERS}/{alias}")).status_code == 404
     assert (await second.get(f"{SERVERS}/{alias}")).status_code == 404
+
+
+async def test_what_is_secret_is_not_taken_without_a_key(gateways: Gateways) -> None:
+    client = await gateways.another()
+    body = {"name": "vm", "flavorRef": "42", "user_data": "aHVzaA=="}
+    given = {"create": [{"name": "vm", "create": "server", "body": body}]}
+    for path in ("/atoll/v1/transactions", "/atoll/v1/transactions/plan"):
+        answer = await client.post(path, json=given)
+        assert answer.status_code == 409, answer.text
+        assert "[secrets] key is needed" in answer.text
+    del body["user_data"]
+    assert (await client.post("/atoll/v1/transactions/plan", json=given)).status_code == 200
