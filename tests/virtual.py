@@ -134,8 +134,9 @@ class Mortal:
         await self._fate(self.commits, after=True)
         return given
 
-    async def change(self, sql: str, values: Mapping[str, Any]) -> int:
-        """Run one statement, or die over it."""
+    async def change(self, sql: str, values: Mapping[str, Any], *, lasting: bool = True) -> int:
+        """Run one statement, or die over it, also where it need not last."""
+        del lasting
         return await self.run(Access.DURABLE, lambda it: it.change(stated(sql, it.now), values))
 
     async def _fate(self, commit: int, *, after: bool) -> None:

@@ -36,8 +36,8 @@ class Interrupted:
     async def run(self, access: Access, work: Callable[[Connection], T]) -> T:
         return await self._database.run(access, lambda it: work(_Late(it, self._once)))
 
-    async def change(self, sql: str, values: Mapping[str, Any]) -> int:
-        return await self._database.change(sql, values)
+    async def change(self, sql: str, values: Mapping[str, Any], *, lasting: bool = True) -> int:
+        return await self._database.change(sql, values, lasting=lasting)
 
     def expect(self, writers: int) -> None:
         self._database.expect(writers)

@@ -69,10 +69,10 @@ class Database(Protocol):
         first. Raises `StoreError`, and `Clash` where a key is taken.
         """
 
-    async def change(self, sql: str, values: Mapping[str, Any]) -> int:
+    async def change(self, sql: str, values: Mapping[str, Any], *, lasting: bool = True) -> int:
         """Run one statement, `DURABLE`; give how many rows it changed. `{now}` in it is the database's time.
 
-        Raises as `run` does.
+        `lasting` False: a power cut may undo it. Raises as `run` does.
         """
 
     def expect(self, writers: int) -> None:

@@ -1,113 +1,103 @@
-"""PostgreSQL by its driver alone, for a single statement: one exchange, and a third of SQLAlchemy's CPU time.
+"""A statement by its driver alone: one exchange with the database, and a third of SQLAlchemy's CPU time.
 
 A journal writes seven times for a run of six steps. Statements are those of the rest of the store.
 """
 
 import asyncio
-import contextlib
-import functools
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
-
-import asyncpg
-from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncEngine
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
 
 from atoll.store.database import StoreError, stated
-from atoll.store.drivers import Driver, Transient, kind_of_state
+from atoll.store.drivers import Transient
 
-NOW: Final = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
-"""The database's time."""
-
-CHANNEL: Final = "atoll"
-
-LISTEN_SECONDS: Final = 2.0
-"""How long a database is left alone that ended the connection notifications come by."""
-
-_NAMED: Final = re.compile(r"(?<![:\w]):(\w+)")
-_OF_SQLALCHEMY: Final = (
-    "prepared_statement_cache_size",
-    "prepared_statement_name_func",
-    "async_fallback",
-    "async_creator_fn",
-)
+NAMED: Final = re.compile(r"(?<![:\w]):(\w+)")
+"""A parameter in a statement, as the rest of the store writes it."""
 
 
-@functools.lru_cache(maxsize=512)
-def numbered(sql: str) -> tuple[str, tuple[str, ...]]:
-    """A statement with `$1` in the place of the first name, and the names in their order."""
-    names: dict[str, int] = {}
-    text = _NAMED.sub(lambda match: f"${names.setdefault(match[1], len(names) + 1)}", sql)
-    return text, tuple(names)
+class Way(Protocol):
+    """A driver. What it raises passes through."""
+
+    now: str
+    """The database's time, in its SQL."""
+
+    async def connect(self) -> Any:
+        """Open a connection that commits each statement by itself."""
+
+    async def change(self, connection: Any, sql: str, values: Mapping[str, Any]) -> int:
+        """Run a statement; give how many rows it changed."""
+
+    def fault(self, error: Exception) -> StoreError | None:
+        """What an error means; None where it is not the driver's."""
+
+    def usable(self, connection: Any) -> bool:
+        """Whether a connection can be used on after an error of the database's."""
+
+    def drop(self, connection: Any) -> None:
+        """End a connection without a word."""
+
+    async def close(self, connection: Any) -> None:
+        """End a connection as is polite."""
 
 
 class Direct:
-    """A few connections of their own. Raises what `Database.run` raises, and `Transient`."""
+    """A few connections of their own. Raises what `Database.change` raises, and `Transient`.
 
-    def __init__(self, connect: Callable[[], Awaitable[Any]], size: int) -> None:
-        self._connect = connect
-        self._idle: list[Any] = []
+    `recycle`: seconds after which an idle connection is not used again.
+    """
+
+    def __init__(self, way: Way, size: int, recycle: float) -> None:
+        self._way = way
+        self._recycle = recycle
+        self._idle: list[tuple[Any, float]] = []
         self._free = asyncio.Semaphore(size)
 
     async def change(self, sql: str, values: Mapping[str, Any]) -> int:
         """Run one statement, which is its own transaction; give how many rows it changed."""
-        statement, names = numbered(stated(sql, NOW))
+        way, statement = self._way, stated(sql, self._way.now)
         async with self._free:
-            connection = None
+            connection = self._taken()
             try:
-                connection = self._idle.pop() if self._idle else await self._connect()
-                status: str = await connection.execute(statement, *[values[name] for name in names])
-            except asyncpg.PostgresError as error:
-                self._keep(connection)
-                raise kind_of_state(error.sqlstate)(f"the database failed: {error}") from error
-            except (asyncpg.InterfaceError, OSError) as error:
-                _drop(connection)
-                raise Transient(f"the database failed: {error}") from error
+                if connection is None:
+                    connection = await way.connect()
+                changed = await way.change(connection, statement, values)
+            except Exception as error:
+                fault = way.fault(error)
+                known = fault is not None and not isinstance(fault, Transient)
+                self._return(connection, usable=known and way.usable(connection))
+                if fault is None:
+                    raise
+                raise fault from error
             except BaseException:
-                _drop(connection)
+                self._return(connection, usable=False)
                 raise
-            self._keep(connection)
-            return int(status.rpartition(" ")[2])
+            self._return(connection, usable=True)
+            return changed
 
-    async def listen(self, told: Callable[[], None]) -> None:
-        """Have `told` called for each notification, until cancelled; a connection that ends is made anew."""
-        while True:
-            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                await self._listen(told)
-            await asyncio.sleep(LISTEN_SECONDS)
+    def _taken(self) -> Any:
+        """An idle connection, the one that was used last; None where there is none."""
+        oldest = asyncio.get_running_loop().time() - self._recycle
+        while self._idle:
+            connection, since = self._idle.pop()
+            if since >= oldest:
+                return connection
+            self._way.drop(connection)
+        return None
 
-    async def _listen(self, told: Callable[[], None]) -> None:
-        connection, gone = await self._connect(), asyncio.Event()
-        connection.add_termination_listener(lambda *_: gone.set())
-        try:
-            await connection.add_listener(CHANNEL, lambda *_: told())
-            told()  # for what was told meanwhile
-            await gone.wait()
-        finally:
-            connection.terminate()
-
-    def _keep(self, connection: Any) -> None:
-        if connection is not None and not connection.is_closed():
-            self._idle.append(connection)
+    def _return(self, connection: Any, *, usable: bool) -> None:
+        if connection is None:
+            return
+        if usable:
+            self._idle.append((connection, asyncio.get_running_loop().time()))
+        else:
+            self._way.drop(connection)
 
     async def close(self) -> None:
         """Close every connection."""
         idle, self._idle = self._idle, []
-        for connection in idle:
-            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, StoreError):
-                await connection.close(timeout=1.0)
-
-
-def _drop(connection: Any) -> None:
-    if connection is not None:
-        connection.terminate()
-
-
-def direct(engine: AsyncEngine, url: URL, driver: Driver, size: int) -> Direct:
-    """Connections to the database of an engine, set up like its own."""
-    _, options = engine.dialect.create_connect_args(url)
-    named = {**options, **driver.arguments}
-    for name in _OF_SQLALCHEMY:
-        named.pop(name, None)
-    return Direct(lambda: asyncpg.connect(**named), size)
+        for connection, _ in idle:
+            try:
+                await self._way.close(connection)
+            except Exception as error:
+                if self._way.fault(error) is None:
+                    raise

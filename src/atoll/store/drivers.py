@@ -16,6 +16,12 @@ from sqlalchemy.exc import (
 
 from atoll.store.database import Clash, MissingTable, StoreError
 
+NOW: Final = {
+    "postgresql": "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)",
+    "mariadb": "CAST(UNIX_TIMESTAMP(SYSDATE(6)) AS DOUBLE)",
+}
+"""The database's time, in the SQL of each."""
+
 STALLED_SECONDS: Final = 30
 """A transaction whose gateway has said nothing for so long is over: its rows shall not stay locked."""
 
@@ -92,6 +98,11 @@ _FAULTS: Final[Mapping[object, type[StoreError]]] = {
     1213: Transient,  # deadlock
     1146: MissingTable,
 }
+
+
+def kind_of_number(number: object) -> type[StoreError]:
+    """What an error number of MariaDB means."""
+    return _FAULTS.get(number, StoreError)
 
 
 def kind_of_state(sqlstate: str | None) -> type[StoreError]:

@@ -9,21 +9,22 @@ import functools
 import importlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import sqlalchemy
 import structlog
-from sqlalchemy import inspect, text
+from sqlalchemy import URL, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from atoll.store.database import Access, Connection, MissingTable, StoreError, T, stated
-from atoll.store.drivers import Transient, driver_of, translated
+from atoll.store.database import Access, Connection, MissingTable, StoreError, T
+from atoll.store.direct import Direct
+from atoll.store.drivers import NOW, Driver, Transient, driver_of, translated
 from atoll.store.schema import HEAD, NAMES, VERSION
 
-if TYPE_CHECKING:
-    from atoll.store.direct import Direct
-
 _log = structlog.get_logger(__name__)
+
+Listen = Callable[[Callable[[], None]], Coroutine[Any, Any, None]]
+"""Has something called for each `notify` of any process, until cancelled."""
 
 SECONDS: Final[Mapping[Access, float]] = {
     Access.READ: 2.0,
@@ -57,10 +58,6 @@ _TRY_PAUSE: Final = 0.02
 _LOCK_KEY: Final = 0x41746F6C6C  # any number, the same in every process
 NOTIFY: Final = "SELECT pg_notify('atoll', '')"
 _NOTHING: Final[Mapping[str, Any]] = {}
-_NOW: Final = {
-    "postgresql": "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)",
-    "mariadb": "CAST(UNIX_TIMESTAMP(SYSDATE(6)) AS DOUBLE)",
-}
 _statement = functools.lru_cache(maxsize=512)(text)  # reading one anew takes as long as running it
 
 
@@ -73,7 +70,7 @@ class _Connection:
     @property
     def now(self) -> str:
         """The database's time."""
-        return _NOW[self._connection.dialect.name]
+        return NOW[self._connection.dialect.name]
 
     def rows(self, sql: str, values: Mapping[str, Any] = _NOTHING, /) -> Sequence[Sequence[Any]]:
         """Give all rows."""
@@ -118,8 +115,10 @@ class _Patience:
 class Engine:
     """An open database with current tables."""
 
-    def __init__(self, readers: AsyncEngine, writers: AsyncEngine, single: "Direct | None" = None) -> None:
-        self._readers, self._writers, self._single = readers, writers, single
+    def __init__(
+        self, readers: AsyncEngine, writers: AsyncEngine, single: Direct, listen: Listen | None
+    ) -> None:
+        self._readers, self._writers, self._single, self._listen = readers, writers, single, listen
         self._patience = _Patience()
         self._left: set[asyncio.Task[Any]] = set()
         self._making: asyncio.Task[None] | None = None
@@ -131,20 +130,14 @@ class Engine:
         self._patience.check()
         return await self._within(SECONDS[access], self._tried(lambda: _transaction(engine, work)))
 
-    async def change(self, sql: str, values: Mapping[str, Any]) -> int:
-        """Run one statement, which is its own transaction; raises `StoreError`."""
+    async def change(self, sql: str, values: Mapping[str, Any], *, lasting: bool = True) -> int:
+        """Run one statement, which is its own transaction and lasts; raises `StoreError`."""
+        del lasting
         self._patience.check()
-        single, seconds = self._single, SECONDS[Access.DURABLE]
-        if single is None:  # its engine for reading commits by itself
-            return await self._within(
-                seconds,
-                self._tried(
-                    lambda: _transaction(self._readers, lambda it: it.change(stated(sql, it.now), values))
-                ),
-            )
+        seconds = SECONDS[Access.DURABLE]
         try:
             async with asyncio.timeout(seconds):  # what is broken off waits for nothing: no task is left
-                changed = await self._tried(lambda: single.change(sql, values))
+                changed = await self._tried(lambda: self._single.change(sql, values))
         except TimeoutError:
             raise self._silent(seconds) from None
         self._patience.answered()
@@ -232,14 +225,14 @@ class Engine:
 
     async def notify(self) -> None:
         """Tell all who listen, where the database can do that; for speed, so it may fail."""
-        if self._single is not None:
+        if self._listen is not None:
             with contextlib.suppress(StoreError):
                 await self.change(NOTIFY, {})
 
     async def listen(self, told: Callable[[], None]) -> None:
         """Have `told` called for each `notify` of any process, where the database can do that."""
-        if self._single is not None:
-            self._listening = asyncio.get_running_loop().create_task(self._single.listen(told))
+        if self._listen is not None:
+            self._listening = asyncio.get_running_loop().create_task(self._listen(told))
 
     async def close(self) -> None:
         """Close every connection."""
@@ -248,9 +241,8 @@ class Engine:
             await asyncio.gather(self._listening, return_exceptions=True)
         if self._making is not None:
             self._making.cancel()
-        if self._single is not None:
-            with contextlib.suppress(StoreError):
-                await self._within(CLOSE_SECONDS, self._single.close())
+        with contextlib.suppress(StoreError):
+            await self._within(CLOSE_SECONDS, self._single.close())
         for engine in (self._readers, self._writers):
             with contextlib.suppress(StoreError):
                 await self._within(CLOSE_SECONDS, engine.dispose())
@@ -285,18 +277,28 @@ async def open_engine(url: str) -> Engine:
         raise StoreError(f"{driver.name} needs the package {exc.name}: install it") from exc
     # It logs what MariaDB remarks on a statement of Alembic's, in lines that are not ours.
     logging.getLogger("asyncmy").setLevel(logging.ERROR)
-    single = None
-    if driver.name.startswith("postgresql"):
-        from atoll.store.direct import direct  # noqa: PLC0415 - its driver is one of two
-
-        single = direct(readers, parsed, driver, POOL_SIZE)
-    database = Engine(readers, writers, single)
+    single, listen = _direct(readers, parsed, driver)
+    database = Engine(readers, writers, single, listen)
     try:
         await database.open()
     except BaseException:
         await database.close()
         raise
     return database
+
+
+def _direct(engine: AsyncEngine, url: URL, driver: Driver) -> tuple[Direct, Listen | None]:
+    """The driver by itself, set up as an engine sets it up, and how it listens, where it can."""
+    _, options = engine.dialect.create_connect_args(url)
+    options = {**options, **driver.arguments}
+    if driver.name.startswith("postgresql"):
+        from atoll.store.direct_postgresql import Postgresql  # noqa: PLC0415 - one of two is installed
+
+        postgresql = Postgresql(options)
+        return Direct(postgresql, POOL_SIZE, RECYCLE_SECONDS), postgresql.listen
+    from atoll.store.direct_mariadb import Mariadb  # noqa: PLC0415
+
+    return Direct(Mariadb(options), POOL_SIZE, RECYCLE_SECONDS), None
 
 
 def _bring_up_to_date(connection: sqlalchemy.Connection) -> None:

@@ -284,7 +284,8 @@ class Runs:
     async def _taken_together(self, owner: str, ids: Sequence[str]) -> list[Held]:
         """Take those that nobody was faster with: two exchanges, however many there are."""
         sql, values = _with_ids(_TAKE_THESE, ids)
-        changed = await self._database.change(sql, {**values, "owner": owner})
+        # Nothing is done before the next write of theirs, which lasts, and this with it.
+        changed = await self._database.change(sql, {**values, "owner": owner}, lasting=False)
         return await self._held(owner, ids) if changed else []
 
     async def _held(self, owner: str, ids: Sequence[str]) -> list[Held]:

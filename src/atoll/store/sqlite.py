@@ -294,9 +294,10 @@ class Sqlite:
         if not await writer.run(Access.READ, _complete):
             await writer.run(Access.WRITE, _make_tables)
 
-    async def change(self, sql: str, values: Mapping[str, Any]) -> int:
+    async def change(self, sql: str, values: Mapping[str, Any], *, lasting: bool = True) -> int:
         """Run one statement; raises `StoreError`."""
-        return await self.run(Access.DURABLE, lambda it: it.change(stated(sql, _NOW), values))
+        access = Access.DURABLE if lasting else Access.WRITE
+        return await self.run(access, lambda it: it.change(stated(sql, _NOW), values))
 
     def expect(self, writers: int) -> None:
         """Have what these write at about the same time share a commit."""
