@@ -7,8 +7,10 @@ is a contestant, see `bench.contest`: it accepts runs, and nobody works on them.
 
 import asyncio
 import json
+import secrets
 import sqlite3
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 import msgspec
 import uvloop
 
+from atoll.core.ids import time_ordered
 from atoll.store.opening import open_database
 from atoll.store.runs import Runs
 from atoll.worker.worker import Settings
@@ -42,8 +45,6 @@ ENTRIES = tuple(
     )
     for how in ("one after another", f"{AT_ONCE} at once")
 )
-_ID = """lower(substr(h, 1, 8) || '-' || substr(h, 9, 4) || '-4' || substr(h, 14, 3) || '-a' ||
-    substr(h, 18, 3) || '-' || substr(h, 21, 12))"""
 _TIMES = ("created_at", "changed_at", "ended_at")
 
 
@@ -112,7 +113,7 @@ async def _one_done(url: str) -> None:
 
 
 def fill(file: Path, count: int) -> None:
-    """Put so many runs into a journal, each like the one that is there, with ids by chance."""
+    """Put so many runs into a journal, each like the one that is there, a second after the other."""
     with closing(sqlite3.connect(file, isolation_level=None)) as journal:
         for pragma in ("synchronous=OFF", "journal_mode=DELETE", "cache_size=-1000000"):
             journal.execute(f"PRAGMA {pragma}").fetchall()
@@ -122,19 +123,22 @@ def fill(file: Path, count: int) -> None:
         ).fetchall()
         columns = [row[1] for row in journal.execute("PRAGMA table_info(runs)")]
         values = ", ".join(
-            _ID if name == "id" else f"{name} - {count} + place" if name in _TIMES else name
+            "id_of(place)" if name == "id" else f"{name} - {count} + place" if name in _TIMES else name
             for name in columns
         )
         for name, _ in indexes:
             journal.execute(f"DROP INDEX {name}")
+        begin = time.time_ns() - count * 1_000_000_000
+        journal.create_function(
+            "id_of", 1, lambda place: time_ordered(begin + place * 1_000_000_000, secrets.randbits(62))
+        )
         journal.execute("BEGIN")
         journal.execute(
             f"""
             INSERT INTO runs ({", ".join(columns)})
             WITH RECURSIVE places (place) AS (
                 SELECT 1 UNION ALL SELECT place + 1 FROM places WHERE place < ?)
-            SELECT {values} FROM (SELECT place, hex(randomblob(16)) AS h FROM places)
-            CROSS JOIN (SELECT * FROM runs LIMIT 1)""",  # noqa: S608 - the table's own columns
+            SELECT {values} FROM places CROSS JOIN (SELECT * FROM runs LIMIT 1)""",  # noqa: S608 - the table's own columns
             (count - 1,),
         )
         for _, sql in indexes:

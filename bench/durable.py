@@ -1,13 +1,15 @@
 """A worker of Atoll's as `atoll serve` has it, in this process: what a measurement drives."""
 
 import asyncio
-import uuid
+import secrets
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from atoll.core.ids import time_ordered
 from atoll.store.database import Access, Connection, Database
 from atoll.store.opening import open_database
 from atoll.store.run_records import NewRun
@@ -105,7 +107,7 @@ async def durable(url: str, actions: Iterable[Action], settings: Settings) -> As
 def new_run(plan: Plan) -> NewRun:
     """A run of a plan, not accepted yet."""
     return NewRun(
-        id=str(uuid.uuid4()),
+        id=time_ordered(time.time_ns(), secrets.randbits(62)),
         definition="bench@1",
         project_id="0ec3fefb53714f79949e4bf3a7c26720",
         user_id="c4b6a6f6f48d47cc9713aec491245ec7",
