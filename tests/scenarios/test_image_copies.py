@@ -185,9 +185,9 @@ async def test_two_copies_of_one_image_to_one_site_take_turns(user: Client, clou
 
 
 async def test_a_server_that_lacks_its_image_tells_how_to_bring_it(user: Client, cloud: Cloud) -> None:
-    """Where it is not brought by itself: this one has a secret, which a run would write down."""
+    """Where it is not brought by itself: these are two, and a run makes one."""
     image = await uploaded(user)
-    body = server_body(cloud, imageRef=image, availability_zone="site2", adminPass="hush")
+    body = server_body(cloud, imageRef=image, availability_zone="site2", min_count=2)
     answer = await user.post(SERVERS, json=body)
     assert answer.status_code == 409, answer.text
     told = shlex.split(answer.json()["conflictingRequest"]["message"].split("`")[1])
