@@ -199,8 +199,8 @@ def test_the_command_of_a_fault_brings_a_network(cli, cloud, two, name, image, u
     assert two[0].has("compute", f"/servers/{server['id']}")
 
 
-# A server with a password is not brought what it lacks: a run would write that down. So its fault tells how.
-SECRET = ("--password", "hush")
+# Several servers of one request are not brought what they lack: a run makes one. So their fault tells how.
+SEVERAL = ("--min", "2", "--max", "2")
 
 
 def run_atoll(cli: Command, *words: str) -> None:
@@ -225,14 +225,16 @@ def test_the_command_of_a_fault_brings_an_image(cli, cloud, two, name, undo, sto
     assert two[1].has("image", f"/v2/images/{made['id']}")
     create = (
         "server", "create", "--image", made["id"], "--flavor", "42", "--nic", "none", "--availability-zone",
-        two[0].zone, *SECRET, name,
+        two[0].zone, *SEVERAL, name,
     )  # fmt: skip
     ((atoll, *words),) = refused(cli, *create)
     assert (atoll, *words[:3]) == ("atoll", "run", "start", "image.copy")
     run_atoll(cli, *words)
     server = cli(*create)
-    undo(cloud.delete_server, server["id"], True)
-    assert two[0].has("compute", f"/servers/{server['id']}")
+    made_there = [one["id"] for one in two[0].mine.get("compute", f"/servers?name={name}")["servers"]]
+    for one in made_there:
+        undo(cloud.delete_server, one, True)
+    assert (len(made_there), server["id"] in made_there) == (2, True)
 
 
 def test_the_commands_of_a_fault_bring_a_keypair(cli, cloud, two, name, image, undo, tmp_path):
@@ -240,7 +242,7 @@ def test_the_commands_of_a_fault_bring_a_keypair(cli, cloud, two, name, image, u
     undo(lambda: cloud.delete_keypair(name))
     create = (
         "server", "create", "--image", image, "--flavor", "42", "--nic", "none", "--key-name", name,
-        "--availability-zone", two[0].zone, *SECRET, name,
+        "--availability-zone", two[0].zone, *SEVERAL, name,
     )  # fmt: skip
     (_, *show), (_, *delete), (_, *make) = refused(cli, *create)
     assert show[-2:] == [">", f"{name}.pub"]
@@ -249,8 +251,10 @@ def test_the_commands_of_a_fault_bring_a_keypair(cli, cloud, two, name, image, u
     cli.run(*delete)
     cli.run(*[str(file) if word == file.name else word for word in make])
     server = cli(*create)
-    undo(cloud.delete_server, server["id"], True)
-    assert two[0].has("compute", f"/servers/{server['id']}")
+    made_there = [one["id"] for one in two[0].mine.get("compute", f"/servers?name={name}")["servers"]]
+    for one in made_there:
+        undo(cloud.delete_server, one, True)
+    assert (len(made_there), server["id"] in made_there) == (2, True)
 
 
 def test_a_flavor_and_a_key_are_brought(cli, cloud, admin, two, name, image, undo):
