@@ -6,7 +6,6 @@ their own. The baselines are the names of those that passed against a bare site 
 
 import json
 import shutil
-import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -193,8 +192,7 @@ def require_suites(layout: Layout, say: Callable[[str], None]) -> Installed:
     find: list[Argument] = ["--find-links", installed.sources]
     run([*pip, "install", "-q", *only, *find, "-r", pins], timeout=INSTALL_LIMIT)
     for archive in installed.sources.glob("*.tar.gz"):
-        with tarfile.open(archive) as opened:
-            opened.extractall(installed.sources, filter="data")
+        shutil.unpack_archive(archive, installed.sources)
     stamp.write_text(pins.read_text())
     return installed
 
