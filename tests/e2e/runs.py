@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.serving import serving
-from tests.e2e.sites import STATE
+from tests.e2e.sites import STATE, Site
 
 PREFIX = "/atoll/v1/runs"
 ENDS = {"done", "undone", "dirty", "parked", "killed"}
@@ -48,6 +48,19 @@ class Runs:
     def log(self, run: str) -> set[str]:
         """What happened in a run."""
         return {one["what"] for one in self.ask("GET", f"/{run}/log").json()["log"]}
+
+
+def user_data_of(site: Site, server: str) -> str:
+    """What a site's own server was created with."""
+    shown = site.admin.get("compute", f"/servers/{server}", "2.79")["server"]
+    return str(shown["OS-EXT-SRV-ATTR:user_data"])
+
+
+def files_with(folder: Path, text: str) -> list[str]:
+    """The files of gateways, their stores and logs, in which something stands in clear."""
+    names = [one for one in folder.iterdir() if one.is_file()]
+    assert any(one.name == "atoll.db" for one in names)
+    return [one.name for one in names if text.encode() in one.read_bytes()]
 
 
 @contextmanager

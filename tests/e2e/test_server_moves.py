@@ -1,5 +1,6 @@
 """The run server.move on real sites: with its volume and its id, past a killed gateway, and back."""
 
+import base64
 import os
 import signal
 import time
@@ -10,12 +11,13 @@ from typing import Any
 
 import pytest
 from keystoneauth1.exceptions import ConnectFailure
-from tests.e2e.runs import Runs, two_gateways
+from tests.e2e.runs import Runs, files_with, two_gateways, user_data_of
 from tests.e2e.sites import CLOUD, Site, sites
 
 pytestmark = pytest.mark.skipif(CLOUD != "atoll", reason="a bare site moves nothing")
 
 SECONDS = 240
+USER_DATA = base64.b64encode(b"#!/bin/sh\necho a password of mine").decode()
 VERSION = {"OpenStack-API-Version": "compute 2.46"}
 
 
@@ -49,7 +51,7 @@ def server(cloud: Any, name: str, networks: dict[str, str], two: tuple[Site, Sit
     image = str(next(cloud.image.images(name="cirros")).id)
     made = cloud.compute.create_server(
         name=name, flavor_id="42", image_id=image, availability_zone=two[0].zone, metadata={"mine": "1"},
-        networks=[{"uuid": networks[two[0].name]}],
+        networks=[{"uuid": networks[two[0].name]}], user_data=USER_DATA,
     )  # fmt: skip
     made = cloud.compute.wait_for_server(made, wait=SECONDS)
     volume = cloud.block_storage.create_volume(name=name, size=1, availability_zone=two[0].zone)
@@ -133,7 +135,9 @@ def test_it_moves_with_all_that_it_has_past_a_killed_gateway_and_back(
         assert after["flavor"]["id"] == before["flavor"]["id"]
         assert after["metadata"] == {"mine": "1", "atoll_id": server.id}
         assert addresses(after) == addresses(before) != []
-        assert (at(first, "servers", name), len(at(second, "servers", name))) == ([], 1)
+        (there,) = at(second, "servers", name)
+        assert at(first, "servers", name) == []
+        assert (user_data_of(second, there["id"]), files_with(tmp_path, USER_DATA)) == (USER_DATA, [])
         (volume,) = cloud.session.get(
             f"{other}/block-storage/v3/{cloud.current_project_id}/volumes/detail?name={name}"
         ).json()["volumes"]

@@ -1,5 +1,6 @@
 """A server whose image is at another site, on real sites: BUILD at once, and one id from then on."""
 
+import base64
 import os
 import signal
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.runs import Runs, two_gateways
+from tests.e2e.runs import Runs, files_with, two_gateways, user_data_of
 from tests.e2e.sites import CLOUD, Site, sites
 
 pytestmark = pytest.mark.skipif(CLOUD != "atoll", reason="a bare site brings nothing")
@@ -50,11 +51,11 @@ def until(look: Callable[[], Any]) -> Any:
     return found
 
 
-def create(cloud: Any, url: str, name: str, image: str, site: Site) -> dict[str, Any]:
+def create(cloud: Any, url: str, name: str, image: str, site: Site, **more: str) -> dict[str, Any]:
     """Ask for a server; what the answer says of it."""
     server = {
         "name": name, "flavorRef": "42", "imageRef": image, "networks": "none",
-        "availability_zone": site.zone, "metadata": {"mine": "1"},
+        "availability_zone": site.zone, "metadata": {"mine": "1"}, **more,
     }  # fmt: skip
     version = {"OpenStack-API-Version": "compute 2.90"}
     answer = cloud.session.post(f"{url}/compute/v2.1/servers", json={"server": server}, headers=version)
@@ -96,7 +97,9 @@ def test_the_gateway_that_brings_is_killed_in_the_middle(
     cloud: Any, name: str, image: str, two: tuple[Site, Site], tmp_path: Path
 ) -> None:
     with two_gateways(tmp_path) as (process, url, other):
-        accepted = create(cloud, url, name, image, two[1])
+        secret = {"user_data": base64.b64encode(f"#!{name}".encode()).decode(), "adminPass": f"pass-{name}"}
+        accepted = create(cloud, url, name, image, two[1], **secret)
+        assert accepted["adminPass"] == secret["adminPass"]
         until(lambda: [one for one in at(two[1], name) if one["status"] in {"saving", "active"}])
         os.kill(process.pid, signal.SIGKILL)
 
@@ -110,6 +113,9 @@ def test_the_gateway_that_brings_is_killed_in_the_middle(
         listed = cloud.session.get(f"{other}/compute/v2.1/servers?name={name}").json()["servers"]
         assert [one["id"] for one in listed] == [accepted["id"]]
         assert len([one for one in at(two[1], name) if one["status"] == "active"]) == 1
+        (there,) = two[1].admin.get("compute", f"/servers?all_tenants=1&name={name}")["servers"]
+        assert user_data_of(two[1], there["id"]) == secret["user_data"]
+        assert [files_with(tmp_path, one) for one in secret.values()] == [[], []]
         cloud.session.delete(f"{other}/compute/v2.1/servers/{accepted['id']}")
         until(lambda: not list(two[1].admin.get("compute", f"/servers?all_tenants=1&name={name}")["servers"]))
 
