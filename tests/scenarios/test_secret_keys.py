@@ -2,6 +2,8 @@
 
 import asyncio
 import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -155,19 +157,27 @@ def test_the_check_of_a_configuration_says_so(tmp_path: Path, url: str, words: s
 # -- a key that is lost, or changed -------------------------------------------------------------------
 
 
-async def test_a_run_without_its_key_waits_for_it(
-    start_moving: StartMoving, cloud: Cloud, database: Path
-) -> None:
-    atoll = await start_moving()
+@asynccontextmanager
+async def parked_without_key(
+    database: Path, start: StartMoving, cloud: Cloud
+) -> AsyncIterator[tuple[Client, Any]]:
+    """A run whose key is moved to `lost`, once it has parked for that; its user, and the run."""
+    key = database.with_name(f"{database.name}.key")
+    atoll = await start()
     async with client_of(atoll, cloud.keystone.token()) as user:
         server = await protected(user, cloud)
     await atoll.end()
-    key = database.with_name(f"{database.name}.key")
-    under, lost = fingerprint(key.read_text().strip()), key.rename(database.with_name("lost"))
-    atoll = await start_moving()
-    async with client_of(atoll, cloud.keystone.token()) as user:
-        run = await comes_to(user, (await evacuating(user, cloud, server))["id"], "parked")
-        assert under in run["reason"]
+    key.rename(key.with_name("lost"))
+    async with client_of(await start(), cloud.keystone.token()) as user:
+        yield user, await comes_to(user, (await evacuating(user, cloud, server))["id"], "parked")
+
+
+async def test_a_run_without_its_key_waits_for_it(
+    start_moving: StartMoving, cloud: Cloud, database: Path
+) -> None:
+    key, lost = database.with_name(f"{database.name}.key"), database.with_name("lost")
+    async with parked_without_key(database, start_moving, cloud) as (user, run):
+        assert fingerprint(lost.read_text().strip()) in run["reason"]
         assert "[secrets] key" in run["reason"]
         assert [one["state"] for one in run["steps"][:2]] == ["done", "again"]
         assert given_at(cloud, "site2") == []
@@ -181,14 +191,7 @@ async def test_a_run_without_its_key_waits_for_it(
 async def test_one_that_cannot_be_gone_on_with_can_be_cancelled(
     start_moving: StartMoving, cloud: Cloud, database: Path
 ) -> None:
-    atoll = await start_moving()
-    async with client_of(atoll, cloud.keystone.token()) as user:
-        server = await protected(user, cloud)
-    await atoll.end()
-    database.with_name(f"{database.name}.key").unlink()
-    atoll = await start_moving()
-    async with client_of(atoll, cloud.keystone.token()) as user:
-        run = await comes_to(user, (await evacuating(user, cloud, server))["id"], "parked")
+    async with parked_without_key(database, start_moving, cloud) as (user, run):
         assert (await act(user, run, "cancel")).status_code == 202
         await comes_to(user, run["id"], "undone")
         (point,) = (await user.get("/atoll/v1/recovery-points")).json()["recovery_points"]
