@@ -55,7 +55,8 @@ async def test_what_it_boots_from_and_would_go_is_the_operators(
     run_id = await evacuated(user, server)
     await returns(cloud, atoll)
     run = await comes_to(user, run_id, "parked")
-    assert f"`openstack volume snapshot create --force --volume {volume} kept-{volume}`" in run["reason"]
+    snapshot = "openstack --os-volume-api-version 3.0 volume snapshot create --force"
+    assert f"`{snapshot} --volume {volume} kept-{volume}`" in run["reason"]
     assert f"`openstack server delete {server}`" in run["reason"]
     await made(user, "/block-storage/v3/snapshots", "snapshot", volume_id=volume, force=True, name="kept")
     there = f"{cloud.site('site1').endpoints['compute']}/servers/{server}"

@@ -18,6 +18,9 @@ from atoll.workflow.outcomes import Absent, Done, Refused, SiteAway, Unavailable
 VERSION: Final = "compute 2.85"
 """From which on it can be changed whether a volume goes with its server."""
 
+SNAPSHOT: Final = "openstack --os-volume-api-version 3.0 volume snapshot create --force"
+"""Of a volume in use. The command leaves `--force` out where it may choose the version itself."""
+
 SHOWN: Final = "compute 2.46"
 """Says whether a volume goes with its server; every site has it."""
 
@@ -244,9 +247,8 @@ async def _keep(at: ServerAsking, server: str, volume: str) -> None:
     if status not in {202, 404}:
         raise Refused(
             f"the old server {server} at {at.site} would take its volume {volume} with it. A volume that has "
-            f"a snapshot stays: there, `openstack volume snapshot create --force --volume {volume} "
-            f"kept-{volume}`, then `openstack server delete {server}`, then redo the run; the snapshot can "
-            "be deleted then"
+            f"a snapshot stays: there, `{SNAPSHOT} --volume {volume} kept-{volume}`, once that is available "
+            f"`openstack server delete {server}`, then redo the run; the snapshot can be deleted then"
         )
 
     async def detached() -> bool | None:
