@@ -148,3 +148,15 @@ async def test_what_is_nowhere_is_not_searched_for_again_at_once(user: Client, c
     assert (await user.get(path)).status_code == 404
     assert sum(len(site.listener.seen) for site in cloud.sites) <= asked + 1
     assert (await user.get(f"{SERVERS}/not-an-id")).status_code == 404
+
+
+async def test_what_a_list_has_just_shown_can_be_forgotten_at_once(
+    user: Client, admin: Client, cloud: Cloud
+) -> None:
+    """It is known from that moment on, and written down a little later."""
+    cloud.site("site2").bulk(iter(range(20)), "demo")
+    for one in (await user.get(f"{SERVERS}/detail")).json()["servers"]:
+        where = f"/atoll/v1/locations/{one['id']}"
+        assert (await admin.delete(where)).status_code == 204
+        assert (await admin.get(where)).json()["locations"] == []
+    assert (await admin.delete(where)).status_code == 404

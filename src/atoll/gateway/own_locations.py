@@ -119,18 +119,24 @@ async def forget_location(asked: Asked[OfType, NoBody]) -> None:
 
     Also what servers say by their metadata that they are the one of that id.
     """
-    found = await _of(asked)
-    forgotten = await asked.parts.aliases.forget(asked.names[0])
-    if not found and not forgotten:
-        raise NotFound(f"Nothing is on record of {asked.names[0]}.", resource="location", id=asked.names[0])
-    for one in found:
-        await asked.parts.locations.forget_one(one.resource_type, one.id)
+    (ident,), locations = asked.names, asked.parts.locations
+    recorded = {one.resource_type for one in await _of(asked)}
+    # What passed by a moment ago is not on record yet, though it is known.
+    known = [kind for kind in _kinds(asked) if kind in recorded or locations.cached(kind, ident)]
+    forgotten = await asked.parts.aliases.forget(ident)
+    if not known and not forgotten:
+        raise NotFound(f"Nothing is on record of {ident}.", resource="location", id=ident)
+    for kind in known:
+        await locations.forget_one(kind, ident)
+
+
+def _kinds(asked: Asked[OfType, NoBody]) -> list[str]:
+    return [kind for kind in HOMES if asked.query.resource_type in {"", kind}]
 
 
 async def _of(asked: Asked[OfType, NoBody]) -> list[Location]:
     (ident,) = asked.names
-    kinds = [kind for kind in HOMES if asked.query.resource_type in {"", kind}]
-    found = [await asked.parts.store.locate(kind, ident) for kind in kinds]
+    found = [await asked.parts.store.locate(kind, ident) for kind in _kinds(asked)]
     rows = [one for one in found if one is not None]
     if asked.caller.is_admin:
         return rows

@@ -87,6 +87,7 @@ class Locations:
         self._gone: deque[tuple[str, str, str]] = deque()
         self._conflicts: dict[tuple[str, str], tuple[str, ...]] = {}
         self._wake = asyncio.Event()
+        self._writing = asyncio.Lock()
         self.dropped = 0
         """How many sightings were dropped because too many waited."""
 
@@ -171,19 +172,21 @@ class Locations:
 
     async def forget(self, site: str) -> int:
         """Forget everything about a site, here and in the store; raises `StoreError`."""
-        self._recorded -= {key for key, at in self._cache.items() if at == site}
-        self._cache = OrderedDict((key, at) for key, at in self._cache.items() if at != site)
-        self._waiting = deque(entry for entry in self._waiting if entry[1].site != site)
-        self._conflicts = {key: sites for key, sites in self._conflicts.items() if site not in sites}
-        return await self._store.forget(site)
+        async with self._writing:  # what is just being written would be there again
+            self._recorded -= {key for key, at in self._cache.items() if at == site}
+            self._cache = OrderedDict((key, at) for key, at in self._cache.items() if at != site)
+            self._waiting = deque(entry for entry in self._waiting if entry[1].site != site)
+            self._conflicts = {key: sites for key, sites in self._conflicts.items() if site not in sites}
+            return await self._store.forget(site)
 
     async def forget_one(self, resource_type: str, id: str) -> None:  # noqa: A002 - OpenStack's word
         """Forget where one resource is, here and in the store; raises `StoreError`."""
         key = resource_type, id
-        self._cache.pop(key, None)
-        self._recorded.discard(key)
-        self._conflicts.pop(key, None)
-        await self._store.forget_one(resource_type, id)
+        async with self._writing:
+            self._waiting = deque(entry for entry in self._waiting if entry[1].key != key)
+            self.evict(resource_type, id)
+            self._conflicts.pop(key, None)
+            await self._store.forget_one(resource_type, id)
 
     def evict(self, resource_type: str, id: str) -> None:  # noqa: A002 - OpenStack's word
         """Forget where one resource is here in memory, for it is looked up elsewhere from now on."""
@@ -221,6 +224,10 @@ class Locations:
 
     async def flush(self) -> bool:
         """Write one batch; on a failure of the store it goes on waiting, and the answer is False."""
+        async with self._writing:
+            return await self._flush()
+
+    async def _flush(self) -> bool:
         batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
         gone = [self._gone.popleft() for _ in range(min(BATCH, len(self._gone)))]
         written = False

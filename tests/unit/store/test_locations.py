@@ -254,3 +254,34 @@ async def test_one_resource_is_forgotten_here_and_in_the_store(
     assert locations.cached("server", "1") is None
     assert locations.cached("server", "2") == "paris"
     assert list(store.sites) == [("server", "2")]
+
+
+async def test_what_waits_to_be_written_is_forgotten_too(locations: Locations, store: MemoryStore) -> None:
+    locations.learn([server("a"), server("b")], "list")
+    await locations.forget_one("server", "a")
+    await locations.close()
+    assert list(store.sites) == [("server", "b")]
+
+
+@pytest.mark.parametrize("which", ["a site", "a resource"])
+async def test_what_is_just_being_written_is_forgotten_too(which: str) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(MemoryStore):
+        async def learn(self, sightings: Sequence[Sighting], source: Source) -> list[Conflict]:
+            begun.set()
+            await go_on.wait()
+            return await super().learn(sightings, source)
+
+    store = Slow()
+    locations = Locations(store)
+    locations.learn([server("a")], "list")
+    writing = asyncio.create_task(locations.flush())
+    await begun.wait()
+    what = locations.forget("paris") if which == "a site" else locations.forget_one("server", "a")
+    forgetting = asyncio.create_task(what)
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(writing, forgetting)
+    assert not store.sites
+    assert locations.cached("server", "a") is None
