@@ -31,7 +31,7 @@ SETTLE_SECONDS = 30.0
 STARTUP_SECONDS = 60.0
 
 
-async def until(look: Callable[[], object], seconds: float = 3.0) -> None:
+async def until(look: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait until `look` gives something true. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while not look():  # noqa: ASYNC110 - what is waited for is in other code

@@ -142,7 +142,7 @@ def test_the_stock_client_comes_in_by_what_the_how_to_says(pair):
 async def test_nobody_comes_in_without_an_assertion(federated):
     url = federated.pair.federation.auth_url
     forged = {"Shib-Identity-Provider": federated.pair.federation.idp_entity, "openstack_user": "admin"}
-    async with httpx.AsyncClient() as anybody:
+    async with httpx.AsyncClient(timeout=30) as anybody:
         refused = await anybody.get(url, headers=forged)
         assert refused.status_code not in {200, 201}, "Apache asks for a session"
         direct = url.replace(federated.pair.federation.url, federated.pair.federation.sp.url)

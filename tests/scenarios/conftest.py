@@ -139,7 +139,7 @@ async def sql(database: Path, statement: str) -> None:
     """Change the gateway's database behind its back."""
 
     def run() -> None:
-        connection = sqlite3.connect(database, timeout=5)
+        connection = sqlite3.connect(database, timeout=30)
         try:
             connection.executescript(statement)
         finally:

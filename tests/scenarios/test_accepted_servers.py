@@ -218,7 +218,7 @@ async def test_one_that_failed_says_why_until_it_is_deleted(user: Client, store:
         return user.get(f"{SERVERS}/{alias}")
 
     server: dict[str, Any] = {}
-    for _ in range(100):
+    for _ in range(600):
         server = (await shown()).json()["server"]
         if server["status"] == "ERROR":
             break
@@ -260,7 +260,7 @@ async def test_it_is_shown_once_while_its_site_has_it_and_nobody_has_said_so(
     every = (await admin.get(DETAIL, params={"all_tenants": "1"})).json()["servers"]
     assert {one["id"] for one in every} == {alias, liar}
     await store.aliases.drop(alias)
-    for _ in range(100):
+    for _ in range(600):
         listed = [one["id"] for one in (await user.get(DETAIL)).json()["servers"]]
         if listed == [own]:
             break
@@ -276,7 +276,7 @@ async def test_at_a_site_that_is_alone(start_atoll: StartAtoll, cloud: Cloud) ->
         own = await boot(user, cloud)
         alias = await accepted(user, store, cloud)
         seen: list[str] = []
-        for _ in range(100):
+        for _ in range(600):
             seen = [one["id"] for one in (await user.get(SERVERS)).json()["servers"]]
             if alias in seen:
                 break

@@ -60,7 +60,9 @@ async def page(client: httpx.AsyncClient, base: str, path: str) -> dict[str, Any
 async def test_pages_are_alike(lean: Lean, cloud: Cloud, path: str) -> None:
     cloud.bulk(PER_SITE * 3, "uniform")
     theirs, ours = f"{cloud.sites[0].url}/compute/v2.1", f"{lean.sites[0].base}/v2.1"
-    async with httpx.AsyncClient(verify=TLS, headers={"X-Auth-Token": cloud.keystone.token()}) as client:
+    async with httpx.AsyncClient(
+        verify=TLS, headers={"X-Auth-Token": cloud.keystone.token()}, timeout=30
+    ) as client:
         for query in ("", "?limit=3", f"?limit={PER_SITE}"):
             one = await page(client, theirs, path + query)
             other = await page(client, ours, path + query)
@@ -83,7 +85,7 @@ async def test_pages_are_alike(lean: Lean, cloud: Cloud, path: str) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 async def test_all_pages_are_the_list_newest_first(lean: Lean, layout: str) -> None:
     lean.lay_out(layout)
-    async with httpx.AsyncClient(verify=TLS) as client:
+    async with httpx.AsyncClient(verify=TLS, timeout=30) as client:
         base = f"{lean.sites[1].base}/v2.1"
         whole = (await page(client, base, "/servers/detail"))["servers"]
         assert [one["created"] for one in whole] == sorted((one["created"] for one in whole), reverse=True)
@@ -100,7 +102,9 @@ async def test_all_pages_are_the_list_newest_first(lean: Lean, layout: str) -> N
 
 async def test_an_unknown_marker_is_refused_alike(lean: Lean, cloud: Cloud) -> None:
     marker = "01234567-89ab-4cde-8f01-23456789abcd"
-    async with httpx.AsyncClient(verify=TLS, headers={"X-Auth-Token": cloud.keystone.token()}) as client:
+    async with httpx.AsyncClient(
+        verify=TLS, headers={"X-Auth-Token": cloud.keystone.token()}, timeout=30
+    ) as client:
         for base in (f"{cloud.sites[0].url}/compute/v2.1", f"{lean.sites[0].base}/v2.1"):
             answer = await client.get(f"{base}/servers?marker={marker}")
             assert answer.status_code == 400
@@ -131,7 +135,9 @@ async def fill(client: httpx.AsyncClient, cloud: Cloud, path: str) -> None:
 
 @pytest.mark.parametrize("path", OTHERS)
 async def test_pages_of_other_services_are_alike(lean: Lean, cloud: Cloud, path: str) -> None:
-    async with httpx.AsyncClient(verify=TLS, headers={"X-Auth-Token": cloud.keystone.token()}) as client:
+    async with httpx.AsyncClient(
+        verify=TLS, headers={"X-Auth-Token": cloud.keystone.token()}, timeout=30
+    ) as client:
         await fill(client, cloud, path)
         for query in ("", "?limit=3", f"?limit={PER_SITE}", f"?limit={PER_SITE + 9}"):
             one = await page(client, cloud.sites[0].url, path + query)
@@ -178,7 +184,7 @@ async def walked(client: httpx.AsyncClient, lean: Lean, path: str, query: str) -
 @pytest.mark.parametrize("layout", LAYOUTS)
 async def test_other_services_lists_are_in_their_order(lean: Lean, layout: str) -> None:
     lean.lay_out(layout)
-    async with httpx.AsyncClient(verify=TLS) as client:
+    async with httpx.AsyncClient(verify=TLS, timeout=30) as client:
         for path in OTHERS:
             body = await page(client, lean.sites[1].base, path)
             whole = body[path.split("/")[3]]
@@ -199,7 +205,9 @@ async def test_other_services_lists_are_in_their_order(lean: Lean, layout: str) 
 async def test_an_unknown_marker_is_refused_alike_by_other_services(
     lean: Lean, cloud: Cloud, path: str
 ) -> None:
-    async with httpx.AsyncClient(verify=TLS, headers={"X-Auth-Token": cloud.keystone.token()}) as client:
+    async with httpx.AsyncClient(
+        verify=TLS, headers={"X-Auth-Token": cloud.keystone.token()}, timeout=30
+    ) as client:
         target = f"{path}?limit=2&marker={THING_ID}"
         theirs = await client.get(cloud.sites[0].url + target)
         ours = await client.get(lean.sites[0].base + target)
@@ -218,7 +226,7 @@ async def test_an_unknown_marker_is_refused_alike_by_other_services(
     ],
 )
 async def test_another_list_than_there_is_is_refused(lean: Lean, target: str) -> None:
-    async with httpx.AsyncClient(verify=TLS) as client:
+    async with httpx.AsyncClient(verify=TLS, timeout=30) as client:
         answer = await client.get(lean.sites[0].base + target)
         assert answer.status_code == 400
 

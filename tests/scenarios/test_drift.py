@@ -33,7 +33,7 @@ async def test_a_changed_catalogue_is_found_and_not_followed(
     def drifted() -> list[Mapping[str, Any]]:
         return [line for line in log_lines if line["event"] == "site_drift" and line["what"] == "endpoint"]
 
-    await until(drifted, 10)
+    await until(drifted)
     assert {line["site"] for line in drifted()} == {"site2"}
     async with client_of(atoll, clouds.keystone.token("admin", "admin")) as admin:
         site = (await admin.get("/atoll/v1/sites/site2")).json()["site"]

@@ -71,7 +71,7 @@ async def test_a_site_that_was_away_is_asked_again_and_the_others_are_not(user: 
     cloud.site("site3").refuse()
     assert "site3" in (await user.get(EXTENSIONS)).headers["x-atoll-missing-sites"]
     await cloud.site("site3").start()
-    for _ in range(100):
+    for _ in range(600):
         answer = await user.get(EXTENSIONS)
         if "x-atoll-missing-sites" not in answer.headers:
             break

@@ -46,7 +46,9 @@ async def test_odd_filters_are_answered_as_one_site_does(
     answer = await user.get(f"{path}?{query}", headers=headers)
     site = cloud.sites[0]
     own_path = path.replace("/block-storage/v3", f"/volume/v3/{cloud.keystone.project_id('demo')}")
-    async with httpx.AsyncClient(verify=TLS, headers={**headers, "X-Auth-Token": user.token}) as client:
+    async with httpx.AsyncClient(
+        verify=TLS, headers={**headers, "X-Auth-Token": user.token}, timeout=30
+    ) as client:
         own = await client.get(f"{site.url}{own_path}?{query}")
     assert answer.status_code == own.status_code, (answer.text, own.text)
     if own.status_code >= 400:

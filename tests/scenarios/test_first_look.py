@@ -24,7 +24,7 @@ async def network(clouds: Apart, site: str, name: str) -> str:
     """Made behind Atoll's back."""
     url = clouds.sites[site]["endpoints"]["network"]
     headers = {"X-Auth-Token": clouds.cloud.site(site).keystone.token()}
-    async with httpx.AsyncClient(headers=headers) as client:
+    async with httpx.AsyncClient(headers=headers, timeout=30) as client:
         answer = await client.post(f"{url}/v2.0/networks", json={"network": {"name": name}})
     assert answer.status_code == 201, answer.text
     return str(answer.json()["network"]["id"])

@@ -69,7 +69,7 @@ def said(answer: Any) -> str:
 async def place_behind(cloud: Cloud, site: str, name: str = "behind") -> str:
     """A server of demo's at a site, made without Atoll."""
     headers = {"X-Auth-Token": cloud.keystone.token()}
-    async with httpx.AsyncClient(verify=TLS, headers=headers) as client:
+    async with httpx.AsyncClient(verify=TLS, headers=headers, timeout=30) as client:
         url = cloud.site(site).endpoints["compute"]
         answer = await client.post(f"{url}/servers", json=server_body(cloud, name))
         assert answer.status_code == 202, answer.text

@@ -20,7 +20,7 @@ async def on_record(atoll: Atoll, where: str, *idents: str) -> None:
     """Wait until the location table says so of these servers: it is written behind."""
 
     def have() -> bool:
-        with sqlite3.connect(atoll.database, timeout=5) as connection:
+        with sqlite3.connect(atoll.database, timeout=30) as connection:
             found = connection.execute(f"SELECT id FROM locations WHERE {where} IS NOT NULL")  # noqa: S608
             return set(idents) <= {row[0] for row in found}
 

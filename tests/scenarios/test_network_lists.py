@@ -261,7 +261,7 @@ async def test_a_filter_finds_what_it_finds_at_the_sites(user: Client, cloud: Cl
     assert through.status_code == 200, through.text
     found = []
     for site in cloud.sites:
-        async with httpx.AsyncClient(headers={"x-auth-token": user.token}) as direct:
+        async with httpx.AsyncClient(headers={"x-auth-token": user.token}, timeout=30) as direct:
             found += (await direct.get(f"{site.endpoints['network']}/v2.0/{path}")).json()[key]
     if "sort_key=cidr" in path:
         found.sort(key=lambda one: one["cidr"], reverse=True)

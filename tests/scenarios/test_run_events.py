@@ -119,20 +119,23 @@ async def test_two_follow_and_one_goes(admin: Client, atoll: Atoll) -> None:
     assert 'atoll_events_total{event="client_gone",label="atoll"} 1' in await atoll.metrics()
 
 
-async def test_a_gateway_that_ends_lets_its_followers_go(admin: Client, atoll: Atoll) -> None:
-    run = await started(admin, fail="away", sites=["site1"])
+async def test_a_gateway_that_ends_lets_its_followers_go(start_atoll: StartAtoll, cloud: Cloud) -> None:
+    gateway = {"drain_seconds": 300}
+    atoll = await start_atoll(cloud.keystone.auth_url, sites_of(cloud, "site1"), gateway=gateway)
     told: list[dict[str, Any]] = []
+    async with client_of(atoll, cloud.keystone.token("admin")) as admin:
+        run = await started(admin, fail="away", sites=["site1"])
 
-    async def follow() -> None:
-        async with admin.stream("GET", f"{RUNS}/{run['id']}/events") as answer:
-            async for one in events(answer):
-                told.append(one)  # noqa: PERF401 - seen as they come
+        async def follow() -> None:
+            async with admin.stream("GET", f"{RUNS}/{run['id']}/events") as answer:
+                async for one in events(answer):
+                    told.append(one)  # noqa: PERF401 - seen as they come
 
-    following = asyncio.create_task(follow())
-    await until(lambda: told)
-    atoll.stop.set()
-    async with asyncio.timeout(1.9):  # less than the drain lasts: it is not cut
-        await following
+        following = asyncio.create_task(follow())
+        await until(lambda: told)
+        atoll.stop.set()
+        async with asyncio.timeout(30):  # less than the drain lasts: it is not cut
+            await following
     assert "end" not in {one["event"] for one in told}
 
 

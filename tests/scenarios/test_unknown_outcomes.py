@@ -30,7 +30,7 @@ QUICK = {"deadline_seconds": 1.0, "outcome_seconds": 1.5}
 
 def recorded(database: Path, ident: str) -> list[str]:
     """The sites that the table names for an id."""
-    connection = sqlite3.connect(database, timeout=5)
+    connection = sqlite3.connect(database, timeout=30)
     try:
         rows = connection.execute("SELECT site FROM locations WHERE id = ?", (ident,)).fetchall()
     finally:
@@ -271,7 +271,7 @@ async def test_killed_right_after_the_site_said_yes(
     ):
         running.append(process)
         headers = {"X-Auth-Token": cloud.keystone.token()}
-        async with httpx.AsyncClient(base_url=url, verify=TLS, headers=headers) as client:
+        async with httpx.AsyncClient(base_url=url, verify=TLS, headers=headers, timeout=30) as client:
             with pytest.raises(httpx.TransportError):
                 await client.post(SERVERS, json=server_body(cloud, availability_zone="site2"))
     (instance,) = instances_of(site)

@@ -60,7 +60,7 @@ async def test_a_version_nobody_has_is_406(user: Client) -> None:
 async def _at_site(cloud: Cloud, said: str) -> tuple[int, Any]:
     """What a site alone answers."""
     headers = {"X-Auth-Token": cloud.keystone.token(), "OpenStack-API-Version": said}
-    async with httpx.AsyncClient(verify=TLS, headers=headers) as client:
+    async with httpx.AsyncClient(verify=TLS, headers=headers, timeout=30) as client:
         answer = await client.get(cloud.sites[0].url + "/compute/v2.1/servers/detail")
         return answer.status_code, answer.json()
 

@@ -144,7 +144,7 @@ async def test_any_worker_tells_what_all_counted_also_those_that_died(
     path = _config_file(cloud, database, tmp_path, port, workers=3)
     body = {"server": {"name": "vm", "flavorRef": "42", "imageRef": cloud.sites[0].image_id("cirros")}}
     async with _serving(path, port) as process:
-        async with httpx.AsyncClient(headers={"X-Auth-Token": token}) as client:
+        async with httpx.AsyncClient(headers={"X-Auth-Token": token}, timeout=30) as client:
             made = await client.post(f"http://127.0.0.1:{port}/compute/v2.1/servers", json=body)
         request = _request(f"/compute/v2.1/servers/{made.json()['server']['id']}", token)
         asked = await _ask(port, request, 30)
@@ -168,7 +168,10 @@ async def test_a_site_that_is_added_is_served_by_every_worker(
         "endpoints": {"compute": "http://192.0.2.1/v2.1"},
         "state": "draining",
     }
-    async with _serving(path, port), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with (
+        _serving(path, port),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+    ):
         headers = {"X-Auth-Token": cloud.keystone.token("admin"), "Connection": "close"}
         refused = await client.post("/atoll/v1/sites", json=body, headers=headers)
         assert (refused.status_code, "private" in refused.text) == (400, True)

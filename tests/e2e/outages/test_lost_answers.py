@@ -141,7 +141,7 @@ async def test_the_sandboxs_own_log_explains_a_request(
 ) -> None:
     """One that went to all sites, read from the log of the Atoll that the stock clients use."""
     del start_atoll
-    async with httpx.AsyncClient(base_url=f"http://{real.tables['gateway']['listen']}") as client:
+    async with httpx.AsyncClient(base_url=f"http://{real.tables['gateway']['listen']}", timeout=30) as client:
         answer = await client.get(f"{SERVERS}/detail", headers={"X-Auth-Token": token})
     assert answer.status_code == 200
     log = Path(real.tables["gateway"]["access_log"])

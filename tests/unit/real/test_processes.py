@@ -98,7 +98,7 @@ def test_a_description_that_was_not_finished_is_shown_as_dead(processes):
 def test_waiting_for_a_service_that_dies_shows_the_end_of_its_log(processes):
     processes.start(Service("a", ["/bin/sh", "-c", "echo no such table >&2; exit 3"]))
     with pytest.raises(SandboxError, match=r"a died.*\n?.*no such table"):
-        processes.wait("a", lambda: False, timeout=5)
+        processes.wait("a", lambda: False, timeout=30)
 
 
 def test_waiting_is_bounded(processes):
@@ -117,7 +117,7 @@ def test_an_error_while_waiting_means_not_yet(processes):
             raise OSError("refused")
         return True
 
-    processes.wait("a", ready, timeout=5)
+    processes.wait("a", ready, timeout=30)
 
 
 def test_the_description_is_written_before_the_process_starts(processes):

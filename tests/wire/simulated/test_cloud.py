@@ -21,7 +21,9 @@ DETAIL = "/compute/v2.1/servers/detail"
 
 
 async def get(site: Site, path: str, user: str = "demo") -> Any:
-    async with httpx.AsyncClient(verify=TLS, headers={"X-Auth-Token": site.keystone.token(user)}) as client:
+    async with httpx.AsyncClient(
+        verify=TLS, headers={"X-Auth-Token": site.keystone.token(user)}, timeout=30
+    ) as client:
         answer = await client.get(site.url + path)
         assert answer.status_code == 200, answer.text
         return answer.json()
@@ -55,7 +57,7 @@ async def test_silos_do_not_take_each_others_tokens() -> None:
         first, second = cloud.sites
         assert first.keystone is not second.keystone
         headers = {"X-Auth-Token": first.keystone.token()}
-        async with httpx.AsyncClient(verify=TLS, headers=headers) as client:
+        async with httpx.AsyncClient(verify=TLS, headers=headers, timeout=30) as client:
             assert (await client.get(first.url + DETAIL)).status_code == 200
             assert (await client.get(second.url + DETAIL)).status_code == 401
         assert set(cloud.clouds_yaml()["clouds"]) >= {"simulated", "simulated-admin", "site2", "site2-admin"}
@@ -68,7 +70,7 @@ async def test_build_and_delete_take_their_time() -> None:
         site.compute.build_seconds, site.compute.delete_seconds = 5, 5
         headers = {"X-Auth-Token": cloud.keystone.token()}
         async with httpx.AsyncClient(
-            verify=TLS, base_url=site.url + "/compute/v2.1", headers=headers
+            verify=TLS, base_url=site.url + "/compute/v2.1", headers=headers, timeout=30
         ) as client:
             body = {"server": {"name": "x", "flavorRef": "42", "imageRef": site.image_id("cirros")}}
             path = "/servers/" + (await client.post("/servers", json=body)).json()["server"]["id"]
@@ -87,7 +89,9 @@ async def test_a_large_image_is_digested_not_kept() -> None:
         site = cloud.sites[0]
         site.image.keep_bytes = 1000
         headers = {"X-Auth-Token": cloud.keystone.token(), "Content-Type": "application/octet-stream"}
-        async with httpx.AsyncClient(verify=TLS, base_url=site.url + "/image/v2", headers=headers) as client:
+        async with httpx.AsyncClient(
+            verify=TLS, base_url=site.url + "/image/v2", headers=headers, timeout=30
+        ) as client:
             made = await client.post(
                 "/images", content=json.dumps({"disk_format": "raw", "container_format": "bare"})
             )
@@ -112,7 +116,7 @@ async def test_as_a_process(tmp_path: Path) -> None:
     code += "run_simulated(Cloud(2), 0, pathlib.Path(sys.argv[1]))"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(tmp_path))
     try:
-        for _ in range(200):
+        for _ in range(600):
             if (tmp_path / "sites.json").exists() and (tmp_path / "sites.json").read_text().endswith("]\n"):
                 break
             await asyncio.sleep(0.05)
@@ -121,7 +125,7 @@ async def test_as_a_process(tmp_path: Path) -> None:
         assert sites[0]["pid"] == process.pid
         assert (tmp_path / "clouds.yaml").stat().st_mode & 0o777 == 0o600
         clouds = json.loads((tmp_path / "clouds.yaml").read_text())["clouds"]
-        async with httpx.AsyncClient(verify=TLS) as client:
+        async with httpx.AsyncClient(verify=TLS, timeout=30) as client:
             answer = await client.get(clouds["simulated"]["auth"]["auth_url"])
             assert answer.status_code == 200
     finally:

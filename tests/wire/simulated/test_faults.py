@@ -169,7 +169,7 @@ async def test_faults_over_http(site: Site, client: httpx.AsyncClient) -> None:
 
 async def test_keystone_has_faults_too(cloud: Cloud) -> None:
     cloud.keystone.faults.add(Fault("status", status=503, count=1))
-    async with httpx.AsyncClient(verify=TLS) as client:
+    async with httpx.AsyncClient(verify=TLS, timeout=30) as client:
         answer = await client.get(cloud.keystone.auth_url)
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, 503)
         assert (await client.get(cloud.keystone.auth_url)).status_code == 200
