@@ -6,10 +6,12 @@ from urllib.parse import quote
 
 import click
 
+from atoll.cli import completing
 from atoll.cli.api import Api, gateway_options
 from atoll.cli.output import format_option, show
 
-name_argument = click.argument("name", metavar="NAME")
+new_name_argument = click.argument("name", metavar="NAME")
+name_argument = click.argument("name", metavar="NAME", shell_complete=completing.clouds)
 
 
 @click.group()
@@ -43,7 +45,7 @@ def show_cloud(url: str | None, os_cloud: str | None, form: str, name: str) -> N
 @cloud.command("add")
 @gateway_options
 @format_option
-@name_argument
+@new_name_argument
 @click.option("--auth-url", required=True, help="Its Keystone, with the version (/v3).")
 @click.option("--insecure", is_flag=True, help="Do not check its certificate.")
 @click.option("--cacert", default="", help="Path, at the gateways, of the certificates to check it against.")

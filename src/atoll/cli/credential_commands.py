@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import click
 
+from atoll.cli import completing
 from atoll.cli.api import Api, gateway_options
 from atoll.cli.output import format_option, show
 
@@ -28,7 +29,7 @@ def credential() -> None:
 @credential.command("list")
 @gateway_options
 @format_option
-@click.option("--cloud", default="", help="Only those for this cloud.")
+@click.option("--cloud", default="", shell_complete=completing.clouds, help="Only those for this cloud.")
 @click.option("--project", default="", help="Only those of the project with this id.")
 def list_credentials(url: str | None, os_cloud: str | None, form: str, cloud: str, project: str) -> None:
     """List the credentials of your project; an administrator sees those of all."""
@@ -71,7 +72,7 @@ def remove_credential(url: str | None, os_cloud: str | None, ident: str) -> None
 @credential.command("add")
 @gateway_options
 @format_option
-@click.option("--cloud", required=True, help="The cloud it is for.")
+@click.option("--cloud", required=True, shell_complete=completing.clouds, help="The cloud it is for.")
 @click.option("--from-cloud", metavar="ENTRY", help="Take an entry of your clouds.yaml.")
 @click.option("--application-credential-id", metavar="ID", help="Take an application credential.")
 @click.option(

@@ -135,7 +135,11 @@ def _run(
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what makes SHELL complete atoll's commands: eval "$(atoll completion bash)"."""
+    """Print what makes SHELL complete atoll's commands: eval "$(atoll completion bash)".
+
+    Names of sites, zones, clouds and definitions, and the runs that a command can act on, are asked of the
+    gateway: log in first, by OS_CLOUD or OS_TOKEN. One that does not answer within 3 s offers nothing.
+    """
     from click.shell_completion import get_completion_class  # noqa: PLC0415 - rarely wanted
 
     made = get_completion_class(shell)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from atoll.cli import completing
 from atoll.cli.api import Api, gateway_options
 from atoll.cli.follow import amount
 from atoll.cli.output import format_option, show
@@ -30,8 +31,15 @@ def recovery() -> None:
 @gateway_options
 @format_option
 @click.option("--server", metavar="ID", help="Only of this server.")
-@click.option("--source", metavar="SITE", help="Only of servers of this site.")
-@click.option("--target", metavar="SITE", help="Only those whose copies are at this site.")
+@click.option(
+    "--source", metavar="SITE", shell_complete=completing.sites, help="Only of servers of this site."
+)
+@click.option(
+    "--target",
+    metavar="SITE",
+    shell_complete=completing.sites,
+    help="Only those whose copies are at this site.",
+)
 @click.option("--project", metavar="ID", help="Only of this project (for administrators).")
 @click.option("--limit", type=click.IntRange(1), help="How many at the most; default: all.")
 def list_points(

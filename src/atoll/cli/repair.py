@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import click
 
+from atoll.cli import completing
 from atoll.cli.api import Api, gateway_options
 from atoll.cli.follow import follow_run
 from atoll.cli.output import format_option, show
@@ -15,7 +16,9 @@ from atoll.cli.output import format_option, show
 @click.command()
 @gateway_options
 @format_option
-@click.argument("ids", metavar="[RUN]…", nargs=-1)
+@click.argument(
+    "ids", metavar="[RUN]…", nargs=-1, shell_complete=completing.runs("parked", "dirty", "killed")
+)
 @click.option("--dry-run", is_flag=True, help="Show what differs, and do nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def repair(

@@ -2,13 +2,14 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
 import click
 
-from atoll.cli.api import Api, gateway_options
+from atoll.cli import completing
+from atoll.cli.api import Api, F, gateway_options
 from atoll.cli.follow import amount, follow_run
 from atoll.cli.output import format_option, short, show
 
@@ -42,7 +43,12 @@ wait_option = click.option(
     "--wait-all", is_flag=True,
     help="Wait for a site that is away also where the run only clears up there: its work is done.",
 )  # fmt: skip
-id_argument = click.argument("run_id", metavar="ID")
+GOING: Final = ("queued", "running", "undoing", "paused", "parked")
+
+
+def id_argument(*states: str) -> Callable[[F], F]:
+    """The argument `run_id`; a shell offers runs in some states, or all."""
+    return click.argument("run_id", metavar="ID", shell_complete=completing.runs(*states))
 
 
 @run.command("list")
@@ -50,7 +56,12 @@ id_argument = click.argument("run_id", metavar="ID")
 @format_option
 @click.option("--state", type=click.Choice(STATES), help="Only in this state.")
 @click.option("--dead", is_flag=True, help="Only what an operator has to look at: parked, dirty, killed.")
-@click.option("--definition", metavar="NAME", help="Only of this definition, NAME or NAME@VERSION.")
+@click.option(
+    "--definition",
+    metavar="NAME",
+    shell_complete=completing.definitions,
+    help="Only of this definition, NAME or NAME@VERSION.",
+)
 @click.option("--waits", metavar="WHAT", help="Only what waits for this: lock, site/paris, retry, …")
 @click.option("--project", metavar="ID", help="Only of this project (for administrators).")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at the most.")
@@ -73,7 +84,7 @@ def list_runs(url: str | None, os_cloud: str | None, form: str, *, limit: int, *
 @run.command("show")
 @gateway_options
 @format_option
-@id_argument
+@id_argument()
 @click.option("--log", "with_log", is_flag=True, help="Its log too: every try, and what became of it.")
 def show_run(url: str | None, os_cloud: str | None, form: str, run_id: str, *, with_log: bool) -> None:
     """Show the run ID: its steps, what they gave, what went wrong, what may be done now."""
@@ -87,7 +98,7 @@ def show_run(url: str | None, os_cloud: str | None, form: str, run_id: str, *, w
 @run.command("start")
 @gateway_options
 @format_option
-@click.argument("definition", metavar="NAME")
+@click.argument("definition", metavar="NAME", shell_complete=completing.definitions)
 @click.option(
     "-i", "--set", "pairs", multiple=True, metavar="KEY=VALUE",
     help="A part of the input: VALUE is JSON where it reads as JSON, else a text. Repeat it.",
@@ -136,7 +147,7 @@ def start_run(  # noqa: PLR0913 - one for each option
 @run.command("follow")
 @gateway_options
 @format_option
-@id_argument
+@id_argument(*GOING)
 @wait_option
 def follow(url: str | None, os_cloud: str | None, form: str, run_id: str, *, wait_all: bool) -> None:
     """Watch the run ID until it ends, or waits for an operator: exit status 0 where it is done, else 1.
@@ -149,7 +160,7 @@ def follow(url: str | None, os_cloud: str | None, form: str, run_id: str, *, wai
 
 @run.command()
 @gateway_options
-@id_argument
+@id_argument("queued", "running", "undoing")
 def pause(url: str | None, os_cloud: str | None, run_id: str) -> None:
     """Pause the run ID once the steps under way have ended. It keeps what it holds."""
     _act(url, os_cloud, run_id, "pause", "is to be paused")
@@ -157,7 +168,7 @@ def pause(url: str | None, os_cloud: str | None, run_id: str) -> None:
 
 @run.command()
 @gateway_options
-@id_argument
+@id_argument("paused")
 def resume(url: str | None, os_cloud: str | None, run_id: str) -> None:
     """Let the run ID go on."""
     _act(url, os_cloud, run_id, "resume", "goes on")
@@ -165,7 +176,7 @@ def resume(url: str | None, os_cloud: str | None, run_id: str) -> None:
 
 @run.command()
 @gateway_options
-@id_argument
+@id_argument("queued", "running", "paused", "parked")
 def cancel(url: str | None, os_cloud: str | None, run_id: str) -> None:
     """Have the run ID undone once the steps under way have ended."""
     _act(url, os_cloud, run_id, "cancel", "is to be undone")
@@ -173,7 +184,7 @@ def cancel(url: str | None, os_cloud: str | None, run_id: str) -> None:
 
 @run.command()
 @gateway_options
-@id_argument
+@id_argument(*GOING)
 @click.option("--reason", default="", help="Why, for its log.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def kill(url: str | None, os_cloud: str | None, run_id: str, reason: str, *, yes: bool) -> None:
@@ -188,7 +199,7 @@ def kill(url: str | None, os_cloud: str | None, run_id: str, reason: str, *, yes
 
 @run.command()
 @gateway_options
-@id_argument
+@id_argument("undone", "dirty", "killed", "parked")
 def redo(url: str | None, os_cloud: str | None, run_id: str) -> None:
     """Try the run ID once more: one that was undone begins anew, one that is parked goes on.
 
@@ -200,7 +211,7 @@ def redo(url: str | None, os_cloud: str | None, run_id: str) -> None:
 @run.command()
 @gateway_options
 @format_option
-@id_argument
+@id_argument(*GOING)
 def explain(url: str | None, os_cloud: str | None, form: str, run_id: str) -> None:
     """Say what the run ID waits for: a lock and who has it, a site, a retry, a worker, an operator."""
     told = Api(url, os_cloud).get(f"/runs/{quote(run_id)}/explain")
@@ -216,7 +227,7 @@ def explain(url: str | None, os_cloud: str | None, form: str, run_id: str) -> No
 @run.command()
 @gateway_options
 @format_option
-@click.argument("name", metavar="[NAME]", required=False)
+@click.argument("name", metavar="[NAME]", required=False, shell_complete=completing.definitions)
 def definitions(url: str | None, os_cloud: str | None, form: str, name: str | None) -> None:
     """List what can be run; of NAME show its input, and its steps as a Mermaid diagram."""
     api = Api(url, os_cloud)

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import click
 
+from atoll.cli import completing
 from atoll.cli.api import Api, gateway_options
 from atoll.cli.output import format_option, show
 
@@ -28,7 +29,8 @@ def site() -> None:
     """  # noqa: D301 - click wants the character, not the two letters
 
 
-name_argument = click.argument("name", metavar="NAME")
+new_name_argument = click.argument("name", metavar="NAME")
+name_argument = click.argument("name", metavar="NAME", shell_complete=completing.sites)
 store_option = click.option(
     "--backup-store", help="A name for where its Cinder keeps backups, that of all sites which share it."
 )
@@ -59,9 +61,13 @@ def show_site(url: str | None, os_cloud: str | None, form: str, name: str) -> No
 @site.command("add")
 @gateway_options
 @format_option
-@name_argument
+@new_name_argument
 @click.option("--region", required=True, help="The name of the region in the site's own catalogue.")
-@click.option("--cloud", help="The cloud whose Keystone the site believes (`atoll cloud list`).")
+@click.option(
+    "--cloud",
+    shell_complete=completing.clouds,
+    help="The cloud whose Keystone the site believes (`atoll cloud list`).",
+)
 @click.option("--auth-url", help="The Keystone of a cloud that Atoll does not know yet; it is added as NAME.")
 @click.option("--insecure", is_flag=True, help="With --auth-url: do not check the cloud's certificates.")
 @click.option("--cacert", default="", help="With --auth-url: path, at the gateways, of its authorities.")
@@ -153,7 +159,7 @@ def _added_with_cloud(api: Api, cloud: Mapping[str, Any], site: Mapping[str, Any
 @format_option
 @name_argument
 @click.option("--region", help="Another region.")
-@click.option("--cloud", help="Another cloud; '' for the clients' own.")
+@click.option("--cloud", shell_complete=completing.clouds, help="Another cloud; '' for the clients' own.")
 @endpoint_option
 @store_option
 @click.option("--no-endpoint", "without", multiple=True, metavar="SERVICE", help="Take a service away.")

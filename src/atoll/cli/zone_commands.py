@@ -6,10 +6,12 @@ from urllib.parse import quote
 
 import click
 
+from atoll.cli import completing
 from atoll.cli.api import Api, gateway_options
 from atoll.cli.output import format_option, show
 
-name_argument = click.argument("name", metavar="NAME")
+new_name_argument = click.argument("name", metavar="NAME")
+name_argument = click.argument("name", metavar="NAME", shell_complete=completing.zones)
 zone_option = click.option(
     "--zone", "zones", multiple=True, metavar="[SERVICE=]ZONE",
     help="The zone of the site: one for all services, or one for each, such as compute=az1.",
@@ -46,8 +48,8 @@ def show_zone(url: str | None, os_cloud: str | None, form: str, name: str) -> No
 @zone.command("add")
 @gateway_options
 @format_option
-@name_argument
-@click.option("--site", required=True, help="The site that it is in.")
+@new_name_argument
+@click.option("--site", required=True, shell_complete=completing.sites, help="The site that it is in.")
 @zone_option
 def add_zone(
     *, url: str | None, os_cloud: str | None, form: str, name: str, site: str, zones: tuple[str, ...]
@@ -61,7 +63,7 @@ def add_zone(
 @gateway_options
 @format_option
 @name_argument
-@click.option("--site", help="The site that it is in.")
+@click.option("--site", shell_complete=completing.sites, help="The site that it is in.")
 @zone_option
 @click.option("--any-zone", is_flag=True, help="Let the site choose among its own.")
 def set_zone(
