@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import tomllib
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -54,15 +54,14 @@ class Real:
             for name, site in self.direct.items()
         }
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Their zones, and what is one thing at both."""
-        zones = {name: zone for name, zone in self.tables["zones"].items() if zone["site"] in self.sites}
+    def settings(self, names: Collection[str] = (ONE, TWO)) -> dict[str, Any]:
+        """The zones of some of them, and what is one thing at these."""
+        zones = {name: zone for name, zone in self.tables["zones"].items() if zone["site"] in names}
         same = [
-            {**one, "ids": {name: ident for name, ident in one["ids"].items() if name in self.sites}}
+            {**one, "ids": {name: ident for name, ident in one["ids"].items() if name in names}}
             for one in self.tables.get("equivalents", [])
         ]
-        return {"zones": zones, "equivalents": same}
+        return {"zones": zones, "equivalents": [one for one in same if len(one["ids"]) > 1]}
 
     def refuse(self, name: str) -> None:
         """Let nobody reach a site."""
@@ -134,12 +133,18 @@ def access_log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(start_atoll: StartAtoll, real: Real, access_log: Path) -> Start:
-    """Start an Atoll before the sites, by the ways or `direct`; called with tables of settings."""
+    """Start an Atoll before the sites, by the ways or `direct`; called with tables of settings.
 
-    async def begin(*, direct: bool = False, **tables: dict[str, Any]) -> Atoll:
+    Another one of the same test has the same database.
+    """
+
+    async def begin(
+        *, direct: bool = False, only: Collection[str] = (ONE, TWO), **tables: dict[str, Any]
+    ) -> Atoll:
         gateway = {"access_log": str(access_log), **tables.pop("gateway", {})}
-        reached = real.direct if direct else real.by_ways
-        atoll = await start_atoll(real.auth_url, reached, gateway=gateway, **real.settings, **tables)
+        every = real.direct if direct else real.by_ways
+        reached = {name: every[name] for name in only}
+        atoll = await start_atoll(real.auth_url, reached, gateway=gateway, **real.settings(only), **tables)
         await atoll.settled()
         return atoll
 

@@ -9,6 +9,7 @@ import pytest
 from tests.e2e.outages.conftest import ONE, SERVERS, TWO, Real, Start, boot, delete
 from tests.e2e.sites import STATE
 from tests.running import Atoll
+from tests.scenarios.test_site_commands import Commands
 
 from atoll.sites import health
 
@@ -42,11 +43,9 @@ async def started(user: httpx.AsyncClient, definition: str, **given: str) -> str
     return f"{RUNS}/{answer.json()['run']['id']}"
 
 
-async def ended(user: httpx.AsyncClient, run: str, *, away: bool = False) -> Any:
-    """A run at its end; `away`: or waiting for the site."""
-    return await until(
-        user, run, lambda one: one["state"] in ENDS or (away and one["waits"] == f"site/{TWO}")
-    )
+async def ended(user: httpx.AsyncClient, run: str) -> Any:
+    """A run at its end."""
+    return await until(user, run, lambda one: one["state"] in ENDS)
 
 
 async def with_volume(user: httpx.AsyncClient, name: str, zone: str) -> tuple[str, str]:
@@ -62,19 +61,42 @@ async def with_volume(user: httpx.AsyncClient, name: str, zone: str) -> tuple[st
     return server, volume
 
 
+async def evacuated(commands: Commands, server: str) -> str:
+    """The run that has made it anew: who follows it is not kept waiting for the dead site."""
+    done = await commands.run("run", "start", "server.evacuate", "-i", f"server={server}", "--follow")
+    assert (done.exit_code, f"waits for the site {TWO}" in done.stderr) == (0, True), done.output
+    return done.stdout.splitlines()[-1].split()[1]
+
+
+async def result_of(user: httpx.AsyncClient, run_id: str, step: str) -> Any:
+    """What a step of a run that is done gave."""
+    run = (await user.get(f"{RUNS}/{run_id}")).json()["run"]
+    assert run["state"] == "done", run
+    return next(one["result"] for one in run["steps"] if one["name"] == step)
+
+
+async def protected(user: httpx.AsyncClient, server: str) -> Any:
+    """The recovery point that was made of it."""
+    run = await ended(user, await started(user, "server.protect", server=server, site=ONE))
+    assert run["state"] == "done", run
+    (point,) = (await user.get("/atoll/v1/recovery-points")).json()["recovery_points"]
+    return point
+
+
 async def test_it_runs_elsewhere_and_of_the_old_one_nothing_is_lost(
     atoll: Atoll, real: Real, token: str, name: str
 ) -> None:
     async with atoll.client(token) as user:
         server, volume = await with_volume(user, name, real.sites[TWO].zone)
-        run = await ended(user, await started(user, "server.protect", server=server, site=ONE))
-        assert run["state"] == "done", run
-        (point,) = (await user.get("/atoll/v1/recovery-points")).json()["recovery_points"]
+        point = await protected(user, server)
+
+        commands = Commands(atoll.url, token)
+        assert await commands.told("recovery", "list", "--source", TWO) == [point]
+        assert await commands.told("recovery", "list", "--source", ONE) == []
 
         real.refuse(TWO)
-        evacuation = await started(user, "server.evacuate", server=server)
-        run = await ended(user, evacuation, away=True)
-        assert run["state"] == "running", run
+        run_id = await evacuated(commands, server)
+        assert (await user.get(f"{RUNS}/{run_id}")).json()["run"]["state"] == "running"
         shown = (await user.get(f"{SERVERS}/{server}", headers=VERSION)).json()["server"]
         assert (shown["status"], shown["name"]) == ("ACTIVE", name)
         assert shown["OS-EXT-AZ:availability_zone"] == real.sites[ONE].zone
@@ -82,10 +104,11 @@ async def test_it_runs_elsewhere_and_of_the_old_one_nothing_is_lost(
         assert attached == {"id": point["volumes"][0], "delete_on_termination": True}
 
         await asyncio.sleep(2.0)  # some probes say that it is away
+        following = asyncio.create_task(commands.run("run", "follow", run_id, "--wait-all"))
         await real.accept(TWO)
-        run = await ended(user, evacuation)
-        assert run["state"] == "done", run
-        old = next(one["result"] for one in run["steps"] if one["name"] == "old")
+        whole = await following
+        assert whole.exit_code == 0, whole.output
+        old = await result_of(user, run_id, "old")
         assert (await real.servers(TWO, name), old["volumes"]) == ([], [volume])
         kept = (await user.get(f"{VOLUMES}/{volume}")).json()["volume"]
         assert kept["status"] == "available"
@@ -94,3 +117,28 @@ async def test_it_runs_elsewhere_and_of_the_old_one_nothing_is_lost(
         assert (await user.get(f"{VOLUMES}/{point['volumes'][0]}")).status_code == 404
         for image in (old["image"], point["image"]):
             assert (await user.delete(f"/image/v2/images/{image}")).status_code == 204
+
+
+async def test_copies_at_a_region_that_is_none_of_atolls_any_more_are_named_and_forgotten(
+    atoll: Atoll, real: Real, start: Start, token: str, name: str
+) -> None:
+    async with atoll.client(token) as user:
+        (server,) = await boot(user, name, real.sites[TWO].zone)
+        point = await protected(user, server)
+    await atoll.end()
+
+    alone = await start(only=[TWO], runs=real.tables["runs"])
+    async with alone.client(token) as user:
+        listed = (await Commands(alone.url, token).run("recovery", "list")).output
+        assert f"{ONE} (removed)" in listed
+        run = await ended(user, await started(user, "server.unprotect", server=server))
+        assert run["state"] == "done", run
+        left = {"site": ONE, "kind": "image", "id": point["image"]}
+        assert run["steps"][0]["result"] == {"left": [left]}
+        assert (await user.get("/atoll/v1/recovery-points")).json()["recovery_points"] == []
+        await delete(user, server)
+    await alone.end()
+
+    both = await start()
+    async with both.client(token) as user:
+        assert (await user.delete(f"/image/v2/images/{point['image']}")).status_code == 204

@@ -21,7 +21,7 @@ LOOK_SECONDS = 60.0
 async def atoll(start_atoll: StartAtoll, real: Real) -> Atoll:
     """One site is reached directly, the other by a way that can be closed."""
     sites = {ONE: real.direct[ONE], TWO: real.by_ways[TWO]}
-    running = await start_atoll(real.auth_url, sites, **real.settings)
+    running = await start_atoll(real.auth_url, sites, **real.settings())
     await running.settled()
     return running
 

@@ -30,7 +30,7 @@ def killed(real: Real, token: str, tmp_path: Path, on_record: bool) -> Killed:
 
     async def create(store: Path, name: str) -> None:
         way = real.ways[TWO]["compute"]
-        async with process_before(real.auth_url, real.by_ways, store, tmp_path, **real.settings) as (
+        async with process_before(real.auth_url, real.by_ways, store, tmp_path, **real.settings()) as (
             process,
             url,
         ):
@@ -80,7 +80,7 @@ async def test_a_server_outlives_the_atoll_that_made_it(
     assert await real.servers(ONE, name) == []
     assert recorded(store, made) == ([TWO] if on_record else [])
 
-    again = await start_atoll(real.auth_url, real.direct, **real.settings)
+    again = await start_atoll(real.auth_url, real.direct, **real.settings())
     kept = store == again.database
     assert recorded(again.database, made) == ([TWO] if on_record and kept else [])
     async with again.client(token) as client:
