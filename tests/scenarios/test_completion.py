@@ -49,6 +49,12 @@ async def test_names_that_the_gateway_knows(
     assert await offered(atoll.url, cloud.keystone.token("admin"), *words) == names
 
 
+async def test_users_are_offered_sites_too(atoll: Atoll, cloud: Cloud) -> None:
+    token = cloud.keystone.token()
+    assert await offered(atoll.url, token, "recovery", "list", "--target", "") == ["site1", "site2", "site3"]
+    assert await offered(atoll.url, token, "site", "show", "") == [], "only administrators may"
+
+
 async def test_each_command_offers_the_runs_it_can_act_on(atoll: Atoll, admin: Client) -> None:
     done, dead, going = [
         (await started(admin, fail=fail, sites=["site1"]))["id"] for fail in ("", "away", "away")

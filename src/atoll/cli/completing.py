@@ -29,19 +29,19 @@ def offered(path: str, plural: str, told: Callable[[_Item], CompletionItem | Non
     """Offer the items of a list of the own API, each as `told` has it (None: not this one)."""
 
     def offer(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-        found: list[CompletionItem] = []
+        found: dict[str, CompletionItem] = {}
         url, os_cloud = context.params.get("url"), context.params.get("os_cloud")
 
         def look() -> None:
             with contextlib.suppress(Exception):
                 every = islice(Api(url, os_cloud).all(path, plural), MOST)
-                found.extend(one for one in map(told, every) if one is not None)
+                found.update((one.value, one) for one in map(told, every) if one is not None)
 
         looking = threading.Thread(target=look, daemon=True)
         with contextlib.redirect_stderr(io.StringIO()):  # not into the line that is being typed
             looking.start()
             looking.join(SECONDS)
-        return [one for one in found if one.value.startswith(begun)]
+        return [one for one in list(found.values()) if one.value.startswith(begun)]
 
     return offer
 
@@ -58,6 +58,8 @@ def runs(*states: str) -> Offer:
 
 
 sites: Final = offered("/sites", "sites", lambda one: CompletionItem(one["name"], help=one["state"]))
+zoned_sites: Final = offered("/zones", "zones", lambda one: CompletionItem(one["site"]))
+"""The sites that have zones: those may be listed by everybody."""
 zones: Final = offered("/zones", "zones", lambda one: CompletionItem(one["name"], help=one["site"]))
 clouds: Final = offered("/clouds", "clouds", lambda one: CompletionItem(one["name"]))
 definitions: Final = offered(

@@ -32,12 +32,12 @@ def recovery() -> None:
 @format_option
 @click.option("--server", metavar="ID", help="Only of this server.")
 @click.option(
-    "--source", metavar="SITE", shell_complete=completing.sites, help="Only of servers of this site."
+    "--source", metavar="SITE", shell_complete=completing.zoned_sites, help="Only of servers of this site."
 )
 @click.option(
     "--target",
     metavar="SITE",
-    shell_complete=completing.sites,
+    shell_complete=completing.zoned_sites,
     help="Only those whose copies are at this site.",
 )
 @click.option("--project", metavar="ID", help="Only of this project (for administrators).")
