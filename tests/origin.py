@@ -7,6 +7,8 @@ from typing import Any, Self
 
 from tests.raw import Cut, Message, read_body, read_head
 
+from atoll.sandbox.simulated.server import TURNS, stop_listening
+
 Script = Callable[["Exchange"], Awaitable[None]]
 
 # What the gateway's look-out asks for by itself: answered here, so that tests count only what they sent.
@@ -68,6 +70,7 @@ class Origin:
         self.port = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._server: asyncio.Server
+        self._listening = False
 
     async def __aenter__(self) -> Self:
         await self._listen(0)
@@ -75,11 +78,9 @@ class Origin:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for _turn in range(4):
-            await asyncio.sleep(0)  # what was accepted just now gets its task: after the close it cannot
-        self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
+        self.refuse()
+        for _turn in range(TURNS + 2):
+            await asyncio.sleep(0)  # what was accepted just now gets its task, which ends
         await asyncio.gather(*self._tasks, return_exceptions=True)
         assert self.errors == []
 
@@ -100,7 +101,8 @@ class Origin:
 
     def refuse(self) -> None:
         """Stop: connections end, new ones are refused."""
-        self._server.close()
+        self._listening = False
+        stop_listening(self._server)
         self.close_connections()
 
     async def accept(self) -> None:
@@ -108,6 +110,7 @@ class Origin:
         await self._listen(self.port)
 
     async def _listen(self, port: int) -> None:
+        self._listening = True
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=1 << 20)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -116,7 +119,8 @@ class Origin:
         self._tasks.add(task)
         self.accepted += 1
         try:
-            await self._requests(reader, writer)
+            if self._listening:
+                await self._requests(reader, writer)
         except asyncio.CancelledError:
             pass  # the end of the test, or of the site; asyncio.streams would report it as an error
         finally:

@@ -5,6 +5,8 @@ import contextlib
 from types import TracebackType
 from typing import Self
 
+from atoll.sandbox.simulated.server import TURNS, stop_listening
+
 CHUNK = 65536
 
 
@@ -29,7 +31,9 @@ class Relay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._server is not None
-        self._server.close()
+        stop_listening(self._server)
+        for _turn in range(TURNS + 2):
+            await asyncio.sleep(0)
         self.cut()
         for task in list(self._tasks):
             task.cancel()
@@ -59,12 +63,13 @@ class Relay:
             writer.transport.abort()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
             writer.transport.abort()
             return
-        self._writers |= {writer, far_writer}
+        self._writers.add(far_writer)
         for source, sink in ((reader, far_writer), (far_reader, writer)):
             task = asyncio.get_running_loop().create_task(self._pass(source, sink, self._gate))
             self._tasks.add(task)

@@ -6,6 +6,7 @@ Handlers get a `Request` whose body streams and return a `Response` whose body m
 """
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import struct
@@ -17,6 +18,7 @@ from typing import cast
 import httptools
 
 READ_HIGH_WATER = 256 * 1024  # bytes of request body kept before reading pauses: bounds memory on upload
+TURNS = 4  # of the loop, within which what was accepted has become a connection
 DRAIN_SECONDS = 2.0  # how long an answered, unread upload may linger, so that the answer is not lost to a RST
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _REASONS |= {207: "Multi Status", 413: "Request Entity Too Large", 416: "Request Range Not Satisfiable"}
@@ -144,6 +146,27 @@ class _Body:
             await self._waiter
 
 
+def stop_listening(server: asyncio.Server) -> None:
+    """Have new connections refused from now on, and the server closed a little later.
+
+    One that was accepted this very moment becomes a connection after this, and is to be ended then. Closed at
+    once, asyncio's server would lose it: nobody would ever close its socket.
+    """
+    loop = server.get_loop()
+    for one in server.sockets:
+        loop.remove_reader(one.fileno())
+        with contextlib.suppress(OSError):  # not where that is for connections only
+            one.shutdown(socket.SHUT_RDWR)
+
+    def close(turns: int) -> None:
+        if turns:
+            loop.call_soon(close, turns - 1)
+        else:
+            server.close()
+
+    close(TURNS)
+
+
 class _Connection(asyncio.Protocol):
     def __init__(self, server: "Server") -> None:
         self._server = server
@@ -166,6 +189,8 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._server.connections.add(self)
         self._server.accepted += 1
+        if not self._server.listening:
+            self.drop(reset=True)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
         self._server.connections.discard(self)
@@ -369,16 +394,15 @@ class Server:
     def refuse(self) -> None:
         """Stop listening and reset every open connection; `start()` listens again on the same port."""
         if self._server is not None:
-            self._server.close()
+            stop_listening(self._server)
             self._server = None
         for connection in list(self.connections):
             connection.drop(reset=True)
 
     async def close(self) -> None:
         """Stop listening and end all connections."""
-        for _ in range(4):
-            await asyncio.sleep(0)  # what was accepted becomes a connection: later it cannot
         if self.tls is not None:
             await asyncio.sleep(0.01)  # a handshake that the client has given up ends
         self.refuse()
-        await asyncio.sleep(0)
+        for _ in range(TURNS + 2):
+            await asyncio.sleep(0)  # what was just accepted becomes a connection, and ends
