@@ -293,13 +293,14 @@ async def test_usage_counts_it_under_the_alias(admin: Client, pair: tuple[str, s
 
 
 async def test_a_moved_server_keeps_its_id_while_its_old_site_still_has_it(
-    user: Client, cloud: Cloud, store: Store
+    user: Client, cloud: Cloud, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one that was left behind is nowhere to be seen; what is done is done to the new one."""
+    monkeypatch.setattr("atoll.gateway.locate.NEGATIVE_SECONDS", 0.1)
     old = await boot(user, cloud, "site1", name="old")
     assert (await user.get(f"{SERVERS}/{old}")).json()["server"]["name"] == "old"
     new = await boot(user, cloud, "site2", name="new")
-    await store.aliases.bind(old, "site2", new, project_id=project_of(cloud))
+    await store.aliases.bind(old, "site2", new, project_id=project_of(cloud), was_at="site1")
     async with asyncio.timeout(30):
         while (await user.get(f"{SERVERS}/{old}")).json()["server"]["name"] != "new":  # noqa: ASYNC110 - HTTP
             await asyncio.sleep(0.05)
@@ -311,6 +312,15 @@ async def test_a_moved_server_keeps_its_id_while_its_old_site_still_has_it(
     assert (await user.delete(f"{SERVERS}/{old}")).status_code == 204
     assert cloud.site("site1").compute.instances.get(old) is not None
     assert cloud.site("site2").compute.instances.get(new) is None
+    # Deleted is deleted, however long the old one is still there.
+    for _ in range(3):
+        assert (await user.get(f"{SERVERS}/{old}")).status_code == 404
+        assert (await user.get(f"{SERVERS}/detail")).json()["servers"] == []
+        await asyncio.sleep(0.2)
+    await store.aliases.unhide("site1", old)
+    async with asyncio.timeout(30):
+        while (await user.get(f"{SERVERS}/{old}")).status_code != 200:  # noqa: ASYNC110 - HTTP
+            await asyncio.sleep(0.05)
 
 
 async def test_a_site_that_is_alone(start_atoll: StartAtoll, cloud: Cloud) -> None:

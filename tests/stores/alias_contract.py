@@ -68,13 +68,13 @@ async def hidden(aliases: Aliases) -> list[tuple[str | None, str]]:
 
 async def test_what_a_server_is_to_be_and_what_it_was_is_hidden(aliases):
     for _ in range(2):
-        await aliases.hide("tokyo", "y", project_id="p", user_id="u")
+        await aliases.hide("tokyo", "y")
     assert await hidden(aliases) == [("tokyo", "y")]
     assert (await aliases.of("y"), await aliases.standing_for("tokyo", "y")) == (None, None)
     for _ in range(2):
         assert await aliases.bind("a", "tokyo", "y", project_id="p")
     assert await hidden(aliases) == []
-    await aliases.hide("tokyo", "y", project_id="p", user_id="u")
+    await aliases.hide("tokyo", "y")
     assert await hidden(aliases) == [], "an id stands for it"
     assert await aliases.bind("a", "oslo", "z")
     assert await hidden(aliases) == [("tokyo", "y")]
@@ -82,15 +82,52 @@ async def test_what_a_server_is_to_be_and_what_it_was_is_hidden(aliases):
     for _ in range(2):
         await aliases.unhide("tokyo", "y")
     assert [(one.id, one.state) for one in (await aliases.since(seen)).aliases] == [("y", "dropped")]
-    await aliases.hide("tokyo", "y", project_id="p", user_id="u")
+    await aliases.hide("tokyo", "y")
     assert await aliases.bind("a", "tokyo", "y")
     assert await hidden(aliases) == [("oslo", "z")]
 
 
-async def test_a_sites_own_id_that_came_to_mean_another_needs_not_be_hidden(aliases):
-    assert await aliases.bind("x", "paris", "x", project_id="p")
-    assert await aliases.bind("x", "tokyo", "y")
+@pytest.mark.parametrize("known", [False, True])
+async def test_a_site_s_own_server_stays_hidden_when_what_its_id_came_to_mean_is_gone(aliases, known):
+    """Its id is the alias: what is on record of the one says nothing of the other."""
+    if known:
+        assert await aliases.bind("x", "paris", "x", project_id="p")
+    for _ in range(2):
+        assert await aliases.bind("x", "tokyo", "y", project_id="p", was_at="paris")
+        assert await hidden(aliases) == [("paris", "x")]
+    assert (await aliases.of("x")).site == "tokyo"
+    assert await aliases.release("x", "tokyo", "y")
+    assert await hidden(aliases) == [("paris", "x")]
+    assert await aliases.of("x") is None
+    # It was there all the same, and says so of itself.
+    assert (await aliases.find("x", "tokyo", "y", project_id="p")).site == "tokyo"
+    assert not await aliases.drop("x"), "Atoll did not make it"
+    seen = (await aliases.since(0)).revision
+    await aliases.unhide("paris", "x")
+    assert [(one.id, one.project_id) for one in (await aliases.since(seen)).aliases] == [("x", "")]
     assert await hidden(aliases) == []
+
+
+async def test_bound_back_it_is_shown_again_and_the_other_is_not(aliases):
+    for _ in range(2):
+        assert await aliases.bind("x", "tokyo", "y", project_id="p", was_at="paris")
+        for _ in range(2):
+            assert await aliases.bind("x", "paris", "x", project_id="p")
+            assert await hidden(aliases) == [("tokyo", "y")]
+    await aliases.unhide("tokyo", "y")
+    assert await hidden(aliases) == []
+
+
+async def test_one_that_waits_is_dropped_only_while_it_waits(aliases):
+    for name in ("a", "b"):
+        await aliases.accept(name, project_id="p", user_id="u", asked="{}")
+    assert await aliases.drop("a", waiting=True)
+    await aliases.fail("b", "why")
+    assert await aliases.drop("b", waiting=True)
+    await aliases.accept("c", project_id="p", user_id="u", asked="{}")
+    assert await aliases.bind("c", "paris", "x")
+    assert not await aliases.drop("c", waiting=True)
+    assert (await aliases.of("c")).state == "bound"
 
 
 async def test_nothing_is_bound_to_what_was_dropped(aliases):

@@ -83,14 +83,24 @@ class Aliases:
         await self.load()
 
     async def bind(
-        self, alias: str, site: str, site_id: str, *, project_id: str = "", user_id: str = ""
+        self,
+        alias: str,
+        site: str,
+        site_id: str,
+        *,
+        project_id: str = "",
+        user_id: str = "",
+        was_at: str = "",
     ) -> bool:
         """Have an alias stand for a site's own server; of one that was not accepted the owner is told, too.
+
+        It was the own id of a server at `was_at`, which is not shown any more: until `unhide`.
 
         False where the alias was dropped: the user has deleted the server, and the site's is to be deleted.
         May be done again, with the same place or another. Raises StoreError.
         """
-        if not await self._store.bind(alias, site, site_id, project_id=project_id, user_id=user_id):
+        whose = {"project_id": project_id, "user_id": user_id, "was_at": was_at}
+        if not await self._store.bind(alias, site, site_id, **whose):
             return False
         await self._locations.forget_one(SERVER, alias)
         await self.load()
@@ -100,9 +110,9 @@ class Aliases:
             )
         return True
 
-    async def hide(self, site: str, site_id: str, *, project_id: str, user_id: str) -> None:
+    async def hide(self, site: str, site_id: str) -> None:
         """Have a site's own server not shown until an alias stands for it. Raises StoreError."""
-        await self._store.hide(site, site_id, project_id=project_id, user_id=user_id)
+        await self._store.hide(site, site_id)
         await self.load()
 
     async def unhide(self, site: str, site_id: str) -> None:
@@ -139,7 +149,10 @@ class Aliases:
         if row is None or row.state == "bound":
             await self.load()
             return False
-        await self.drop(alias)
+        dropped = await self._store.drop(alias, waiting=True)
+        await self.load()
+        if not dropped:  # a site has it by now
+            return False
         if self._cancel is not None:
             await self._cancel(row)
         return True
@@ -287,15 +300,17 @@ class Aliases:
                 failing = False
 
     def _take(self, row: Alias) -> None:
+        if not row.project_id:
+            self._take_hidden(row)
+            return
         whose = row.project_id if row.found else ""
         self._forget(row.id, row.project_id)
         if not row.found or ((before := self.known.get(row.id)) and before.project_id == row.project_id):
             self._forget(row.id, "")  # it was made by Atoll, or was until now
-        self._hidden.pop(row.site_id or row.id, None)
-        if row.state == "hidden" and row.site is not None:
-            self._hidden[row.id] = sys.intern(row.site)
-        if row.state in {"hidden", "dropped"}:
+        if row.state == "dropped":
             return
+        if row.site_id is not None and self._hidden.get(row.site_id) == row.site:
+            del self._hidden[row.site_id]
         if not row.found:
             self._locations.evict(SERVER, row.id)
         if row.site is not None and row.site_id is not None:
@@ -314,6 +329,12 @@ class Aliases:
                 code=row.code,
             )
             self.known[row.id] = self.accepted[row.id]
+
+    def _take_hidden(self, row: Alias) -> None:
+        self._hidden.pop(row.id, None)
+        if row.state == "hidden" and row.site is not None:
+            self._hidden[row.id] = sys.intern(row.site)
+            self._locations.evict(SERVER, row.id)
 
     def _forget(self, alias: str, whose: str) -> None:
         before = self.known.pop(_key(alias, whose), None)

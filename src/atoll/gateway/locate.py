@@ -106,7 +106,12 @@ class Locator:
         if site is not None:
             return site
         location = await self._locations.find(resource, ident)
-        return self._sites.by_name.get(location.site) if location is not None else None
+        if location is None:
+            return None
+        if resource == SERVER and self._equivalents.aliases.hides(location.site, ident):
+            self._locations.evict(resource, ident)  # it was there, before it was moved
+            return None
+        return self._sites.by_name.get(location.site)
 
     def refuse_conflict(self, resource: str, ident: str) -> None:
         """Raise Conflict for an id that several sites claim: a write must not hit one of them by chance."""
@@ -156,7 +161,10 @@ class Locator:
         )
         found = {}
         away = gathered.missing()
+        hides = self._equivalents.aliases.hides
         for name, answer in gathered.answered.items():
+            if resource == SERVER and hides(name, ident):
+                continue  # it was, before it was moved
             if answer.status == 200:
                 if shows(resource, ident, answer.text):
                     found[name] = answer

@@ -23,11 +23,18 @@ class Ids(Protocol):
     """`Aliases`, as far as it is needed here. Raises `StoreError`."""
 
     async def bind(
-        self, alias: str, site: str, site_id: str, *, project_id: str = "", user_id: str = ""
+        self,
+        alias: str,
+        site: str,
+        site_id: str,
+        *,
+        project_id: str = "",
+        user_id: str = "",
+        was_at: str = "",
     ) -> bool:
-        """Have an id stand for a site's own server."""
+        """Have an id stand for a site's own server, and not for that of `was_at`, which is not shown then."""
 
-    async def hide(self, site: str, site_id: str, *, project_id: str, user_id: str) -> None:
+    async def hide(self, site: str, site_id: str) -> None:
         """Have a site's own server not shown until an id stands for it."""
 
     async def unhide(self, site: str, site_id: str) -> None:
@@ -126,7 +133,7 @@ class ServerMove:
                 raise Refused(f"{doing.site} creates no server ({status}): {said(answer)}")
             ident = str(answer["server"]["id"])
         with stored():
-            await self._ids.hide(doing.site, ident, project_id=doing.project_id, user_id=doing.user_id)
+            await self._ids.hide(doing.site, ident)
         with changed():
             await at.until_server(ident, "ACTIVE", "SHUTOFF")
             if not given["active"]:
@@ -163,18 +170,18 @@ class ServerMove:
 
     async def rebind(self, doing: Doing) -> None:
         """Have the id that its users hold stand for the new one, and all gateways know."""
-        await self._bind(doing, doing.site, doing.input["at_target"])
+        source = doing.input["source"] if doing.input["own"] == doing.input["id"] else ""
+        await self._bind(doing, doing.site, doing.input["at_target"], was_at=source)
         await asyncio.sleep(KNOWN_SECONDS)
 
     async def bind_back(self, doing: Doing) -> None:
         """Have it stand for the old one."""
         await self._bind(doing, doing.input["source"], doing.input["own"])
 
-    async def _bind(self, doing: Doing, site: str, ident: str) -> None:
+    async def _bind(self, doing: Doing, site: str, ident: str, *, was_at: str = "") -> None:
+        whose = {"project_id": doing.project_id, "user_id": doing.user_id, "was_at": was_at}
         with stored():
-            kept = await self._ids.bind(
-                doing.input["id"], site, ident, project_id=doing.project_id, user_id=doing.user_id
-            )
+            kept = await self._ids.bind(doing.input["id"], site, ident, **whose)
         if not kept:
             raise Refused("the server was deleted meanwhile")
 

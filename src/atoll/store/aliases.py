@@ -5,7 +5,8 @@ and `dropped` when it was deleted; that is told for a while, so that every gatew
 are numbered, so that gateways ask for what is new and not for all there is.
 
 What is `hidden` is no alias: it is a site's own server, under its id there, that is not shown, for it is what
-a server of another id was before, or is to be.
+another server was before, or is to be. It is of no project, so that beside it its id may be an alias, as that
+of a server that was moved is.
 
 One that was `found` is known from what a server says of itself, which its users may have written. So it
 counts in its project only, beside others of the same id, and less than one that Atoll made.
@@ -32,11 +33,10 @@ _INSERT: Final = """
         created_at, changed, changed_at)
     VALUES (:id, :project_id, :user_id, :state, :site, :site_id, :found, :asked, NULL, NULL,
         :now, :changed, :now)"""
-_BIND: Final = """
+_PLACED: Final = """
     UPDATE aliases SET state = 'bound', site = :site, site_id = :site_id, found = 0, asked = NULL,
         message = NULL, code = NULL, changed = :changed, changed_at = :now
-    WHERE id = :id AND found = 0 AND state <> 'dropped'"""
-_PROMOTE: Final = _BIND.replace("found = 0 AND state <> 'dropped'", "project_id = :project_id")
+    WHERE """
 _CONTEST: Final = """
     UPDATE aliases SET message = :message, changed = :changed, changed_at = :now
     WHERE id = :id AND project_id = :project_id"""
@@ -50,7 +50,9 @@ _DROP: Final = """
     WHERE state <> 'dropped' AND """
 _SHOW: Final = "DELETE FROM aliases WHERE state = 'hidden' AND site = :site AND site_id = :site_id"
 _WHOSE: Final = "id = :id AND project_id = :project_id"
-_OURS: Final = "id = :id AND found = 0"
+_OURS: Final = "id = :id AND found = 0 AND project_id <> ''"
+_BIND: Final = f"{_PLACED} {_OURS} AND state <> 'dropped'"
+_PROMOTE: Final = _PLACED + _WHOSE
 
 
 class Alias(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,14 +120,21 @@ class Aliases:
         await self._database.run(Access.DURABLE, do)
 
     async def bind(
-        self, alias: str, site: str, site_id: str, *, project_id: str = "", user_id: str = ""
+        self,
+        alias: str,
+        site: str,
+        site_id: str,
+        *,
+        project_id: str = "",
+        user_id: str = "",
+        was_at: str = "",
     ) -> bool:
         """Write down which server an alias stands for from now on.
 
-        One that was never accepted (of a server that is moved) is made for the project and user given. False,
-        and nothing is written, where it was dropped or there is none to make: nobody holds that id any more.
-        The one that it stood for before is hidden from now on. Raises `Clash` where the site's server has
-        another alias already.
+        One that was never accepted (of a server that is moved) is made for the project and user given; it was
+        the own id of a server at `was_at`. False, and nothing is written, where it was dropped or there is
+        none to make: nobody holds that id any more. The server that it stood for before is hidden from now
+        on, until `unhide`. Raises `Clash` where the site's server has another alias already.
         """
         row = {"id": alias, "project_id": project_id, "user_id": user_id, "state": "bound",
                "site": site, "site_id": site_id, "found": 0, "asked": None}  # fmt: skip
@@ -137,27 +146,23 @@ class Aliases:
             connection.change(f"{_DROP} site = :site AND site_id = :site_id AND found = 1", place)
             connection.change(_SHOW, _of(values, *_PLACE))
             before = _first(connection, f"{_OURS} AND state = 'bound'", {"id": alias})
-            if connection.change(_BIND, {"id": alias, **place}):
-                if before is not None and before.site_id not in {alias, site_id}:
-                    _hide(connection, values | _hidden(before))
-                return True
-            if _ours(connection, alias) is not None or not project_id:
-                return False
-            if not connection.change(_PROMOTE, {"id": alias, "project_id": project_id, **place}):
-                connection.change(_INSERT, values)
+            was = (before.site, before.site_id) if before is not None else (was_at or None, alias)
+            if not connection.change(_BIND, {"id": alias, **place}):
+                if _ours(connection, alias) is not None or not project_id:
+                    return False
+                if not connection.change(_PROMOTE, {"id": alias, "project_id": project_id, **place}):
+                    connection.change(_INSERT, values)
+            if was[0] is not None and was != (site, site_id):
+                _hide(connection, values, *was)
             return True
 
         return await self._database.run(Access.WRITE, do)
 
-    async def hide(self, site: str, site_id: str, *, project_id: str, user_id: str) -> None:
+    async def hide(self, site: str, site_id: str) -> None:
         """Write down that a site's own server is not shown, until an alias stands for it."""
-        row = {"id": site_id, "project_id": project_id, "user_id": user_id, "state": "hidden",
-               "site": site, "site_id": site_id, "found": 0, "asked": None}  # fmt: skip
-
-        def do(connection: Connection) -> None:
-            _hide(connection, self._numbered(connection) | row)
-
-        await self._database.run(Access.WRITE, do)
+        await self._database.run(
+            Access.WRITE, lambda connection: _hide(connection, self._numbered(connection), site, site_id)
+        )
 
     async def unhide(self, site: str, site_id: str) -> None:
         """Forget that it is not shown."""
@@ -177,11 +182,15 @@ class Aliases:
 
         return await self._database.run(Access.WRITE, do)
 
-    async def drop(self, alias: str) -> bool:
-        """Forget an alias; whether it was there. Nothing can be bound to it from now on."""
+    async def drop(self, alias: str, *, waiting: bool = False) -> bool:
+        """Forget an alias; whether it was there. Nothing can be bound to it from now on.
+
+        With `waiting` only one that no site has a server for.
+        """
+        which = f"{_OURS} AND state IN ('building', 'failed')" if waiting else _OURS
 
         def do(connection: Connection) -> bool:
-            return bool(connection.change(_DROP + _OURS, self._numbered(connection) | {"id": alias}))
+            return bool(connection.change(_DROP + which, self._numbered(connection) | {"id": alias}))
 
         return await self._database.run(Access.WRITE, do)
 
@@ -239,7 +248,7 @@ class Aliases:
 
     async def of(self, alias: str) -> Alias | None:
         """Give what is on record of an alias that Atoll made; None where there is none, or none any more."""
-        return await self._one(f"{_OURS} AND state NOT IN ('hidden', 'dropped')", {"id": alias})
+        return await self._one(f"{_OURS} AND state <> 'dropped'", {"id": alias})
 
     async def standing_for(self, site: str, site_id: str) -> Alias | None:
         """Give the alias of a site's own server, where it has one."""
@@ -294,19 +303,15 @@ def _ours(connection: Connection, alias: str) -> State | None:
     return cast("State", rows[0][0]) if rows else None
 
 
-def _hide(connection: Connection, values: Mapping[str, Any]) -> None:
+def _hide(connection: Connection, numbered: Mapping[str, Any], site: str | None, site_id: str | None) -> None:
     """Write a row of a hidden server, unless something is on record of it."""
+    values = {"id": site_id, "project_id": "", "user_id": "", "state": "hidden", "site": site,
+              "site_id": site_id, "found": 0, "asked": None, **_of(numbered, "changed", "now")}  # fmt: skip
     this = _of(values, "id", "project_id")
     connection.change(f"DELETE FROM aliases WHERE {_WHOSE} AND state = 'dropped'", this)
     there = f"({_WHOSE}) OR (site = :site AND site_id = :site_id)"
     if _first(connection, there, this | _of(values, *_PLACE)) is None:
         connection.change(_INSERT, values)
-
-
-def _hidden(before: Alias) -> dict[str, Any]:
-    """The row of what an alias stood for before."""
-    return {"id": before.site_id, "project_id": before.project_id, "user_id": before.user_id,
-            "state": "hidden", "site": before.site, "site_id": before.site_id, "asked": None}  # fmt: skip
 
 
 def _first(connection: Connection, where: str, values: Mapping[str, Any]) -> Alias | None:

@@ -159,21 +159,29 @@ class AskedAll(Asked):
         return 200, dict(image)
 
     async def bind(
-        self, alias: str, site: str, site_id: str, *, project_id: str = "", user_id: str = ""
+        self,
+        alias: str,
+        site: str,
+        site_id: str,
+        *,
+        project_id: str = "",
+        user_id: str = "",
+        was_at: str = "",
     ) -> bool:
         """Have the id stand for a server."""
         del project_id, user_id
         assert alias == "s"
         await self._mortal.living()
-        if self._nova.stands_for[1] not in {alias, site_id}:
+        if self._nova.stands_for[1] == alias and self._nova.stands_for[0] != site:
+            assert was_at == self._nova.stands_for[0]
+        if self._nova.stands_for != (site, site_id):
             self._nova.hidden.add(self._nova.stands_for)
         self._nova.stands_for = (site, site_id)
         self._nova.hidden.discard((site, site_id))
         return True
 
-    async def hide(self, site: str, site_id: str, *, project_id: str, user_id: str) -> None:
+    async def hide(self, site: str, site_id: str) -> None:
         """Have a server not shown until the id stands for it."""
-        del project_id, user_id
         await self._mortal.living()
         if self._nova.stands_for != (site, site_id):
             self._nova.hidden.add((site, site_id))
