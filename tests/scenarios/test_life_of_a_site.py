@@ -79,6 +79,22 @@ async def place_behind(cloud: Cloud, site: str, name: str = "behind") -> str:
 # -- joining ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("asked", ["a key that it has not", "by another project"])
+async def test_a_404_that_is_not_of_a_server_itself_does_not_make_its_site_removable(
+    atoll: Atoll, user: Client, admin: Client, cloud: Cloud, asked: str
+) -> None:
+    await add(admin, cloud)
+    server = await boot(user, cloud, "site3")
+    assert (await admin.delete(f"{API}/sites/site3")).status_code == 409
+    if asked == "by another project":
+        async with client_of(atoll, cloud.keystone.token("alt_demo")) as other:
+            assert (await other.get(f"{SERVERS}/{server}")).status_code == 404
+    else:
+        assert (await user.get(f"{SERVERS}/{server}/metadata/none")).status_code == 404
+    await asyncio.sleep(0.3)  # it would be written down by then
+    assert (await admin.delete(f"{API}/sites/site3")).status_code == 409
+
+
 async def test_a_site_joins_while_a_client_lists_in_a_loop(user: Client, admin: Client, cloud: Cloud) -> None:
     ident = await place_behind(cloud, "site3")
     statuses: set[int] = set()

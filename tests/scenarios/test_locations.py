@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.conftest import StartAtoll
-from tests.running import Atoll, sites_of
+from tests.running import Atoll, sites_of, until
 from tests.scenarios.conftest import SERVERS, Client, boot, client_of, instances_of, sql, writes
 
 from atoll.sandbox.simulated import Cloud
@@ -108,7 +108,6 @@ async def test_two_sites_claim_one_id_found_by_search(user: Client, cloud: Cloud
 
 async def test_two_sites_claim_one_id_seen_in_a_list(user: Client, cloud: Cloud, claimed_twice: str) -> None:
     assert (await user.get(SERVERS)).status_code == 200
-    await asyncio.sleep(0.15)  # what lists show is written a little later
     await _refused_writes(user, cloud, f"{SERVERS}/{claimed_twice}")
 
 
@@ -160,3 +159,46 @@ async def test_what_a_list_has_just_shown_can_be_forgotten_at_once(
         assert (await admin.delete(where)).status_code == 204
         assert (await admin.get(where)).json()["locations"] == []
     assert (await admin.delete(where)).status_code == 404
+
+
+async def test_a_lost_table_is_filled_again_by_lists(
+    start_atoll: StartAtoll,
+    cloud: Cloud,
+    monkeypatch: pytest.MonkeyPatch,
+    log_lines: list[dict[str, object]],
+) -> None:
+    """Also with what the gateway still knows."""
+    monkeypatch.setattr("atoll.store.locations.LOOK_SECONDS", 0.2)
+    atoll = await start_atoll(cloud.keystone.auth_url, sites_of(cloud))
+    async with (
+        client_of(atoll, cloud.keystone.token()) as user,
+        client_of(atoll, cloud.keystone.token("admin")) as admin,
+    ):
+        server = await boot(user, cloud, "site2")
+        await sql(atoll.database, "DELETE FROM locations;")
+        await until(lambda: any(line["event"] == "locations_lost" for line in log_lines))
+        async with asyncio.timeout(30):
+            while not (await admin.get(f"/atoll/v1/locations/{server}")).json()["locations"]:
+                assert server in (await user.get(SERVERS)).text
+                await asyncio.sleep(0.05)
+
+
+async def test_forgotten_at_one_gateway_the_others_find_it_where_it_is(
+    start_atoll: StartAtoll, user: Client, admin: Client, cloud: Cloud, claimed_twice: str
+) -> None:
+    second = await start_atoll(cloud.keystone.auth_url, sites_of(cloud))
+    path = f"{SERVERS}/{claimed_twice}"
+    async with client_of(second, cloud.keystone.token()) as other:
+        for one in (user, other):
+            assert (await one.get(path)).status_code == 200
+        (known,) = (await admin.get(f"/atoll/v1/locations/{claimed_twice}")).json()["locations"]
+        at_it = cloud.site(known["site"]).compute.instances
+        gone = at_it.get(claimed_twice)
+        assert gone is not None
+        gone.gone = 1_700_000_001
+        at_it.touch(gone)
+        assert (await admin.delete(f"/atoll/v1/locations/{claimed_twice}")).status_code == 204
+        assert (await user.get(path)).status_code == 200
+        async with asyncio.timeout(30):
+            while (await other.get(path)).status_code != 200:  # noqa: ASYNC110 - HTTP
+                await asyncio.sleep(0.05)

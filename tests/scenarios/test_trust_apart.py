@@ -1,6 +1,5 @@
 """What is promised about trust holds at clouds with Keystones of their own as where one is shared."""
 
-import asyncio
 import copy
 from collections.abc import AsyncIterator
 
@@ -159,7 +158,6 @@ async def test_two_clouds_that_claim_one_id_are_a_conflict_for_writes(start_atol
     async with client_of(atoll, clouds.keystone.token()) as user:
         if seen_in != "nothing before":
             assert (await user.get(f"{SERVERS}/detail" if seen_in == "a list" else path)).status_code == 200
-            await asyncio.sleep(0.15)  # what lists show is written a little later
         for answer in (
             await user.delete(path),
             await user.put(path, json={"server": {"name": "x"}}),

@@ -114,6 +114,14 @@ async def test_a_tombstone_keeps_the_site(store, clock):
     assert not (await store.locate("server", "a")).deleted
 
 
+async def test_a_tombstone_is_of_who_sees_the_thing(store):
+    """What another project is told is not there may be."""
+    await store.learn([server("a", "paris", "p"), server("b", "paris", None)], "create")
+    assert not await store.tombstone("server", "a", site="paris", project_id="q")
+    assert await store.tombstone("server", "a", site="paris", project_id="p")
+    assert await store.tombstone("server", "b", site="paris", project_id="q"), "it is not known whose it is"
+
+
 async def test_a_list_completes_what_a_search_did_not_know(store):
     await store.learn([server("a", "paris", None)], "search")
     await store.learn([server("a", "paris", "p2")], "list")

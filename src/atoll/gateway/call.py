@@ -49,6 +49,13 @@ class Caller:
         """What cached results must not cross."""
         return (self.project_id, self.user_id, self.roles)
 
+    def sees(self, *, apart: bool) -> str:
+        """Of which project's things a site's 404 says that they are gone; "" for all.
+
+        At a site that is `apart` an administrator is asked for as the credential of the project.
+        """
+        return "" if self.is_admin and not apart else self.project_id or "-"
+
 
 UNMATCHED = Match(None, b"")
 NOBODY = Caller(token=b"", user_id="", project_id="", roles=frozenset(), is_admin=False, until=0.0)

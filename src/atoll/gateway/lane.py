@@ -280,8 +280,9 @@ class Lane:
         if known is not None and not known.decides(status, text):
             self._undecided(exchange, response)
             return
-        if status == 404 and known is None:
-            self._locations.deleted(path.resource, path.id, endpoint.site)
+        if status == 404 and known is None and path.below.endswith(path.id.encode()):
+            sees = exchange.caller.sees(apart=endpoint.grant is not None)
+            self._locations.deleted(path.resource, path.id, endpoint.site, sees)
         lines = response.lines
         if endpoint.grant is not None and status >= 400:
             lines, text = said_lines(endpoint.grant, lines), endpoint.grant.ids.said(text)

@@ -397,15 +397,17 @@ class Lists:
 
     def _learn(self, listing: Listing, page: Page[Item]) -> None:
         """Remember where the things passing by are: the next request for one of them needs no search."""
-        name, known = listing.resource.name, self._parts.locations.cached
+        name, locations = listing.resource.name, self._parts.locations
         marks = self._parts.marks if name == "server" else None
         rows = []
         for item, ident, site in zip(page.items, page.ids, page.origins, strict=True):
-            if site != ACCEPTED and known(name, ident) != site:
-                project, made = made_by(item)
-                if marks is not None:
-                    marks.passed(listing.call, site, ident, bytes(item))
-                rows.append(
-                    Sighting(resource_type=name, id=ident, site=site, project_id=project, created_at=made)
-                )
-        self._parts.locations.learn(rows, "list")
+            seen = locations.cached(name, ident) == site
+            if site == ACCEPTED or (seen and locations.recorded(name, ident)):
+                continue
+            project, made = made_by(item)
+            if marks is not None and not seen:
+                marks.passed(listing.call, site, ident, bytes(item))
+            rows.append(
+                Sighting(resource_type=name, id=ident, site=site, project_id=project, created_at=made)
+            )
+        locations.learn(rows, "list")

@@ -108,10 +108,15 @@ class Locator:
         location = await self._locations.find(resource, ident)
         if location is None:
             return None
-        if resource == SERVER and self._equivalents.aliases.hides(location.site, ident):
-            self._locations.evict(resource, ident)  # it was there, before it was moved
+        site = self._sites.by_name.get(location.site)
+        if site is not None and self.hidden(resource, ident, site):
+            self._locations.evict(resource, ident)
             return None
-        return self._sites.by_name.get(location.site)
+        return site
+
+    def hidden(self, resource: str, ident: str, site: Site) -> bool:
+        """Whether what a site has under an id is a server that was moved from there: it is not shown."""
+        return resource == SERVER and self._equivalents.aliases.hides(site.name, ident)
 
     def refuse_conflict(self, resource: str, ident: str) -> None:
         """Raise Conflict for an id that several sites claim: a write must not hit one of them by chance."""
@@ -161,10 +166,9 @@ class Locator:
         )
         found = {}
         away = gathered.missing()
-        hides = self._equivalents.aliases.hides
         for name, answer in gathered.answered.items():
-            if resource == SERVER and hides(name, ident):
-                continue  # it was, before it was moved
+            if self.hidden(resource, ident, self._sites.by_name[name]):
+                continue
             if answer.status == 200:
                 if shows(resource, ident, answer.text):
                     found[name] = answer

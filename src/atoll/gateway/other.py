@@ -170,7 +170,8 @@ class Other:
             site = self._parts.reach.default(call)
         if await self._pass(call, site, route) == 404 and call.path.endswith(call.match.id):
             self._named.pop(self._key(call, route, ident), None)
-            self._parts.locations.deleted(route.resource, ident, site.name)
+            sees = call.caller.sees(apart=self._parts.endpoint(site, call).grant is not None)
+            self._parts.locations.deleted(route.resource, ident, site.name, sees)
 
     @staticmethod
     def _key(call: Call, route: Route, ident: str) -> Hashable:

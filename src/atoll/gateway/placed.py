@@ -106,8 +106,9 @@ class Placed:
         if found and (route.refs or route.zones) and call.request.has_body:
             body = await self._checked_body(call, site, route)
         response = await parts.forward.send(call, endpoint, raw=route.raw, body=body)
-        if response.status == 404:
-            parts.locations.deleted(route.resource, ident, site.name)
+        if response.status == 404 and call.path.endswith(b"/" + call.match.id):
+            sees = call.caller.sees(apart=endpoint.grant is not None)
+            parts.locations.deleted(route.resource, ident, site.name, sees)
         elif route.resource == GROUP and call.request.method == b"DELETE":
             parts.equivalents.defaults.deleted(ident)
         await self._pass_on(call, site, route, response)
@@ -134,11 +135,16 @@ class Placed:
         parts = self._parts
         try:
             return await parts.locator.site_of(call, resource, ident), True
-        except NotFound:
+        except NotFound as nowhere:
             if resource == "network" and call.request.method == b"GET" and not bodies.is_id(ident):
                 await look_alikes.refuse_ambiguous(parts, call, unquote(ident))
             # It is nowhere: one site says so, in the words of its service.
-            site = parts.reach.sites(call)[0]
+            has_not = (
+                one for one in parts.reach.sites(call) if not parts.locator.hidden(resource, ident, one)
+            )
+            site = next(has_not, None)
+            if site is None:
+                raise nowhere from None
             text = f"no site has {ident}: this one says so in the words of its service"
             call.reasons.append(Reason(site=site.name, rule="nowhere", text=text))
             return site, False

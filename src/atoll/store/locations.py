@@ -57,8 +57,15 @@ class LocationStore(Protocol):
     async def learn(self, sightings: Sequence[Sighting], source: Source) -> list[Conflict]:
         """Record sightings; give the conflicts."""
 
-    async def tombstone(self, resource_type: str, id: str, *, site: str | None = None) -> bool:  # noqa: A002
-        """Put down that the site has said 404."""
+    async def tombstone(
+        self,
+        resource_type: str,
+        id: str,  # noqa: A002
+        *,
+        site: str | None = None,
+        project_id: str = "",
+    ) -> bool:
+        """Put down that the site has said 404, to somebody of a project; whether that is news."""
 
     async def conflicts(self) -> list[Conflict]:
         """Give every id that several sites claim."""
@@ -84,8 +91,10 @@ class Locations:
         self._cache_size, self._queue_size = cache_size, queue_size
         self._recorded: set[tuple[str, str]] = set()
         self._waiting: deque[tuple[Source, Sighting]] = deque()
-        self._gone: deque[tuple[str, str, str]] = deque()
+        self._gone: deque[tuple[tuple[str, str], str, str]] = deque()
         self._conflicts: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._perhaps: set[tuple[str, str]] = set()  # conflicts that the store has not confirmed
+        self._forgotten = 0  # how often something was: what was read before that counts no more
         self._wake = asyncio.Event()
         self._writing = asyncio.Lock()
         self.dropped = 0
@@ -103,18 +112,23 @@ class Locations:
             self._cache.move_to_end((resource_type, id))
         return site
 
+    def recorded(self, resource_type: str, id: str) -> bool:  # noqa: A002
+        """Whether what is in memory was written down, or is being, since everything was last written anew."""
+        return (resource_type, id) in self._recorded
+
     def conflicting(self, resource_type: str, id: str) -> tuple[str, ...]:  # noqa: A002
         """Give the sites that claim an id, if it is more than one: writes to it are refused."""
         return self._conflicts.get((resource_type, id), ())
 
     async def find(self, resource_type: str, id: str) -> Location | None:  # noqa: A002
         """Give the location on record. A failing store is logged and None: then the sites are searched."""
+        before = self._forgotten
         try:
             location = await self._store.locate(resource_type, id)
         except StoreError as exc:
             _log.warning("location_not_read", resource_type=resource_type, id=id, error=str(exc))
             return None
-        if location is not None:
+        if location is not None and self._forgotten == before:
             self._remember((resource_type, id), location.site)
             self._recorded.add((resource_type, id))
             if location.conflicting:
@@ -122,7 +136,10 @@ class Locations:
         return location
 
     def learn(self, sightings: Iterable[Sighting], source: _LearntLater) -> None:
-        """Take in what a list or a search showed; written later, dropped if too much waits."""
+        """Take in what a list or a search showed; written later, dropped if too much waits.
+
+        What is known elsewhere may be at two sites: nothing is changed there until the store has said so.
+        """
         for sighting in sightings:
             key = sighting.key
             known = self._cache.get(key)
@@ -133,6 +150,9 @@ class Locations:
                 continue
             if known is None:
                 self._remember(key, sighting.site)
+            elif known != sighting.site and key not in self._conflicts:
+                self._conflicts[key] = (known, sighting.site)
+                self._perhaps.add(key)
             self._recorded.add(key)
             self._waiting.append((source, sighting))
         if self._waiting:
@@ -164,29 +184,44 @@ class Locations:
         self._recorded.add(sighting.key)
         return True
 
-    def deleted(self, resource_type: str, id: str, site: str) -> None:  # noqa: A002
-        """Take in that the site said 404. Requests still go there: clients that poll a delete must see it."""
+    def deleted(
+        self,
+        resource_type: str,
+        id: str,  # noqa: A002
+        site: str,
+        project_id: str = "",
+    ) -> None:
+        """Take in that the site said 404; with a `project_id` to somebody who sees no other project's things.
+
+        Requests still go there: clients that poll a delete must see it. A list that shows it again counts.
+        """
+        self._recorded.discard((resource_type, id))
         if len(self._gone) < self._queue_size:
-            self._gone.append((resource_type, id, site))
+            self._gone.append(((resource_type, id), site, project_id))
             self._wake.set()
 
     async def forget(self, site: str) -> int:
         """Forget everything about a site, here and in the store; raises `StoreError`."""
         async with self._writing:  # what is just being written would be there again
+            self._forgotten += 1
             self._recorded -= {key for key, at in self._cache.items() if at == site}
             self._cache = OrderedDict((key, at) for key, at in self._cache.items() if at != site)
             self._waiting = deque(entry for entry in self._waiting if entry[1].site != site)
             self._conflicts = {key: sites for key, sites in self._conflicts.items() if site not in sites}
-            return await self._store.forget(site)
+            gone = await self._store.forget(site)
+            self._forgotten += 1
+            return gone
 
     async def forget_one(self, resource_type: str, id: str) -> None:  # noqa: A002 - OpenStack's word
         """Forget where one resource is, here and in the store; raises `StoreError`."""
         key = resource_type, id
         async with self._writing:
+            self._forgotten += 1
             self._waiting = deque(entry for entry in self._waiting if entry[1].key != key)
             self.evict(resource_type, id)
             self._conflicts.pop(key, None)
             await self._store.forget_one(resource_type, id)
+            self._forgotten += 1
 
     def evict(self, resource_type: str, id: str) -> None:  # noqa: A002 - OpenStack's word
         """Forget where one resource is here in memory, for it is looked up elsewhere from now on."""
@@ -235,9 +270,12 @@ class Locations:
             for source in _SOURCES:
                 sightings = [sighting for origin, sighting in batch if origin == source]
                 if sightings:
-                    self._note(await self._store.learn(sightings, source))
-            for resource_type, one, site in gone:
-                await self._store.tombstone(resource_type, one, site=site)
+                    conflicts = await self._store.learn(sightings, source)
+                    self._note(conflicts)
+                    self._settle(sightings, conflicts)
+            for key, site, project_id in gone:
+                if not await self._store.tombstone(*key, site=site, project_id=project_id):
+                    self.evict(*key)  # another process knows better: it is on record elsewhere, or forgotten
             written = True
         except StoreError as exc:
             _log.warning("locations_not_written", count=len(batch) + len(gone), error=str(exc))
@@ -254,21 +292,34 @@ class Locations:
 
     async def _look(self) -> None:
         """See what others found out, and whether the table has to be filled again."""
+        before = self._forgotten
         try:
-            conflicts = await self._store.conflicts()
             lost = bool(self._recorded) and not self.waiting and await self._store.is_empty()
+            conflicts = await self._store.conflicts()
         except StoreError as exc:
             _log.warning("conflicts_not_read", error=str(exc))
             return
-        self._conflicts = {(one.resource_type, one.id): one.sites for one in conflicts}
+        if before == self._forgotten:
+            perhaps = {key: self._conflicts[key] for key in self._perhaps if key in self._conflicts}
+            self._conflicts = perhaps | {(one.resource_type, one.id): one.sites for one in conflicts}
         if lost:
             _log.warning("locations_lost", count=len(self._recorded))
             self._recorded.clear()
 
+    def _settle(self, sightings: Iterable[Sighting], conflicts: Iterable[Conflict]) -> None:
+        """Take in that what the store has not contradicted is where it was seen."""
+        apart = {(one.resource_type, one.id) for one in conflicts}
+        for sighting in sightings:
+            key = sighting.key
+            if key in self._perhaps and key not in apart:
+                self._conflicts.pop(key, None)
+                self._remember(key, sighting.site)
+            self._perhaps.discard(key)
+
     def _note(self, conflicts: Iterable[Conflict]) -> None:
         for conflict in conflicts:
             key = (conflict.resource_type, conflict.id)
-            if self._conflicts.get(key) != conflict.sites:
+            if key in self._perhaps or self._conflicts.get(key) != conflict.sites:
                 _log.warning("location_conflict", resource_type=key[0], id=key[1], sites=conflict.sites)
             self._conflicts[key] = conflict.sites
             self._remember(key, conflict.sites[0])

@@ -206,13 +206,26 @@ class Store:
                 raise Clash("another process wrote the same conflict")
         return conflicts
 
-    async def tombstone(self, resource_type: str, id: str, *, site: str | None = None) -> bool:  # noqa: A002
-        """Put down that the recorded site (only if it is `site`, where given) has said 404."""
+    async def tombstone(
+        self,
+        resource_type: str,
+        id: str,  # noqa: A002
+        *,
+        site: str | None = None,
+        project_id: str = "",
+    ) -> bool:
+        """Put down that the recorded site (only if it is `site`, where given) has said 404.
+
+        To somebody of a project that counts for what is that project's.
+        """
         sql = f"UPDATE locations SET deleted_at = :now WHERE {_IS_THIS} AND deleted_at IS NULL"
         values: dict[str, Any] = {**_this(resource_type, id), "now": self._clock()}
         if site is not None:
             sql += " AND site = :site"
             values["site"] = site
+        if project_id:
+            sql += " AND (project_id IS NULL OR project_id = :project_id)"
+            values["project_id"] = project_id
         return bool(await self._change(sql, values))
 
     async def conflicts(self) -> list[Conflict]:

@@ -1,7 +1,8 @@
 """Locations in memory: what is written when, and what happens while the store fails."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -43,7 +44,15 @@ class MemoryStore:
                 conflicts.append(Conflict(resource_type=sighting.resource_type, id=sighting.id, sites=sites))
         return conflicts
 
-    async def tombstone(self, resource_type: str, id: str, *, site: str | None = None) -> bool:  # noqa: A002
+    async def tombstone(
+        self,
+        resource_type: str,
+        id: str,  # noqa: A002
+        *,
+        site: str | None = None,
+        project_id: str = "",
+    ) -> bool:
+        del project_id
         self._check()
         self.tombstones.append((resource_type, id, site))
         return True
@@ -284,4 +293,76 @@ async def test_what_is_just_being_written_is_forgotten_too(which: str) -> None:
     go_on.set()
     await asyncio.gather(writing, forgetting)
     assert not store.sites
+    assert locations.cached("server", "a") is None
+
+
+async def test_what_was_read_before_it_was_forgotten_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    locations = Locations(store)
+    read, go_on = asyncio.Event(), asyncio.Event()
+
+    def slow(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def slowly(*given: str) -> Any:
+            answer = await method(*given)
+            read.set()
+            await go_on.wait()
+            return answer
+
+        return slowly
+
+    store.sites["server", "a"] = "paris"
+    store.found = [Conflict(resource_type="server", id="a", sites=("paris", "tokyo"))]
+    monkeypatch.setattr(store, "locate", slow(store.locate))
+    monkeypatch.setattr(store, "conflicts", slow(store.conflicts))
+    finding = asyncio.create_task(locations.find("server", "a"))
+    await read.wait()
+    read.clear()
+    running = asyncio.create_task(locations.run())
+    await read.wait()
+    await locations.forget_one("server", "a")
+    go_on.set()
+    await finding
+    await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait([running])
+    assert locations.cached("server", "a") is None
+    assert locations.conflicting("server", "a") == ()
+
+
+async def test_what_is_seen_elsewhere_is_not_changed_until_the_store_has_said_where_it_is(
+    locations: Locations, store: MemoryStore
+) -> None:
+    await locations.created(server("a"))
+    locations.learn([server("a", "tokyo")], "list")
+    assert locations.conflicting("server", "a") == ("paris", "tokyo")
+    await locations.flush()
+    assert locations.conflicting("server", "a") == ("paris", "tokyo")
+    store.sites.clear()  # forgotten by another process
+    await locations.forget_one("server", "a")
+    await locations.created(server("b"))
+    store.sites.clear()
+    locations.learn([server("b", "tokyo")], "list")
+    assert locations.conflicting("server", "b") == ("paris", "tokyo")
+    await locations.flush()
+    assert locations.conflicting("server", "b") == ()
+    assert locations.cached("server", "b") == "tokyo"
+
+
+async def test_what_is_gone_and_on_record_elsewhere_is_looked_up_again(
+    locations: Locations, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await locations.created(server("a"))
+    assert locations.recorded("server", "a")
+    locations.deleted("server", "a", "paris")
+    assert not locations.recorded("server", "a"), "a list that shows it is to be heard"
+    await locations.flush()
+    assert locations.cached("server", "a") == "paris", "who polls it is to see it"
+    store.sites["server", "a"] = "tokyo"
+
+    async def no_news(*_: object, **__: object) -> bool:
+        return False
+
+    monkeypatch.setattr(store, "tombstone", no_news)
+    locations.deleted("server", "a", "paris")
+    await locations.flush()
     assert locations.cached("server", "a") is None
