@@ -1,11 +1,12 @@
 """Servers whose copies, or whose own site, were at a site that was taken out of the configuration since."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 from tests.running import Atoll
-from tests.scenarios.conftest import Client, StartMoving, client_of
+from tests.scenarios.conftest import SERVERS, Client, StartMoving, client_of
 from tests.scenarios.probes import act, comes_to
 from tests.scenarios.test_evacuation import dies, evacuated, points, ran, start, with_volume
 from tests.scenarios.test_server_moves import shown
@@ -87,6 +88,15 @@ async def test_a_server_of_a_removed_site_is_made_anew(user: Client, cloud: Clou
         assert (await shown(now, server))["OS-EXT-AZ:availability_zone"] == "site2"
         assert await points(now) == []
     assert cloud.site("site1").compute.instances.get(server) is not None
+    async with anew("site1", "site2", "site3") as now:
+        assert len((await now.get(SERVERS)).json()["servers"]) == 1
+        assert (await now.delete(f"{SERVERS}/{server}")).status_code == 204
+        async with asyncio.timeout(30):  # what nothing has retired is seen again
+            while (await now.get(f"{SERVERS}/{server}")).status_code != 404:  # noqa: ASYNC110 - HTTP
+                await asyncio.sleep(0.05)
+            while (await now.get(f"{SERVERS}/{server}")).status_code != 200:  # noqa: ASYNC110 - HTTP
+                await asyncio.sleep(0.05)
+        assert (await shown(now, server))["OS-EXT-AZ:availability_zone"] == "site1"
 
 
 async def test_the_copies_of_a_server_of_a_removed_site_are_deleted(

@@ -300,7 +300,7 @@ async def test_a_moved_server_keeps_its_id_while_its_old_site_still_has_it(
     old = await boot(user, cloud, "site1", name="old")
     assert (await user.get(f"{SERVERS}/{old}")).json()["server"]["name"] == "old"
     new = await boot(user, cloud, "site2", name="new")
-    await store.aliases.bind(old, "site2", new, project_id=project_of(cloud), was_at="site1")
+    await store.aliases.bind(old, "site2", new, project_id=project_of(cloud), was=("site1", old))
     async with asyncio.timeout(30):
         while (await user.get(f"{SERVERS}/{old}")).json()["server"]["name"] != "new":  # noqa: ASYNC110 - HTTP
             await asyncio.sleep(0.05)

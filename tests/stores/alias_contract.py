@@ -76,15 +76,17 @@ async def test_what_a_server_is_to_be_and_what_it_was_is_hidden(aliases):
     assert await hidden(aliases) == []
     await aliases.hide("tokyo", "y")
     assert await hidden(aliases) == [], "an id stands for it"
-    assert await aliases.bind("a", "oslo", "z")
+    assert await aliases.bind("a", "oslo", "z", was=("tokyo", "y"))
     assert await hidden(aliases) == [("tokyo", "y")]
     seen = (await aliases.since(0)).revision
     for _ in range(2):
         await aliases.unhide("tokyo", "y")
     assert [(one.id, one.state) for one in (await aliases.since(seen)).aliases] == [("y", "dropped")]
     await aliases.hide("tokyo", "y")
-    assert await aliases.bind("a", "tokyo", "y")
+    assert await aliases.bind("a", "tokyo", "y", was=("oslo", "z"))
     assert await hidden(aliases) == [("oslo", "z")]
+    assert await aliases.bind("a", "rome", "w")
+    assert await hidden(aliases) == [("oslo", "z")], "what it was is not hidden unless that is said"
 
 
 @pytest.mark.parametrize("known", [False, True])
@@ -93,7 +95,7 @@ async def test_a_site_s_own_server_stays_hidden_when_what_its_id_came_to_mean_is
     if known:
         assert await aliases.bind("x", "paris", "x", project_id="p")
     for _ in range(2):
-        assert await aliases.bind("x", "tokyo", "y", project_id="p", was_at="paris")
+        assert await aliases.bind("x", "tokyo", "y", project_id="p", was=("paris", "x"))
         assert await hidden(aliases) == [("paris", "x")]
     assert (await aliases.of("x")).site == "tokyo"
     assert await aliases.release("x", "tokyo", "y")
@@ -110,9 +112,9 @@ async def test_a_site_s_own_server_stays_hidden_when_what_its_id_came_to_mean_is
 
 async def test_bound_back_it_is_shown_again_and_the_other_is_not(aliases):
     for _ in range(2):
-        assert await aliases.bind("x", "tokyo", "y", project_id="p", was_at="paris")
+        assert await aliases.bind("x", "tokyo", "y", project_id="p", was=("paris", "x"))
         for _ in range(2):
-            assert await aliases.bind("x", "paris", "x", project_id="p")
+            assert await aliases.bind("x", "paris", "x", project_id="p", was=("tokyo", "y"))
             assert await hidden(aliases) == [("tokyo", "y")]
     await aliases.unhide("tokyo", "y")
     assert await hidden(aliases) == []

@@ -90,17 +90,16 @@ class Aliases:
         *,
         project_id: str = "",
         user_id: str = "",
-        was_at: str = "",
+        was: tuple[str, str] | None = None,
     ) -> bool:
         """Have an alias stand for a site's own server; of one that was not accepted the owner is told, too.
 
-        It was the own id of a server at `was_at`, which is not shown any more: until `unhide`.
+        What it `was` before, a site's own server, is not shown any more: until `unhide`.
 
         False where the alias was dropped: the user has deleted the server, and the site's is to be deleted.
         May be done again, with the same place or another. Raises StoreError.
         """
-        whose = {"project_id": project_id, "user_id": user_id, "was_at": was_at}
-        if not await self._store.bind(alias, site, site_id, **whose):
+        if not await self._store.bind(alias, site, site_id, project_id=project_id, user_id=user_id, was=was):
             return False
         await self._locations.forget_one(SERVER, alias)
         await self.load()

@@ -121,10 +121,14 @@ def planned(found: Found) -> Plan:
     disks = [Disk(one.volume, one.root, goes_with_it=False) for one in content.disks]
     made = {"id": point.server, "server": created_with(content.body, content.image, disks)}
     bound = {"id": point.server, "at_target": {FROM: "server.at_site"}, "own": point.own}
+    # If its site is added again, nothing retires it: then it is to be seen.
+    stays = {} if found.may_return else {"stays": True}
     steps = [
         step("claim", "recovery.claim@1", "", used),
         step("server", "server.remake@1", point.target, {**made, "active": content.active}, ["claim"]),
-        step("alias", "server.rebind@1", point.target, {**bound, "source": point.source}, ["server"]),
+        step(
+            "alias", "server.rebind@1", point.target, {**bound, **stays, "source": point.source}, ["server"]
+        ),
         step("use", "recovery.use@1", "", {"point": point.id}, ["alias"], pivot=True),
     ]
     if going := [one.volume for one in content.disks if one.goes_with_it]:

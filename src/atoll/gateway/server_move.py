@@ -30,9 +30,9 @@ class Ids(Protocol):
         *,
         project_id: str = "",
         user_id: str = "",
-        was_at: str = "",
+        was: tuple[str, str] | None = None,
     ) -> bool:
-        """Have an id stand for a site's own server, and not for that of `was_at`, which is not shown then."""
+        """Have an id stand for a site's own server; the one that it `was` before is not shown any more."""
 
     async def hide(self, site: str, site_id: str) -> None:
         """Have a site's own server not shown until an id stands for it."""
@@ -169,19 +169,25 @@ class ServerMove:
     # -- its id ----------------------------------------------------------------------------------------
 
     async def rebind(self, doing: Doing) -> None:
-        """Have the id that its users hold stand for the new one, and all gateways know."""
-        source = doing.input["source"] if doing.input["own"] == doing.input["id"] else ""
-        await self._bind(doing, doing.site, doing.input["at_target"], was_at=source)
+        """Have the id that its users hold stand for the new one, and all gateways know.
+
+        The old one is not shown from then on, unless it `stays`: nobody would ever see it again.
+        """
+        given = doing.input
+        was = None if given.get("stays") else (given["source"], given["own"])
+        await self._bind(doing, (doing.site, given["at_target"]), was)
         await asyncio.sleep(KNOWN_SECONDS)
 
     async def bind_back(self, doing: Doing) -> None:
         """Have it stand for the old one."""
-        await self._bind(doing, doing.input["source"], doing.input["own"])
+        given = doing.input
+        await self._bind(doing, (given["source"], given["own"]), (doing.site, given["at_target"]))
 
-    async def _bind(self, doing: Doing, site: str, ident: str, *, was_at: str = "") -> None:
-        whose = {"project_id": doing.project_id, "user_id": doing.user_id, "was_at": was_at}
+    async def _bind(self, doing: Doing, now: tuple[str, str], was: tuple[str, str] | None) -> None:
         with stored():
-            kept = await self._ids.bind(doing.input["id"], site, ident, **whose)
+            kept = await self._ids.bind(
+                doing.input["id"], *now, project_id=doing.project_id, user_id=doing.user_id, was=was
+            )
         if not kept:
             raise Refused("the server was deleted meanwhile")
 

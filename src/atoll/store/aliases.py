@@ -127,14 +127,14 @@ class Aliases:
         *,
         project_id: str = "",
         user_id: str = "",
-        was_at: str = "",
+        was: tuple[str, str] | None = None,
     ) -> bool:
         """Write down which server an alias stands for from now on.
 
-        One that was never accepted (of a server that is moved) is made for the project and user given; it was
-        the own id of a server at `was_at`. False, and nothing is written, where it was dropped or there is
-        none to make: nobody holds that id any more. The server that it stood for before is hidden from now
-        on, until `unhide`. Raises `Clash` where the site's server has another alias already.
+        One that was never accepted (of a server that is moved) is made for the project and user given. False,
+        and nothing is written, where it was dropped or there is none to make: nobody holds that id any more.
+        What it `was` before, a site's own server, is hidden from now on, until `unhide`. Raises `Clash` where
+        the site's server has another alias already.
         """
         row = {"id": alias, "project_id": project_id, "user_id": user_id, "state": "bound",
                "site": site, "site_id": site_id, "found": 0, "asked": None}  # fmt: skip
@@ -145,14 +145,12 @@ class Aliases:
             # What the server was thought to be by its own words counts no more.
             connection.change(f"{_DROP} site = :site AND site_id = :site_id AND found = 1", place)
             connection.change(_SHOW, _of(values, *_PLACE))
-            before = _first(connection, f"{_OURS} AND state = 'bound'", {"id": alias})
-            was = (before.site, before.site_id) if before is not None else (was_at or None, alias)
             if not connection.change(_BIND, {"id": alias, **place}):
                 if _ours(connection, alias) is not None or not project_id:
                     return False
                 if not connection.change(_PROMOTE, {"id": alias, "project_id": project_id, **place}):
                     connection.change(_INSERT, values)
-            if was[0] is not None and was != (site, site_id):
+            if was is not None:
                 _hide(connection, values, *was)
             return True
 
@@ -303,7 +301,7 @@ def _ours(connection: Connection, alias: str) -> State | None:
     return cast("State", rows[0][0]) if rows else None
 
 
-def _hide(connection: Connection, numbered: Mapping[str, Any], site: str | None, site_id: str | None) -> None:
+def _hide(connection: Connection, numbered: Mapping[str, Any], site: str, site_id: str) -> None:
     """Write a row of a hidden server, unless something is on record of it."""
     values = {"id": site_id, "project_id": "", "user_id": "", "state": "hidden", "site": site,
               "site_id": site_id, "found": 0, "asked": None, **_of(numbered, "changed", "now")}  # fmt: skip

@@ -166,16 +166,14 @@ class AskedAll(Asked):
         *,
         project_id: str = "",
         user_id: str = "",
-        was_at: str = "",
+        was: tuple[str, str] | None = None,
     ) -> bool:
         """Have the id stand for a server."""
         del project_id, user_id
         assert alias == "s"
         await self._mortal.living()
-        if self._nova.stands_for[1] == alias and self._nova.stands_for[0] != site:
-            assert was_at == self._nova.stands_for[0]
-        if self._nova.stands_for != (site, site_id):
-            self._nova.hidden.add(self._nova.stands_for)
+        if was is not None:
+            self._nova.hidden.add(was)
         self._nova.stands_for = (site, site_id)
         self._nova.hidden.discard((site, site_id))
         return True
