@@ -205,6 +205,28 @@ async def test_when_its_site_is_back_the_old_one_goes_and_its_data_stay(
     assert (await user.get(f"{SERVERS}/{server}")).status_code == 404
 
 
+async def test_deleted_meanwhile_it_does_not_come_back_with_its_site(
+    user: Client, cloud: Cloud, atoll: Atoll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atoll.gateway.locate.NEGATIVE_SECONDS", 0.1)
+    server = await server_at(user, cloud, "site1")
+    await ran(user, "server.protect", server, site="site2")
+    dies(cloud)
+    run_id = await evacuated(user, server)
+    await returns(cloud, atoll)
+    cloud.site("site1").faults.add(Fault("status", service="compute", method="POST", status=503))
+    assert (await user.delete(f"{SERVERS}/{server}")).status_code == 204
+    for _ in range(4):
+        assert (await user.get(f"{SERVERS}/{server}")).status_code == 404
+        assert (await user.delete(f"{SERVERS}/{server}")).status_code == 404
+        assert (await user.get(SERVERS)).json()["servers"] == []
+        await asyncio.sleep(0.2)
+    assert len(cloud.site("site1").compute.instances) == 1, "it is there, and is the run's"
+    cloud.site("site1").faults.clear()
+    await comes_to(user, run_id, "done")
+    assert len(cloud.site("site1").compute.instances) == 0
+
+
 async def test_one_that_boots_from_a_volume(user: Client, cloud: Cloud, atoll: Atoll) -> None:
     image = cloud.sites[0].image_id("cirros")
     body = {"name": "root", "size": 1, "availability_zone": "site1", "imageRef": image}

@@ -154,7 +154,8 @@ class Locator:
     ) -> tuple[dict[str, SiteAnswer], dict[str, str]]:
         """The sites that have a thing with their answers, and the sites that could not say, with reasons."""
         service_type, target = show_target(call, resource, ident)
-        sites = self._reach.sites(call, service_type)
+        every = self._reach.sites(call, service_type)
+        sites = [site for site in every if not self.hidden(resource, ident, site)]
         self._limiter.take(call.caller.project_id, asyncio.get_running_loop().time())
         gathered = await scatter(
             {
@@ -167,8 +168,6 @@ class Locator:
         found = {}
         away = gathered.missing()
         for name, answer in gathered.answered.items():
-            if self.hidden(resource, ident, self._sites.by_name[name]):
-                continue
             if answer.status == 200:
                 if shows(resource, ident, answer.text):
                     found[name] = answer

@@ -70,6 +70,7 @@ class Listener:
         self.faults.on_change = self._apply
         self.seen: deque[Seen] = deque(maxlen=SEEN)
         self.closing: set[str] = set()
+        self._starting = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -136,10 +137,18 @@ class Listener:
             loop.call_soon(self.server.refuse)  # after the answer to the control request has left
             if refuse.seconds is not None:
                 self._timer = loop.call_later(refuse.seconds, self.faults.remove, refuse)
-        elif refuse is None and not self.server.listening and self.server.port:
-            task = asyncio.get_running_loop().create_task(self.server.start())
+        elif refuse is None and not self.server.listening and self.server.port and not self._starting:
+            self._starting = True
+            task = asyncio.get_running_loop().create_task(self._start())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _start(self) -> None:
+        try:
+            await self.server.start()
+        finally:
+            self._starting = False
+        self._apply()  # it may be to refuse again
 
 
 async def _silence(fault: Fault) -> None:
