@@ -274,8 +274,11 @@ class Locations:
                     self._note(conflicts)
                     self._settle(sightings, conflicts)
             for key, site, project_id in gone:
-                if not await self._store.tombstone(*key, site=site, project_id=project_id):
-                    self.evict(*key)  # another process knows better: it is on record elsewhere, or forgotten
+                if await self._store.tombstone(*key, site=site, project_id=project_id):
+                    continue
+                location = await self._store.locate(*key)
+                if location is None or location.site != site:  # another process has learnt better
+                    self.evict(*key)
             written = True
         except StoreError as exc:
             _log.warning("locations_not_written", count=len(batch) + len(gone), error=str(exc))

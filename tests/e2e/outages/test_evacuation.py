@@ -119,6 +119,32 @@ async def test_it_runs_elsewhere_and_of_the_old_one_nothing_is_lost(
             assert (await user.delete(f"/image/v2/images/{image}")).status_code == 204
 
 
+async def test_deleted_while_its_region_is_away_it_does_not_come_back_with_it(
+    atoll: Atoll, real: Real, token: str, name: str
+) -> None:
+    async with atoll.client(token) as user:
+        (server,) = await boot(user, name, real.sites[TWO].zone)
+        point = await protected(user, server)
+        real.refuse(TWO)
+        run_id = await evacuated(Commands(atoll.url, token), server)
+        await delete(user, server)
+        await asyncio.sleep(2.0)  # some probes say that it is away
+        await real.accept(TWO)
+        seen: list[int] = []
+        async with asyncio.timeout(SECONDS):
+            while (run := (await user.get(f"{RUNS}/{run_id}")).json()["run"])["state"] not in ENDS:
+                seen.append((await user.get(f"{SERVERS}/{server}")).status_code)
+                listed = await user.get(SERVERS, params={"name": name})
+                # 503: while the region is away a list by name that is empty says nothing.
+                assert listed.status_code == 503 or listed.json()["servers"] == [], listed.text
+                await asyncio.sleep(0.2)
+        assert (run["state"], set(seen)) == ("done", {404}), seen
+        assert await real.servers(TWO, name) == []
+        old = await result_of(user, run_id, "old")
+        for image in (old["image"], point["image"]):
+            assert (await user.delete(f"/image/v2/images/{image}")).status_code == 204
+
+
 async def test_copies_at_a_region_that_is_none_of_atolls_any_more_are_named_and_forgotten(
     atoll: Atoll, real: Real, start: Start, token: str, name: str
 ) -> None:
