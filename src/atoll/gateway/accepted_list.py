@@ -36,7 +36,7 @@ class AcceptedList:
     ) -> None:
         self._reader = Reader(resource, [resource.shown.get(key, key) for key, _ in query.sort], None)
         asked = view(parts, call, list(sites), listed=True)
-        found = [(one, shown(one, asked)) for one in _of(parts.aliases.accepted.values(), call)]
+        found = [(one, shown(one, asked)) for one in _of(parts.servers(call).accepted.values(), call)]
         order = Order([way for _, way in query.sort])
         keys = [[item.get(resource.shown.get(key, key)) for _, item in found] for key, _ in query.sort]
         places = order.sorted(order.ranks(keys, len(found)))

@@ -86,7 +86,7 @@ class AliasMarks:
         whose = project == call.caller.project_id or call.caller.is_admin
         if not whose or not _ALIAS.match(alias) or alias == ident:
             return
-        bound = self._aliases.bound(alias, project)
+        bound = self._aliases.now.bound(alias, project)
         if bound is not None and ((bound.site, bound.id) == (site, ident) or not bound.found):
             return
         if len(self._looks) >= MOST:

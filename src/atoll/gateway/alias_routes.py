@@ -20,9 +20,9 @@ from atoll.core import server_ids
 from atoll.core.accepted_servers import Accepted, View, shown
 from atoll.core.choose import Reason
 from atoll.core.errors import Conflict, Forbidden, NotFound, SiteUnavailable
+from atoll.core.meanings import Bound, Meanings
 from atoll.core.microversions import Version
 from atoll.gateway import bodies, versions
-from atoll.gateway.aliases import Bound
 from atoll.gateway.call import Call
 from atoll.gateway.parts import Parts
 from atoll.services.table import RANKS
@@ -50,45 +50,51 @@ class AliasRoutes:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._aliases = parts.aliases
 
     async def settled(self, call: Call) -> bool:
-        """Put sites' own ids in the place of aliases; True where the request is answered now."""
-        route = call.match.route
+        """Put sites' own ids in the place of aliases; True where the request is answered now.
+
+        May be done again, when what they mean has changed.
+        """
+        route, servers = call.match.route, self._parts.servers(call)
         if call.service_type not in server_ids.SERVICES or route is None:
             return False
         if route.template.startswith(_BY_ID):
-            ident = call.match.id.decode("latin-1")
-            found = self._aliases.means(ident, call.caller.project_id)
+            ident = call.alias or call.match.id.decode("latin-1")
+            found = servers.means(ident, call.caller.project_id)
             if isinstance(found, Accepted):
                 await self._accepted(call, found)
                 return True
             if found is not None:
                 _refuse_conflict(call, ident, found)
-                _go_on(call, found)
+                _go_on(call, ident, found)
             return False
         if call.request.query:
-            call.request.query = self._query(call.request.query, call.caller.project_id)
+            call.request.query = self._query(call.request.query, servers, call.caller.project_id)
         if call.request.has_body and not route.raw and _names_servers(call):
             text = await call.read_body(self._parts.body_limit)
-            here = self._aliases.within(server_ids.named(text), call.caller.project_id)
+            here = servers.within(server_ids.named(text), call.caller.project_id)
             call.text = server_ids.inward(call.service_type, text, here) if here else text
         return False
 
     def said(self, call: Call, text: bytes) -> bytes:
         """What Atoll itself says, by the ids that the caller holds."""
-        sites, project = self._parts.sites.by_name, call.caller.project_id
+        servers, project = self._parts.servers(call), call.caller.project_id
+        if not servers.known:
+            return text
+        sites = self._parts.sites.by_name
         for ident in set(server_ids.named(text)):
-            shown_as = self._aliases.shown_at_any(sites, ident.decode(), project)
+            shown_as = servers.shown_at_any(sites, ident.decode(), project)
             text = text.replace(ident, shown_as.encode())
         return text
 
-    def _query(self, query: bytes, project_id: str) -> bytes:
+    @staticmethod
+    def _query(query: bytes, servers: Meanings, project_id: str) -> bytes:
         parts = []
         for part in query.split(b"&"):
             name, equals, value = part.partition(b"=")
             ident = unquote(value.decode("latin-1")) if name in _QUERIES else ""
-            bound = self._aliases.bound(ident, project_id) if ident else None
+            bound = servers.bound(ident, project_id) if ident else None
             parts.append(part if bound is None else name + equals + bound.id.encode())
         return b"&".join(parts)
 
@@ -131,7 +137,7 @@ class AliasRoutes:
 
     async def _delete(self, call: Call, one: Accepted, status: int) -> None:
         try:
-            deleted = await self._aliases.delete(one.id)
+            deleted = await self._parts.aliases.delete(one.id)
         except StoreError as error:
             raise SiteUnavailable(f"Atoll's store does not answer: {error}", retry_after=5) from error
         if deleted:
@@ -213,15 +219,15 @@ def _refuse_conflict(call: Call, alias: str, found: Bound) -> None:
         )
 
 
-def _go_on(call: Call, found: Bound) -> None:
+def _go_on(call: Call, alias: str, found: Bound) -> None:
     """Have a call mean the site's own server."""
     before, after = _segments(call)
     collection = call.path.split(b"/")[len(before)]
     tail = b"/" if call.path.endswith(b"/") else b""
     call.path = b"/".join([*before, collection, found.id.encode(), *after]) + tail
-    text = f"{call.match.id.decode()} is {found.id} there"
+    text = f"{alias} is {found.id} there"
     call.reasons.append(Reason(site=found.site, rule="alias", text=text))
-    call.match = call.match._replace(id=found.id.encode())
+    call.match, call.alias = call.match._replace(id=found.id.encode()), alias
 
 
 def _names_servers(call: Call) -> bool:

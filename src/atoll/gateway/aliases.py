@@ -7,16 +7,14 @@ requests and answers are changed is in `alias_routes` and `equivalents`.
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from types import MappingProxyType
-from typing import Final, NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 import msgspec
 import structlog
 
-from atoll.core import server_ids
 from atoll.core.accepted_servers import Accepted, AskedServer
-from atoll.core.server_ids import Translate
+from atoll.core.meanings import Bound, Change, Meanings
 from atoll.gateway.call import Call
 from atoll.store import Alias, Locations, Sighting, StoreError
 from atoll.store import Aliases as Stored
@@ -32,47 +30,24 @@ KNOWN_SECONDS: Final = 3.0
 stood for before."""
 
 SERVER: Final = "server"
-_NONE: Final[Mapping[bytes, bytes]] = MappingProxyType({})
 
 _decode = msgspec.json.Decoder(AskedServer).decode
 
 
 class AliasLearnt(Exception):
-    """An id turned out to be an alias while it was searched for: the request is to be read anew."""
-
-
-class Bound(NamedTuple):
-    """A site's own server, and whose it is."""
-
-    site: str
-    id: str
-    project_id: str
-    found: bool = False
-    """It is known by what the server says of itself: so it counts in its project, and is no site's own id."""
-    claims: tuple[str, ...] = ()
-    """The sites of all servers that say so, where there are several."""
-
-
-Meaning = Bound | Accepted
+    """An id turned out to be an alias, or to mean another server by now: the request is to be read anew."""
 
 
 class Aliases:
-    """The aliases this process knows. `known` is empty where there are none: then nothing else is asked."""
+    """The aliases this process knows: `now` is what ids mean as far as it has heard."""
 
     def __init__(self, store: Stored, locations: Locations) -> None:
         self._store = store
         self._locations = locations
         self._revision = 0
         self._loading = asyncio.Lock()
-        # Sites' own ids -> the clients', by (site, the project that is shown them; "": all).
-        self._shown: dict[tuple[str, str], dict[bytes, bytes]] = {}
-        self._translate: dict[tuple[str, str, str], Translate] = {}
-        self._hidden: dict[str, str] = {}  # sites' own ids that are not shown, with the site
         self._cancel: Callable[[Alias], Awaitable[None]] | None = None
-        self.known: dict[str, Meaning] = {}
-        """By alias; what was found by `ALIAS@PROJECT`, for it means that to the project alone."""
-        self.accepted: dict[str, Accepted] = {}
-        """Those of them that no site has, or will have."""
+        self.now = Meanings()
 
     # -- what runs use ----------------------------------------------------------------------------
 
@@ -103,7 +78,7 @@ class Aliases:
             return False
         await self._locations.forget_one(SERVER, alias)
         await self.load()
-        if (bound := self.bound(alias, "")) is not None:
+        if (bound := self.now.bound(alias, "")) is not None:
             await self._locations.created(
                 Sighting(resource_type=SERVER, id=site_id, site=site, project_id=bound.project_id)
             )
@@ -167,8 +142,8 @@ class Aliases:
 
     async def gone(self, site: str, site_id: str, project_id: str) -> None:
         """Take in that a site has said 404 of its own server to somebody of its project."""
-        alias = self.shown(site, site_id, project_id)
-        meant = self.means(alias, project_id)
+        alias = self.now.shown(site, site_id, project_id)
+        meant = self.now.means(alias, project_id)
         if alias == site_id or meant is None or meant.project_id != project_id:
             return
         try:
@@ -197,73 +172,6 @@ class Aliases:
         await self.load()
         return forgotten
 
-    # -- what is whose ----------------------------------------------------------------------------
-
-    def means(self, alias: str, project_id: str) -> Meaning | None:
-        """What an id means to a project: the site's own server behind it, or what no site has yet."""
-        return self.known.get(alias) or self.known.get(_key(alias, project_id))
-
-    def bound(self, alias: str, project_id: str) -> Bound | None:
-        """The site's own server behind an alias."""
-        meant = self.means(alias, project_id)
-        return meant if isinstance(meant, Bound) else None
-
-    def shown(self, site: str, ident: str, project_id: str) -> str:
-        """The id that a project sees for a site's own server."""
-        raw = ident.encode()
-        for whose in ("", project_id):
-            if (ours := self._shown.get((site, whose), _NONE).get(raw)) is not None:
-                return ours.decode()
-        return ident
-
-    def shown_at_any(self, sites: Iterable[str], ident: str, project_id: str) -> str:
-        """The id that a project sees for the own server of whichever of some sites has it."""
-        every = (self.shown(site, ident, project_id) for site in sites)
-        return next((shown for shown in every if shown != ident), ident)
-
-    @property
-    def hiding(self) -> bool:
-        """Whether there may be servers that are not shown, or under another id."""
-        return bool(self.known or self._hidden)
-
-    def hides(self, site: str, ident: str) -> bool:
-        """Whether a site's own server is not shown: its id means another one by now, or it is hidden."""
-        if self._hidden.get(ident) == site:
-            return True
-        bound = self.bound(ident, "")
-        return bound is not None and (bound.site, bound.id) != (site, ident)
-
-    def within(self, idents: Iterable[bytes], project_id: str) -> Mapping[bytes, bytes]:
-        """Those of some ids that are bound aliases, with the sites' own."""
-        found = ((one, self.bound(one.decode(), project_id)) for one in idents)
-        return {alias: bound.id.encode() for alias, bound in found if bound is not None}
-
-    def outward(self, site: str, service_type: str, project_id: str) -> Translate | None:
-        """What changes the ids in a site's answers; None where nothing does."""
-        if service_type not in server_ids.SERVICES:
-            return None
-        every, own = (self._change(site, service_type, whose) for whose in ("", project_id))
-        if every is None or own is None:
-            return every or own
-        return lambda text: own(every(text))
-
-    def _change(self, site: str, service_type: str, whose: str) -> Translate | None:
-        if not (here := self._shown.get((site, whose))):
-            return None
-        key = site, service_type, whose
-        if key not in self._translate:
-            self._translate[key] = server_ids.outward(service_type, here)
-        return self._translate[key]
-
-    def waits(self, project_id: str, *, every: bool) -> bool:
-        """Whether a project, or `every` one, has a server that no site has."""
-        return any(every or one.project_id == project_id for one in self.accepted.values())
-
-    def contested(self, site: str) -> list[str]:
-        """The aliases that several servers say they are, one of them of a site."""
-        every = self.known.items()
-        return [key.partition("@")[0] for key, one in every if isinstance(one, Bound) and site in one.claims]
-
     # -- keeping up -------------------------------------------------------------------------------
 
     async def learnt(self, ident: str, project_id: str) -> bool:
@@ -272,17 +180,21 @@ class Aliases:
             await self.load()
         except StoreError as error:
             log.warning("aliases_not_read", reason=str(error)[:256])
-        return self.means(ident, project_id) is not None
+        return self.now.means(ident, project_id) is not None
 
     async def load(self) -> None:
         """Read what has changed. Raises StoreError."""
         async with self._loading:
             changes = await self._store.since(self._revision)
-            self._revision = changes.revision
             if changes.whole:
-                self._forget_all()
+                self._look_again()
+            elif not changes.aliases:
+                self._revision = changes.revision
+                return
+            change = (Meanings() if changes.whole else self.now).change()
             for row in changes.aliases:
-                self._take(row)
+                self._take(row, change)
+            self.now, self._revision = change.done(), changes.revision
 
     async def follow(self) -> None:
         """See what other gateways change, for as long as it runs."""
@@ -298,66 +210,37 @@ class Aliases:
             else:
                 failing = False
 
-    def _take(self, row: Alias) -> None:
+    def _take(self, row: Alias, change: Change) -> None:
         if not row.project_id:
-            self._take_hidden(row)
+            change.unhide(row.id)
+            if row.state == "hidden" and row.site is not None:
+                change.hide(sys.intern(row.site), row.id)
+                self._locations.evict(SERVER, row.id)
             return
         whose = row.project_id if row.found else ""
-        self._forget(row.id, row.project_id)
-        if not row.found or ((before := self.known.get(row.id)) and before.project_id == row.project_id):
-            self._forget(row.id, "")  # it was made by Atoll, or was until now
+        change.forget(row.id, row.project_id)
+        if not row.found or ((before := change.means(row.id)) and before.project_id == row.project_id):
+            change.forget(row.id, "")  # it was made by Atoll, or was until now
         if row.state == "dropped":
             return
-        if row.site_id is not None and self._hidden.get(row.site_id) == row.site:
-            del self._hidden[row.site_id]
         if not row.found:
             self._locations.evict(SERVER, row.id)
         if row.site is not None and row.site_id is not None:
             site, project = sys.intern(row.site), sys.intern(row.project_id)  # there are few
-            self.known[_key(row.id, whose)] = Bound(site, row.site_id, project, row.found, row.claims)
-            self._shown.setdefault((site, whose), {})[row.site_id.encode()] = row.id.encode()
+            change.bind(row.id, whose, Bound(site, row.site_id, project, row.found, row.claims))
         elif (asked := _asked(row)) is not None:
-            self.accepted[row.id] = Accepted(
-                id=row.id,
-                project_id=row.project_id,
-                user_id=row.user_id,
-                asked=asked,
-                created_at=row.created_at,
-                changed_at=row.changed_at,
-                message=None if row.state == "building" else row.message or "",
-                code=row.code,
-            )
-            self.known[row.id] = self.accepted[row.id]
+            message = None if row.state == "building" else row.message or ""
+            one = Accepted(
+                id=row.id, project_id=row.project_id, user_id=row.user_id, asked=asked,
+                created_at=row.created_at, changed_at=row.changed_at, message=message, code=row.code,
+            )  # fmt: skip
+            change.accept(one)
 
-    def _take_hidden(self, row: Alias) -> None:
-        self._hidden.pop(row.id, None)
-        if row.state == "hidden" and row.site is not None:
-            self._hidden[row.id] = sys.intern(row.site)
-            self._locations.evict(SERVER, row.id)
-
-    def _forget(self, alias: str, whose: str) -> None:
-        before = self.known.pop(_key(alias, whose), None)
-        if isinstance(before, Accepted):
-            del self.accepted[alias]
-        if isinstance(before, Bound):
-            here = self._shown[before.site, whose]
-            if here.get(before.id.encode()) == alias.encode():
-                del here[before.id.encode()]
-
-    def _forget_all(self) -> None:
-        """Start anew. What servers say of themselves is looked at again when they are listed again."""
-        for one in self.known.values():
+    def _look_again(self) -> None:
+        """Have what servers say of themselves looked at again when they are listed again."""
+        for one in self.now.known.values():
             if isinstance(one, Bound):
                 self._locations.evict(SERVER, one.id)
-        self.known.clear()
-        self.accepted.clear()
-        self._hidden.clear()
-        self._shown.clear()
-        self._translate.clear()
-
-
-def _key(alias: str, whose: str) -> str:
-    return f"{alias}@{whose}" if whose else alias
 
 
 def _asked(row: Alias) -> AskedServer | None:

@@ -200,13 +200,16 @@ class App:
         versions.check(call, route, sites)
         if project not in {None, call.caller.project_id}:
             raise await other_project.refusal(call, project or "", sites, body_limit=self._parts.body_limit)
-        while not (self._parts.aliases.known and await self._aliases.settled(call)):
+        while True:
+            call.servers = self._parts.aliases.now
+            if call.servers.known and await self._aliases.settled(call):
+                return
             try:
                 await policy.check(self._parts, call, route)
                 self._somewhere(call, self._parts.reach.sites(call))
                 await self._handlers[route.kind, route.shape](call)
             except AliasLearnt:
-                continue  # what was searched for is an alias: it is settled now
+                continue  # what is meant has another id at a site than was thought: it is settled anew
             return
 
     def _somewhere(self, call: Call, sites: Sequence[Site]) -> None:
@@ -274,7 +277,7 @@ class App:
             lines.append(
                 b'WWW-Authenticate: Keystone uri="%b"\r\n' % f"{self._parts.public_url}/identity/v3".encode()
             )
-        body = self._aliases.said(call, answer.body) if self._parts.aliases.known else answer.body
+        body = self._aliases.said(call, answer.body)
         call.reply.send(answer.status, lines + call.extra_lines, body)
 
 

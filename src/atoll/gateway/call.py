@@ -11,6 +11,7 @@ import msgspec
 from atoll.core.access_rules import AccessRule, allowed
 from atoll.core.choose import Reason
 from atoll.core.errors import BadRequest, RequestTimeout, TooLarge
+from atoll.core.meanings import Meanings
 from atoll.services.table import RANKS, Match, Service
 from atoll.wire.body import BodyTooLarge
 from atoll.wire.message import Request
@@ -116,6 +117,8 @@ class Call:
     token_ms: float | None = None  # how long its validation took, where the token was not known
     made: list[str] = field(default_factory=list)  # ids of what it created
     error: Exception | None = None  # what became a fault of ours
+    servers: Meanings | None = None  # what ids of servers mean to it; None: what they mean now
+    alias: str = ""  # the id in the path, as the client sent it, where it is another one at the site
     extra_lines: list[bytes] = field(default_factory=list)  # of the answer
 
     @property

@@ -17,6 +17,7 @@ import structlog
 
 from atoll.core.errors import AtollError, BadSiteAnswer
 from atoll.core.image_sites import PROPERTY, where
+from atoll.core.meanings import Meanings
 from atoll.gateway import bodies, queries
 from atoll.gateway.aliases import Aliases
 from atoll.gateway.call import Call
@@ -220,11 +221,12 @@ class Equivalents:
         default = resource == GROUP and self.defaults.of(call.caller.project_id) is not None
         return default or self.table.has(resource)
 
-    def outward(self, endpoint: Endpoint, project_id: str) -> Translate | None:
+    def outward(self, endpoint: Endpoint, project_id: str, servers: Meanings | None) -> Translate | None:
         """What changes the ids in an endpoint's answers; None where nothing does."""
         first = self.table.outward(endpoint.site, endpoint.service_type, project_id)
-        if self.aliases.known:
-            first = _both(first, self.aliases.outward(endpoint.site, endpoint.service_type, project_id))
+        servers = self.aliases.now if servers is None else servers
+        if servers.known:
+            first = _both(first, servers.outward(endpoint.site, endpoint.service_type, project_id))
         if endpoint.service_type != "network" or not self.defaults:
             return first
         return _both(first, self.defaults.outward(endpoint.site, project_id))

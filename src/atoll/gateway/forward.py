@@ -20,6 +20,7 @@ from atoll.core.errors import (
     SiteTimeout,
     SiteUnavailable,
 )
+from atoll.core.meanings import Meanings
 from atoll.core.microversions import Version, requested
 from atoll.gateway.call import Call
 from atoll.gateway.telemetry import Sent, Telemetry
@@ -422,13 +423,18 @@ def rewrite(endpoint: Endpoint, text: bytes, call: Call, *, item: bool = False) 
     envelope: tuple[str, ...] = ()
     if not item and call.service is not None and call.match.route is not None:
         envelope = call.service.envelope(call.match.route)
-    return rewritten(endpoint, text, envelope, call.caller.project_id)
+    return rewritten(endpoint, text, envelope, call.caller.project_id, call.servers)
 
 
-def rewritten(endpoint: Endpoint, text: bytes, envelope: tuple[str, ...], project_id: str) -> bytes:
-    """A resource with links, zones and equivalents as a project sees them, standing in `envelope`."""
+def rewritten(
+    endpoint: Endpoint, text: bytes, envelope: tuple[str, ...], project_id: str, servers: Meanings | None
+) -> bytes:
+    """A resource with links, zones and equivalents as a project sees them, standing in `envelope`.
+
+    `servers` is what ids of servers mean to whoever asked; None: what they mean now.
+    """
     text = endpoint.links.rewrite(text)
-    translate = endpoint.same(project_id) if endpoint.same is not None else None
+    translate = endpoint.same(project_id, servers) if endpoint.same is not None else None
     if translate is not None:
         text = translate(text)
     for names in endpoint.names:

@@ -16,6 +16,7 @@ import structlog
 
 from atoll.core.errors import BadSiteAnswer
 from atoll.core.merge import Described, Describes
+from atoll.gateway.call import Call
 from atoll.gateway.forward import rewritten
 from atoll.services.table import Resource
 from atoll.sites.site import Endpoint
@@ -218,10 +219,10 @@ def outward(
     origins: Sequence[str],
     endpoints: Mapping[str, Endpoint],
     cuts: Mapping[str, Cut],
-    project_id: str,
+    call: Call,
     envelope: str,
 ) -> list[bytes]:
-    """The items of a page as a project sees them, in the same order; `cuts` cut down those of some sites.
+    """The items of a page as a caller sees them, in the same order; `cuts` cut down those of some sites.
 
     `envelope` is what one of them would stand in.
     """
@@ -229,19 +230,18 @@ def outward(
     for item, site in zip(items, origins, strict=True):
         by_site.setdefault(site, []).append(item)
     changed = {
-        site: iter(
-            _changed(endpoints[site], cuts[site](ones) if site in cuts else ones, project_id, envelope)
-        )
+        site: iter(_changed(endpoints[site], cuts[site](ones) if site in cuts else ones, call, envelope))
         for site, ones in by_site.items()
     }
     return [next(changed[site]) for site in origins]
 
 
 def _changed(
-    endpoint: Endpoint, items: Sequence[bytes | msgspec.Raw], project_id: str, envelope: str
+    endpoint: Endpoint, items: Sequence[bytes | msgspec.Raw], call: Call, envelope: str
 ) -> list[bytes]:
     """A site's items with links, zones and equivalents as clients see them."""
-    translate = endpoint.same(project_id) if endpoint.same is not None else None
+    project_id = call.caller.project_id
+    translate = endpoint.same(project_id, call.servers) if endpoint.same is not None else None
     if translate is not None and envelope in OWN_IDS:
         # What an id is of is said by what it stands in.
         start = b'{"%b":' % envelope.encode()
@@ -254,7 +254,7 @@ def _changed(
         text = names.rewrite_each(text, BETWEEN, len(items))
     changed = text.split(BETWEEN)
     if len(changed) != len(items):
-        return [rewritten(endpoint, bytes(item), (), project_id) for item in items]
+        return [rewritten(endpoint, bytes(item), (), project_id, call.servers) for item in items]
     return changed
 
 

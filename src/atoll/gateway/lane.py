@@ -290,7 +290,7 @@ class Lane:
             if endpoint.grant is not None:
                 others = path.service_type in Others.SERVICES
                 text = endpoint.grant.ids.outward(text, others=others)
-            text = rewritten(endpoint, text, path.envelope, exchange.caller.project_id)
+            text = rewritten(endpoint, text, path.envelope, exchange.caller.project_id, None)
             if exchange.told is not None:
                 text = with_members(text, exchange.told)
             if kind.etag:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 
 from atoll.core.errors import AtollError, BadRequest, SiteUnavailable
+from atoll.core.meanings import Meanings
 from atoll.core.merge import Page
 from atoll.gateway import network_lists, versions
 from atoll.gateway.accepted_list import ACCEPTED, AcceptedList
@@ -43,6 +44,7 @@ class Listing:
     accepted: AcceptedList | None = None  # what no site has yet, where that may be shown
     count: int | None = None  # of all items, as far as the sites say it
     deleted_marker: str | None = None  # the site that no longer knows the client's
+    left_out: set[tuple[str, str]] = field(default_factory=set)  # (site, id) of servers that are not shown
 
     @property
     def kind(self) -> Kind:
@@ -112,9 +114,10 @@ class Listings:
         elif call.service_type != "network":
             limit = min(limit or self._parts.page_limit, self._parts.page_limit)
         accepted = None
-        aliases, caller = self._parts.aliases, call.caller
-        if resource.name == "server" and aliases.waits(caller.project_id, every=caller.is_admin):
+        servers, caller = self._parts.servers(call), call.caller
+        if resource.name == "server" and servers.waits(caller.project_id, every=caller.is_admin):
             accepted = AcceptedList(self._parts, call, resource, query, sites)
+        left_out: set[tuple[str, str]] = set()
         return Listing(
             call=call,
             resource=resource,
@@ -124,22 +127,44 @@ class Listings:
             brief=brief,
             times_at=lacks_only([key for key, _ in shown], resource.brief) if brief else None,
             limit=limit,
-            reader=self.reader(call, resource, query),
+            reader=self.reader(call, resource, query, left_out),
             accepted=accepted,
+            left_out=left_out,
         )
 
-    def reader(self, call: Call, resource: Resource, query: ListQuery) -> Reader:
-        """What reads its pages, by what is known to be one thing now."""
-        defaults = self._parts.equivalents.defaults
-        return network_lists.reader(call, resource, query, self.identity(call), defaults)
+    def outdated(self, listing: Listing, page: Page[Item]) -> bool:
+        """Whether servers that were read, shown or left out, mean something else by now.
 
-    def identity(self, call: Call) -> Callable[[str, str], Hashable] | None:
+        Not all of them can be right then: one was read before a run put down what it is.
+        """
+        then, now = self._parts.servers(listing.call), self._parts.aliases.now
+        if then is now or listing.resource.name != "server":
+            return False
+        project_id = listing.call.caller.project_id
+        places = chain(zip(page.origins, page.ids, strict=True), listing.left_out)
+        return any(
+            then.hides(site, ident) != now.hides(site, ident)
+            or then.shown(site, ident, project_id) != now.shown(site, ident, project_id)
+            for site, ident in places
+            if site != ACCEPTED
+        )
+
+    def reader(
+        self, call: Call, resource: Resource, query: ListQuery, left_out: set[tuple[str, str]] | None = None
+    ) -> Reader:
+        """What reads its pages, by what is known to be one thing; servers not shown go into `left_out`."""
+        defaults = self._parts.equivalents.defaults
+        return network_lists.reader(call, resource, query, self.identity(call, left_out), defaults)
+
+    def identity(
+        self, call: Call, left_out: set[tuple[str, str]] | None = None
+    ) -> Callable[[str, str], Hashable] | None:
         """What tells copies by site and id; None where nothing has any."""
         route, equivalents = call.match.route, self._parts.equivalents
         if route is None or (route.kind is Kind.SHARED and not of_images(call)):
             return lambda _, ident: ident
-        if route.resource == "server" and (aliases := self._parts.aliases).hiding:
-            return lambda site, ident: COPY if site != ACCEPTED and aliases.hides(site, ident) else None
+        if route.resource == "server" and (servers := self._parts.servers(call)).hiding:
+            return _Hiding(servers, set() if left_out is None else left_out)
         if not equivalents.has(call, route.resource):
             return None
         if of_images(call):
@@ -150,6 +175,20 @@ class Listings:
             return found.id if found is not None else None
 
         return group
+
+
+@dataclass(frozen=True, slots=True)
+class _Hiding:
+    """Tells servers that are not shown, and remembers them."""
+
+    servers: Meanings
+    left_out: set[tuple[str, str]]
+
+    def __call__(self, site: str, ident: str, /) -> Hashable:
+        if site == ACCEPTED or not self.servers.hides(site, ident):
+            return None
+        self.left_out.add((site, ident))
+        return COPY
 
 
 def of_images(call: Call) -> bool:

@@ -7,7 +7,8 @@ answer. Items pass as raw bytes; only links, zones and equivalents in them are c
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 import structlog
@@ -39,6 +40,9 @@ from atoll.store import Cursor, Sighting
 
 log = structlog.get_logger()
 
+AGAIN: Final = 2
+"""How often a page is read again whose servers were moved while it was read."""
+
 
 class Lists:
     """Merges the lists of all sites."""
@@ -65,8 +69,8 @@ class Lists:
             if query is not None and call.service_type == "network":
                 query = network_lists.as_meant(query, resource)
         alone = len(sites) == 1
-        if alone and parts.aliases.accepted and route.resource == "server":
-            alone = not parts.aliases.waits(call.caller.project_id, every=call.caller.is_admin)
+        if alone and route.resource == "server":
+            alone = not parts.servers(call).waits(call.caller.project_id, every=call.caller.is_admin)
         if alone or resource is None or query is None or query.limit == 0:
             # One site alone, or what a service refuses in words of its own.
             await self._alone(call, sites[0])
@@ -78,7 +82,9 @@ class Lists:
             sites = await self._of_ids(resource, queries.ids(call.request.query)) or sites
         if query.reverse:
             sites = sites[::-1]
-        await self._one_page(self._listings.of(call, resource, query, sites, detail=route.detail))
+        await self._one_page(
+            call, lambda: self._listings.of(call, resource, query, sites, detail=route.detail)
+        )
 
     async def of_sites(self, call: Call, look_ups: frozenset[str]) -> None:
         """Answer one page of what belongs to a site each, by ids that say which; `look_ups` need every site.
@@ -93,17 +99,24 @@ class Lists:
             await self._alone(call, sites[0])
             return
         parts.limiter.take(call.caller.project_id, parts.forward.now())
-        await self._one_page(self._listings.of(call, resource, query, sites, detail=False))
+        await self._one_page(call, lambda: self._listings.of(call, resource, query, sites, detail=False))
 
-    async def _one_page(self, listing: Listing) -> None:
-        """Read what the page takes of the sites, and answer it."""
+    async def _one_page(self, call: Call, begin: Callable[[], Listing]) -> None:
+        """Read what the page takes of the sites, and answer it.
+
+        What servers are is as it was when it began. Where that has changed meanwhile, the page is read again,
+        if there is time for it.
+        """
+        now, aliases = self._parts.forward.now, self._parts.aliases
+        began = now()
+        page = await self._page(listing := begin())
+        for _ in range(AGAIN):
+            late = call.deadline - now() < 2 * (now() - began)
+            if page is None or late or not self._listings.outdated(listing, page):
+                break
+            call.servers = aliases.now
+            page = await self._page(listing := begin())
         query, kind = listing.query, listing.kind
-        if kind is not Kind.SHARED:
-            page = await self._walk(listing)
-        elif listing.walked:
-            page = await self._images.page(listing)
-        else:
-            page = await self._whole(listing)
         if page is None:
             await self._refusal(listing)
             return
@@ -116,6 +129,14 @@ class Lists:
         await self._answer(listing, page)
         if kind is Kind.PLACED:
             self._learn(listing, page)
+
+    async def _page(self, listing: Listing) -> Page[Item] | None:
+        """One page; None when every site refuses."""
+        if listing.kind is not Kind.SHARED:
+            return await self._walk(listing)
+        if listing.walked:
+            return await self._images.page(listing)
+        return await self._whole(listing)
 
     async def _of_ids(self, resource: Resource, ids: Sequence[str]) -> list[Site]:
         """The sites of the ids that a list is to be of, where all are on record: no other is needed then.
@@ -330,7 +351,8 @@ class Lists:
             if listing.limit is not None:
                 tail.append(self._links(listing, page))
         elif page.more and page.ids and listing.limit is not None:
-            last = parts.aliases.shown(page.origins[-1], self._last(listing, page), call.caller.project_id)
+            last, project_id = self._last(listing, page), call.caller.project_id
+            last = parts.servers(call).shown(page.origins[-1], last, project_id)
             tail.append(next_pages.link(call, listing.resource, last, parts.public_url))
         if call.service_type == "image":
             tail.append(next_pages.images(call, first, texts, parts.equivalents.copies(call, page.ids)))
@@ -348,10 +370,10 @@ class Lists:
             ]
         few = network_lists.Fields.of(call, listing.resource, listing.query)
         cuts = dict.fromkeys(endpoints if few else listing.cut, few or Cut(listing.resource.brief))
-        project_id, envelope = call.caller.project_id, listing.resource.envelope
+        envelope = listing.resource.envelope
 
         def of_sites(items: Sequence[Item], origins: Sequence[str]) -> list[bytes]:
-            return outward(items, origins, endpoints, cuts, project_id, envelope)
+            return outward(items, origins, endpoints, cuts, call, envelope)
 
         if listing.accepted is not None:
             return listing.accepted.among(page, of_sites)

@@ -90,14 +90,14 @@ class Locator:
         Raises AliasLearnt, Conflict for that of a server that no site has yet where another thing names it.
         """
         aliases = self._equivalents.aliases
-        if ident in aliases.accepted:
+        if ident in aliases.now.accepted:
             raise Conflict(
                 f"The server {ident} is not at any site yet. Try again when it is ACTIVE.",
                 resource=SERVER,
                 id=ident,
             )
         project = call.caller.project_id
-        if aliases.means(ident, project) is None and await aliases.learnt(ident, project):
+        if aliases.now.means(ident, project) is None and await aliases.learnt(ident, project):
             raise AliasLearnt(ident)
 
     async def recorded(self, resource: str, ident: str) -> Site | None:
@@ -116,7 +116,7 @@ class Locator:
 
     def hidden(self, resource: str, ident: str, site: Site) -> bool:
         """Whether what a site has under an id is a server that was moved from there: it is not shown."""
-        return resource == SERVER and self._equivalents.aliases.hides(site.name, ident)
+        return resource == SERVER and self._equivalents.aliases.now.hides(site.name, ident)
 
     def refuse_conflict(self, resource: str, ident: str) -> None:
         """Raise Conflict for an id that several sites claim: a write must not hit one of them by chance."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from atoll.core.limiter import Limiter
+from atoll.core.meanings import Meanings
 from atoll.core.settings import Config
 from atoll.gateway.alias_marks import AliasMarks
 from atoll.gateway.aliases import Aliases
@@ -73,6 +74,10 @@ class Parts:
     strict: bool
     public_url: str
     region: str
+
+    def servers(self, call: Call) -> Meanings:
+        """What ids of servers mean to a call, from its beginning to its end."""
+        return self.aliases.now if call.servers is None else call.servers
 
     def endpoint(self, site: Site, call: Call) -> Endpoint:
         """The endpoint of the service called, as the caller uses it. Raises what `Reach.endpoint` raises."""

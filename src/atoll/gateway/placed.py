@@ -35,6 +35,7 @@ from atoll.gateway import (
     versions,
     zone_hints,
 )
+from atoll.gateway.aliases import AliasLearnt
 from atoll.gateway.call import Call
 from atoll.gateway.default_groups import GROUP, SHOWING
 from atoll.gateway.equivalents import at_site
@@ -44,7 +45,7 @@ from atoll.gateway.outcomes import Lost
 from atoll.gateway.parts import Parts
 from atoll.gateway.placements import Facts
 from atoll.services.table import Ref, Resource, Route
-from atoll.sites.site import Site
+from atoll.sites.site import Endpoint, Site
 from atoll.store import Sighting
 from atoll.wire.message import Response
 
@@ -102,18 +103,37 @@ class Placed:
         if call.request.method != b"GET":
             parts.locator.refuse_conflict(route.resource, ident)
         endpoint = parts.endpoint(site, call)
-        body = None
-        if found and (route.refs or route.zones) and call.request.has_body:
-            body = await self._checked_body(call, site, route)
-        response = await parts.forward.send(call, endpoint, raw=route.raw, body=body)
+        response = await self._sent(call, site, endpoint, checked=found)
         if response.status == 404 and call.path.endswith(b"/" + call.match.id):
             sees = call.caller.sees(apart=endpoint.grant is not None)
             parts.locations.deleted(route.resource, ident, site.name, sees)
         elif route.resource == GROUP and call.request.method == b"DELETE":
             parts.equivalents.defaults.deleted(ident)
         await self._pass_on(call, site, route, response)
-        if response.status == 404 and parts.aliases.known:
-            await self._parts.aliases.not_there(call, site.name, response)
+        if response.status == 404 and parts.aliases.now.known:
+            await parts.aliases.not_there(call, site.name, response)
+
+    async def _sent(self, call: Call, site: Site, endpoint: Endpoint, *, checked: bool) -> Response:
+        """What a site answers; what the body names is `checked` before that.
+
+        Raises AliasLearnt where the server was moved away meanwhile.
+        """
+        route, body = call.match.route, None
+        assert route is not None  # noqa: S101 - matched before
+        if checked and (route.refs or route.zones) and call.request.has_body:
+            body = await self._checked_body(call, site, route)
+        response = await self._parts.forward.send(call, endpoint, raw=route.raw, body=body)
+        if response.status == 404 and self._means_another(call):
+            response.close()
+            raise AliasLearnt(call.alias)
+        return response
+
+    def _means_another(self, call: Call) -> bool:
+        """Whether an alias has come to mean another server since the call began, and can be sent there."""
+        if not call.alias or (call.request.has_body and call.text is None):
+            return False
+        bound = self._parts.aliases.now.bound(call.alias, call.caller.project_id)
+        return bound is not None and bound.id.encode() != call.match.id
 
     def _equivalent(self, call: Call, resource: str, ident: str) -> Site | None:
         """A site of what is one thing at several: the one whose own id it is, else the first that is well."""
@@ -267,7 +287,8 @@ class Placed:
         endpoint = parts.endpoint(site, call)
         many = None
         if body is not None and resource.plural in body and answer.status < 300:
-            many = rewritten(endpoint, answer.text, (resource.plural, "*"), call.caller.project_id)
+            place, project_id = (resource.plural, "*"), call.caller.project_id
+            many = rewritten(endpoint, answer.text, place, project_id, call.servers)
         parts.forward.answer(call, endpoint, answer, many)
 
     async def _where_quota_is_left(

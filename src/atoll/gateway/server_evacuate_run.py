@@ -49,7 +49,7 @@ async def _find(parts: Parts, call: Call, given: EvacuateInput) -> Found:
     ident = given.server.lower()
     point = await _point(parts, call, ident, given.point)
     await parts.reach.settle(call)
-    meant = parts.aliases.bound(ident, call.caller.project_id)
+    meant = parts.aliases.now.bound(ident, call.caller.project_id)
     if meant is not None:  # it may have been moved since: dead is the site that has it now
         point = msgspec.structs.replace(point, source=meant.site, own=meant.id)
     source, target = parts.sites.by_name.get(point.source), parts.sites.by_name.get(point.target)

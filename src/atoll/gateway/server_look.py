@@ -78,7 +78,7 @@ async def find(parts: Parts, call: Call, given: MoveInput, *, disk: bool = True)
     """
     look = _Look(parts, call, given)
     source, own = await look.place(given.server.lower())
-    ident = parts.aliases.shown(source.name, own, call.caller.project_id)
+    ident = parts.aliases.now.shown(source.name, own, call.caller.project_id)
     target = look.target(source)
     server = await look.shown(source, "compute", f"/v2.1/servers/{own}", "server", ident)
     _check(server, ident)
@@ -144,7 +144,7 @@ class _Look(Looking):
         """The site of a server, and its id there."""
         parts, project = self.parts, self.call.caller.project_id
         await parts.reach.settle(self.call)
-        meant = parts.aliases.means(ident, project)
+        meant = parts.aliases.now.means(ident, project)
         if isinstance(meant, Accepted):
             raise _stays(ident, "No site has it yet.")
         if meant is not None:

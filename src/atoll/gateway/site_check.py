@@ -272,7 +272,7 @@ class _Look:
             if self._site.name in one.sites:
                 others = ", ".join(name for name in one.sites if name != self._site.name)
                 by_type.setdefault(one.resource_type, []).append(f"{one.id} (also at {others})")
-        for alias in self._parts.aliases.contested(self._site.name):
+        for alias in self._parts.aliases.now.contested(self._site.name):
             by_type.setdefault("server", []).append(f"{alias} (as `atoll_id` of several)")
         return [
             Finding(what="conflict", text=f"{kind.replace('_', ' ')}: other sites claim {_some(ids)} too")

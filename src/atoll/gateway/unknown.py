@@ -50,11 +50,12 @@ async def unknown_servers(
         log.warning("unknown_servers_not_read", reason=str(error)[:256])
         return []
     known = [one for one in known if one.id not in but]
-    if parts.aliases.hiding:
+    servers = parts.servers(call)
+    if servers.hiding:
         known = [
-            msgspec.structs.replace(one, id=parts.aliases.shown(one.site, one.id, call.caller.project_id))
+            msgspec.structs.replace(one, id=servers.shown(one.site, one.id, call.caller.project_id))
             for one in known
-            if not parts.aliases.hides(one.site, one.id)
+            if not servers.hides(one.site, one.id)
         ]
     order = {site: place for place, site in enumerate(parts.sites.by_name)}
     known.sort(key=lambda one: order.get(one.site, 0))

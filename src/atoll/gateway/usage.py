@@ -102,10 +102,10 @@ class Usage:
     async def _answer(self, report: _Report, sites: Sequence[Site], marker: str | None) -> None:
         call, parts = report.call, self._parts
         pages = await self._page(report, [site.name for site in sites], marker)
-        aliases = parts.aliases
-        for name in pages.taken if aliases.known else ():
+        servers = parts.servers(call)
+        for name in pages.taken if servers.known else ():
             for server in _servers(report, report.content[name]):
-                server["instance_id"] = aliases.shown(name, server["instance_id"], call.caller.project_id)
+                server["instance_id"] = servers.shown(name, server["instance_id"], call.caller.project_id)
         lacking = {name: report.failed[name] for name in pages.lacking}
         if lacking:
             if not pages.taken or not allows_partial(call, default=False):
@@ -115,7 +115,7 @@ class Usage:
         for one in () if report.detailed else shown[report.envelope]:
             one.pop(SERVERS, None)
         if pages.more and report.linked:
-            last = aliases.shown_at_any(pages.taken, pages.last, call.caller.project_id)
+            last = servers.shown_at_any(pages.taken, pages.last, call.caller.project_id)
             query = queries.next_query("compute", call.request.query, last)
             url = f"{parts.public_url}{call.request.path.decode('latin-1')}?{query}"
             shown[f"{report.envelope}_links"] = [{"rel": "next", "href": url}]

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from atoll.core.access_rules import AccessRule
+from atoll.core.meanings import Meanings
 from atoll.core.rewrite import Ids, Links, Names
 from atoll.sites.pool import Origin
 
@@ -82,7 +83,7 @@ class Endpoint:
     zones: Mapping[str, str | None] = field(default_factory=dict)
     names: tuple[Names, ...] = ()
     # What changes ids in answers for a project: things of several sites that are one there.
-    same: Callable[[str], Callable[[bytes], bytes] | None] | None = None
+    same: Callable[[str, Meanings | None], Callable[[bytes], bytes] | None] | None = None
     grant: Grant | None = None
     head_end: bytes = field(init=False)
     logged: bytes = field(init=False)  # the site's name as it stands in a line of the access log
