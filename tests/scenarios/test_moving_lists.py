@@ -53,7 +53,7 @@ async def test_one_that_moves_is_listed_once(user: Client, cloud: Cloud, times: 
     target = "site2" if times % 2 else "site1"
     cloud.site(target).compute.build_seconds = 1.0
     for site in cloud.sites:
-        site.compute.delete_seconds = 1.0
+        site.compute.delete_seconds, site.compute.dying_seconds = 1.0, 0.5
     run = (await move(user, server, target)).json()["run"]["id"]
     assert await while_two(cloud, user, {(server,)})
     await comes_to(user, run, "done")

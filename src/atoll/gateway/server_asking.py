@@ -12,6 +12,7 @@ from atoll.workflow.outcomes import Failed, Refused, Unavailable
 SERVERS: Final = "/v2.1/servers"
 
 GONE: Final = frozenset({"DELETED", "SOFT_DELETED"})
+"""What Nova shows of one that is deleted: for a moment before it is no more, or until it is reclaimed."""
 
 
 @contextmanager
@@ -90,9 +91,13 @@ class ServerAsking(VolumeAsking):
         status, answer = await self.ask("compute", "DELETE", f"{SERVERS}/{ident}")
         if status not in {204, 404}:
             raise Refused(f"{self.site} does not delete the server {ident} ({status}): {said(answer)}")
+        await self.until_unlisted(ident)
+
+    async def until_unlisted(self, ident: str) -> None:
+        """Wait until no list shows it: Nova's show one that is DELETED for as long as it can be asked for."""
 
         async def gone() -> bool | None:
             server = await self.server(ident)  # one that was in ERROR stays so until it is gone
-            return True if server is None or server["status"] in GONE else None
+            return True if server is None or server["status"] == "SOFT_DELETED" else None
 
         await self.until(gone)

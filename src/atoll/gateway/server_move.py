@@ -204,9 +204,11 @@ class ServerMove:
 
     async def deleted(self, doing: Doing) -> Done | Absent:
         """Look whether it is gone."""
-        server = await self._at(doing).server(doing.input["id"])
+        at, ident = self._at(doing), doing.input["id"]
+        server = await at.server(ident)
         if server is not None and server["status"] not in GONE:
             return Absent()
+        await at.until_unlisted(ident)
         await self._unhide(doing, doing.input["id"])
         return Done()
 

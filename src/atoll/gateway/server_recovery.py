@@ -188,6 +188,7 @@ class ServerRecovery:
         except Unavailable as error:  # it is coming back, and that takes as long as it takes
             raise SiteAway(doing.site, str(error)) from error
         if server is None or server["status"] in GONE:
+            await at.until_unlisted(own)
             await self._unhide(doing)
             return None
         if server["status"] not in READABLE:
@@ -213,10 +214,11 @@ class ServerRecovery:
 
     async def retired(self, doing: Doing) -> Done | Absent:
         """Look whether it is gone."""
-        at = self._at(doing)
-        server = await at.server(doing.input["own"])
+        at, own = self._at(doing), doing.input["own"]
+        server = await at.server(own)
         if server is not None and server["status"] not in GONE:
             return Absent()
+        await at.until_unlisted(own)
         await self._unhide(doing)
         images = await at.named(IMAGES, _left(doing))
         return Done({"image": str(images[0]["id"]) if images else None})

@@ -66,7 +66,8 @@ class Compute:
     """The compute service of one site.
 
     Knobs: `min_minor`/`max_minor` (microversions 2.x served), `build_seconds` and `delete_seconds` (how long
-    a server stays in BUILD, or visible after DELETE), `action_seconds`, `max_limit` (the largest page),
+    a server stays in BUILD, or visible after DELETE; of that `dying_seconds` as DELETED), `action_seconds`,
+    `max_limit` (the largest page),
     `zones`, `hypervisors` (how many there are; servers are at the first), `quota`, `boot_fails` (how many
     of the next servers come to ERROR). `received` keeps the raw body of every `POST /servers`, newest last,
     `events` the servers that external events were for.
@@ -78,7 +79,7 @@ class Compute:
     def __init__(self, site: "Site") -> None:
         self.site = site
         self.min_minor, self.max_minor = 1, 104
-        self.build_seconds = self.delete_seconds = self.action_seconds = 0.0
+        self.build_seconds = self.delete_seconds = self.dying_seconds = self.action_seconds = 0.0
         self.max_limit = 1000
         self.hypervisors = 1
         self.boot_fails = 0

@@ -46,7 +46,8 @@ TASK_STATUS = {
 class Instance:
     """One server. Times are whole seconds since the epoch; `seq` is the database id nobody sees.
 
-    `then` is what it becomes by itself: (when, vm_state, task_state); `gone` is set once it is deleted.
+    `then` is what it becomes by itself: (when, vm_state, task_state); `gone` is set once it is deleted, after
+    it was shown as DELETED for `dying` seconds.
     `fixed` holds addresses that belong to no port of the simulated Neutron (bulk-made servers have these).
     """
 
@@ -65,6 +66,7 @@ class Instance:
     task_state: str | None = "scheduling"
     launched: int | None = None
     gone: int | None = None
+    dying: float = 0.0
     then: tuple[float, str, str | None] | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     ports: list[str] = field(default_factory=list)
@@ -113,6 +115,9 @@ class Instance:
         self.then, self.updated = None, int(at)
         if self.vm_state == "active" and self.launched is None:
             self.launched = int(at)
+        if self.vm_state == "deleted" and self.dying > 0:
+            self.then, self.dying = (at + self.dying, "deleted", None), 0.0
+            return self.settle(now) or True
         if self.vm_state == "deleted":
             self.gone = int(at)
         return True

@@ -200,7 +200,9 @@ class Servers:
                 compute.site.block_storage.gone_with_server(volume["volumeId"])
         now = compute.site.clock()
         if compute.delete_seconds > 0:
-            instance.become("deleted", now, task="deleting", after=compute.delete_seconds)
+            instance.dying = min(compute.dying_seconds, compute.delete_seconds)
+            alive = compute.delete_seconds - instance.dying
+            instance.become("deleted", now, task="deleting", after=alive or 1e-9)
         else:
             instance.become("deleted", now)
             instance.gone = int(now)
