@@ -111,6 +111,14 @@ def shown(cloud: Any, url: str, ident: str) -> dict[str, Any]:
     return found
 
 
+def listed_once(cloud: Any, url: str, server: Any) -> bool:
+    """Check that each kind of list shows it, and nothing else of its name."""
+    for rest in ("?", "/detail?", "?sort_key=created_at&", "?limit=1&"):
+        answer = cloud.session.get(f"{url}/compute/v2.1/servers{rest}name={server.name}")
+        assert [one["id"] for one in answer.json()["servers"]] == [server.id], rest
+    return True
+
+
 def test_it_moves_with_all_that_it_has_past_a_killed_gateway_and_back(
     cloud: Any,
     server: Any,
@@ -144,8 +152,12 @@ def test_it_moves_with_all_that_it_has_past_a_killed_gateway_and_back(
         assert (volume["status"], volume["attachments"][0]["server_id"]) == ("in-use", server.id)
         assert second.has("block-storage", f"/volumes/{volume['id']}")
         back = others.start("server.move", server=server.id, site=first.name)
-        ended = others.until(back, lambda one: one["state"] in {"done", "undone", "dirty", "parked"}, SECONDS)
+        ends = {"done", "undone", "dirty", "parked"}
+        ended = others.until(
+            back, lambda one: listed_once(cloud, other, server) and one["state"] in ends, SECONDS
+        )
         assert ended["state"] == "done", ended
+        assert listed_once(cloud, other, server)
         assert shown(cloud, other, server.id)["status"] == "ACTIVE"
         assert (len(at(first, "servers", name)), at(second, "servers", name)) == (1, [])
         answer = cloud.session.delete(f"{other}/compute/v2.1/servers/{server.id}", raise_exc=False)
