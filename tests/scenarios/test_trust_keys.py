@@ -2,8 +2,9 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import openstack.config  # noqa: F401 - takes longer to import than a request may
 import pytest
@@ -14,8 +15,11 @@ from tests.scenarios.apart import Apart, apart
 from tests.scenarios.conftest import SERVERS, client_of
 
 from atoll.cli.main import main
+from atoll.trust.grants import CloudGrant
 from atoll.trust.sealing import SecretsError, fingerprint, new_key
+from atoll.trust.trust import Trust
 
+Meanwhile = Callable[[Callable[[], Awaitable[Any]]], None]
 pytestmark = pytest.mark.filterwarnings("ignore:Support for InfluxDB:Warning")
 
 
@@ -84,7 +88,7 @@ async def test_a_key_is_changed_while_a_gateway_serves(start_atoll, clouds, tmp_
     rotated = await command("secrets", "rotate", "-c", str(config))
     assert rotated.output.startswith("1 credentials"), rotated.output
     assert new_fingerprint(tmp_path) in rotated.output
-    await asyncio.sleep(1.2)  # the gateway reads what has changed within a second
+    await asyncio.sleep(1.2)  # most often the gateway has read by then what has changed
     revoke(clouds)
     assert (await listed(serving, clouds))[0] == 200, "logged in anew with what is under the new key"
     assert not going_on.done(), going_on
@@ -92,6 +96,82 @@ async def test_a_key_is_changed_while_a_gateway_serves(start_atoll, clouds, tmp_
     assert sealed_under(database) == [new_fingerprint(tmp_path)]
     text = rotated.output + config.read_text()
     assert (tmp_path / "new").read_text() not in text
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
+    """Have something done between a site's 401 and the login after it, and known to the gateway by then."""
+    refused, derived = asyncio.Event(), asyncio.Event()
+    plain, derive, refuse = CloudGrant.fetch, Trust._derive, CloudGrant.refused  # noqa: SLF001 - what is known
+
+    def set_up(happens: Callable[[], Awaitable[Any]]) -> None:
+        async def fetch(self: CloudGrant) -> bytes:
+            if refused.is_set():
+                refused.clear()
+                derived.clear()
+                await happens()
+                async with asyncio.timeout(30):
+                    await derived.wait()
+            return await plain(self)
+
+        monkeypatch.setattr(CloudGrant, "fetch", fetch)
+
+    def deriving(self: Trust) -> None:
+        derive(self)
+        derived.set()
+
+    def refusing(self: CloudGrant, token: bytes) -> None:
+        refuse(self, token)
+        refused.set()
+
+    monkeypatch.setattr(Trust, "_derive", deriving)
+    monkeypatch.setattr(CloudGrant, "refused", refusing)
+    return set_up
+
+
+async def test_a_key_is_changed_while_a_request_logs_in_anew(
+    start_atoll, clouds, tmp_path, database, meanwhile
+):
+    old, new = key_file(tmp_path / "old"), key_file(tmp_path / "new")
+    atoll = await with_credential(start_atoll, clouds, [old])
+    await atoll.end()
+    atoll = await start_atoll(clouds.auth_url, clouds.sites, secrets={"key": [new, old]}, **clouds.tables)
+    config = tmp_path / "atoll.toml"
+    content = {
+        "identity": {"auth_url": clouds.auth_url}, "store": {"url": f"sqlite:///{database}"},
+        "secrets": {"key": [new, old]}, "sites": clouds.sites, **clouds.tables,
+    }  # fmt: skip
+    config.write_text(toml(content))
+    assert (await listed(atoll, clouds))[0] == 200
+    meanwhile(lambda: command("secrets", "rotate", "-c", str(config)))
+    revoke(clouds)
+    assert (await listed(atoll, clouds))[0] == 200
+    assert sealed_under(database) == [new_fingerprint(tmp_path)]
+
+
+async def test_a_credential_is_replaced_while_a_request_logs_in_anew(
+    start_atoll, clouds, tmp_path, meanwhile
+):
+    """Who had asked with the old one is to ask again; nobody is told that the credential is no good."""
+    atoll = await with_credential(start_atoll, clouds, [key_file(tmp_path / "new")])
+    assert (await listed(atoll, clouds))[0] == 200
+    meanwhile(
+        lambda: command(
+            "credential",
+            "add",
+            "--replace",
+            "--url",
+            atoll.url,
+            "--cloud",
+            "cloud1",
+            "--from-cloud",
+            "cloud1",
+        )
+    )
+    revoke(clouds)
+    status, text = await listed(atoll, clouds)
+    assert (status, "replaced just now" in text) == (503, True), text
+    assert (await listed(atoll, clouds))[0] == 200
 
 
 def new_fingerprint(folder: Path) -> str:

@@ -43,6 +43,10 @@ class LoginRefused(LoginError):
     """The credential is not good: trying again changes nothing."""
 
 
+class Replaced(LoginError):
+    """Another credential has taken the place of this one: whoever asks again asks with that."""
+
+
 class CloudAway(LoginError):
     """Keystone does not answer, or not properly; the credential may be good."""
 

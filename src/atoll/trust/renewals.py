@@ -16,7 +16,7 @@ import structlog
 from atoll.core.access_rules import AccessRule
 from atoll.core.errors import AtollError, Forbidden, SiteUnavailable
 from atoll.core.jitter import JITTER
-from atoll.trust.login import CloudAway, Login, LoginError, LoginRefused
+from atoll.trust.login import CloudAway, Login, LoginError, LoginRefused, Replaced
 from atoll.trust.records import is_administrators
 
 log = structlog.get_logger(__name__)
@@ -350,7 +350,9 @@ class Renewals:
     def _failed(self, account: Account, cloud: _Cloud, error: LoginError) -> None:
         now = self._clock.time()
         jitter = self._chance(0.8, 1.2)
-        if isinstance(error, CloudAway):
+        if isinstance(error, Replaced):
+            account.token = None  # nobody is given this one any more
+        elif isinstance(error, CloudAway):
             wait = min(AWAY_FIRST * 2 ** min(cloud.failures, 10), AWAY_LONGEST)
             cloud.failures += 1
             cloud.retry_at = now + wait * jitter

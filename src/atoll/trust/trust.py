@@ -24,7 +24,7 @@ from atoll.trust.clouds_yaml import read_entry, v3_url
 from atoll.trust.exchange import Terms, exchange, terms_of
 from atoll.trust.federation import AT_ONCE_CLOUD, Exchanging, FederatedCloud, Federation
 from atoll.trust.grants import Grants, Held
-from atoll.trust.login import Login, LoginError, LoginRefused, Options, login
+from atoll.trust.login import Login, LoginError, LoginRefused, Options, Replaced, login
 from atoll.trust.records import (
     CloudRecord,
     CredentialRecord,
@@ -297,8 +297,10 @@ class Trust:
 
     async def _log_in(self, account: Account) -> Login:
         cloud, record, current = self._accounts.get(account.id, (None, None, None))
-        if cloud is None or record is None or current is not account:
+        if cloud is None or record is None:
             raise LoginRefused("it was removed")
+        if current is not account:
+            raise Replaced("it was replaced just now")
         who = await self._in_thread(cloud, await self._options_of(cloud, record))
         warning = msgspec.structs.replace(record, roles=who.roles).warning
         if warning and not account.administers:
@@ -370,14 +372,11 @@ class Trust:
         for ident, record in {**self._registry.all(CredentialRecord), **self._declared}.items():
             cloud = clouds.get(record.cloud)
             was = before.get(ident)
-            if was is not None and (was[0], was[1].sealed, was[1].entry) == (
-                cloud,
-                record.sealed,
-                record.entry,
-            ):
+            if was is not None and was[0] == cloud and _is_still(was[1], record):
                 account = was[2]
-                if account.fault and not record.fault and record.checked_at != was[1].checked_at:
-                    self.renewals.again(account)  # another gateway was told that it was put right
+                put_right = not record.fault and record.checked_at != was[1].checked_at
+                if account.fault and (put_right or record.sealed != was[1].sealed):
+                    self.renewals.again(account)  # another gateway was told, or the key is another one
             else:
                 account = Account(ident, record.cloud)
                 account.project_id = record.site_project_id
@@ -404,3 +403,11 @@ class Trust:
                 seen.add(record.cloud)
                 wanted.append(account)
         return wanted
+
+
+def _is_still(before: CredentialRecord, now: CredentialRecord) -> bool:
+    """Whether it is the same credential, be it under another key."""
+    if before.sealed != now.sealed:
+        before = msgspec.structs.replace(before, sealed=now.sealed, sealed_under=now.sealed_under)
+        return before == now
+    return before.entry == now.entry
