@@ -72,7 +72,44 @@ def sealed_under(database: Path) -> list[str]:
     return [part.partition('"')[0] for part in text.split('"sealed_under":"')[1:]]
 
 
-async def test_a_key_is_changed_while_a_gateway_serves(start_atoll, clouds, tmp_path, database):
+@pytest.fixture
+def derived(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Set whenever a gateway has taken in what credentials there are."""
+    done, derive = asyncio.Event(), Trust._derive  # noqa: SLF001 - nobody is told
+
+    def deriving(self: Trust) -> None:
+        derive(self)
+        done.set()
+
+    monkeypatch.setattr(Trust, "_derive", deriving)
+    return done
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch, derived: asyncio.Event) -> Meanwhile:
+    """Have something done between a site's 401 and the login after it, and known to the gateway by then."""
+    refused, plain, refuse = asyncio.Event(), CloudGrant.fetch, CloudGrant.refused
+
+    def set_up(happens: Callable[[], Awaitable[Any]]) -> None:
+        async def fetch(self: CloudGrant) -> bytes:
+            if refused.is_set():
+                refused.clear()
+                derived.clear()
+                await happens()
+                await asyncio.wait_for(derived.wait(), 30)
+            return await plain(self)
+
+        monkeypatch.setattr(CloudGrant, "fetch", fetch)
+
+    def refusing(self: CloudGrant, token: bytes) -> None:
+        refuse(self, token)
+        refused.set()
+
+    monkeypatch.setattr(CloudGrant, "refused", refusing)
+    return set_up
+
+
+async def test_a_key_is_changed_while_a_gateway_serves(start_atoll, clouds, tmp_path, database, derived):
     old, new = key_file(tmp_path / "old"), key_file(tmp_path / "new")
     before = await with_credential(start_atoll, clouds, [old])
     await before.end()
@@ -85,10 +122,11 @@ async def test_a_key_is_changed_while_a_gateway_serves(start_atoll, clouds, tmp_
     }  # fmt: skip
     config.write_text(toml(content))
     going_on = asyncio.create_task(_again_and_again(serving, clouds))
+    derived.clear()
     rotated = await command("secrets", "rotate", "-c", str(config))
     assert rotated.output.startswith("1 credentials"), rotated.output
     assert new_fingerprint(tmp_path) in rotated.output
-    await asyncio.sleep(1.2)  # most often the gateway has read by then what has changed
+    await asyncio.wait_for(derived.wait(), 30)
     revoke(clouds)
     assert (await listed(serving, clouds))[0] == 200, "logged in anew with what is under the new key"
     assert not going_on.done(), going_on
@@ -96,37 +134,6 @@ async def test_a_key_is_changed_while_a_gateway_serves(start_atoll, clouds, tmp_
     assert sealed_under(database) == [new_fingerprint(tmp_path)]
     text = rotated.output + config.read_text()
     assert (tmp_path / "new").read_text() not in text
-
-
-@pytest.fixture
-def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
-    """Have something done between a site's 401 and the login after it, and known to the gateway by then."""
-    refused, derived = asyncio.Event(), asyncio.Event()
-    plain, derive, refuse = CloudGrant.fetch, Trust._derive, CloudGrant.refused  # noqa: SLF001 - what is known
-
-    def set_up(happens: Callable[[], Awaitable[Any]]) -> None:
-        async def fetch(self: CloudGrant) -> bytes:
-            if refused.is_set():
-                refused.clear()
-                derived.clear()
-                await happens()
-                async with asyncio.timeout(30):
-                    await derived.wait()
-            return await plain(self)
-
-        monkeypatch.setattr(CloudGrant, "fetch", fetch)
-
-    def deriving(self: Trust) -> None:
-        derive(self)
-        derived.set()
-
-    def refusing(self: CloudGrant, token: bytes) -> None:
-        refuse(self, token)
-        refused.set()
-
-    monkeypatch.setattr(Trust, "_derive", deriving)
-    monkeypatch.setattr(CloudGrant, "refused", refusing)
-    return set_up
 
 
 async def test_a_key_is_changed_while_a_request_logs_in_anew(
@@ -155,19 +162,8 @@ async def test_a_credential_is_replaced_while_a_request_logs_in_anew(
     """Who had asked with the old one is to ask again; nobody is told that the credential is no good."""
     atoll = await with_credential(start_atoll, clouds, [key_file(tmp_path / "new")])
     assert (await listed(atoll, clouds))[0] == 200
-    meanwhile(
-        lambda: command(
-            "credential",
-            "add",
-            "--replace",
-            "--url",
-            atoll.url,
-            "--cloud",
-            "cloud1",
-            "--from-cloud",
-            "cloud1",
-        )
-    )
+    where = ("--url", atoll.url, "--cloud", "cloud1", "--from-cloud", "cloud1")
+    meanwhile(lambda: command("credential", "add", "--replace", *where))
     revoke(clouds)
     status, text = await listed(atoll, clouds)
     assert (status, "replaced just now" in text) == (503, True), text
@@ -184,7 +180,9 @@ async def _again_and_again(atoll: Atoll, clouds: Apart) -> None:
         await asyncio.sleep(0.02)
 
 
-async def test_a_gateway_that_has_not_got_the_new_key_says_which(start_atoll, clouds, tmp_path, database):
+async def test_a_gateway_that_has_not_got_the_new_key_says_which(
+    start_atoll, clouds, tmp_path, database, derived
+):
     """Started before the change and never again: it goes on as long as its token lives."""
     old, new = key_file(tmp_path / "old"), key_file(tmp_path / "new")
     late = await with_credential(start_atoll, clouds, [old])
@@ -194,8 +192,9 @@ async def test_a_gateway_that_has_not_got_the_new_key_says_which(start_atoll, cl
         "secrets": {"key": [new, old]}, "sites": clouds.sites, **clouds.tables,
     }  # fmt: skip
     config.write_text(toml(content))
+    derived.clear()
     assert (await command("secrets", "rotate", "-c", str(config))).exit_code == 0
-    await asyncio.sleep(1.2)
+    await asyncio.wait_for(derived.wait(), 30)
     revoke(clouds)
     status, text = await listed(late, clouds)
     assert (status, new_fingerprint(tmp_path) in text) == (403, True), text

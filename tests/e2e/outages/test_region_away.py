@@ -35,7 +35,7 @@ from atoll.sandbox.real.region import APIS, start_site, wait_for_apis
 PUBLIC = [name for service, name in APIS.items() if service != "placement"]
 DETAIL = f"{SERVERS}/detail"
 SINCE = {"OpenStack-API-Version": "compute 2.69"}
-LIMITS = {"deadline_seconds": 4.0}
+LIMITS = {"deadline_seconds": 12.0}
 
 
 @pytest.fixture

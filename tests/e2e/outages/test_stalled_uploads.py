@@ -8,7 +8,7 @@ from tests.e2e.outages.conftest import Real, Start
 from tests.raw import connected
 
 IMAGES = "/image/v2/images"
-DEADLINE = 3.0
+DEADLINE = 8.0
 WHOLE = b"the whole of it" * 1000
 FRAMED = {
     "length": ("Content-Length: 1000000", WHOLE),
