@@ -97,6 +97,10 @@ class Meanings:
         bound = self.bound(ident, "")
         return bound is not None and (bound.site, bound.id) != (site, ident)
 
+    def concerns(self, ident: str, project_id: str) -> bool:
+        """Whether an id is more than that of a site's own server: it means another one, or is hidden."""
+        return ident in self._hidden or self.means(ident, project_id) is not None
+
     def within(self, idents: Iterable[bytes], project_id: str) -> Mapping[bytes, bytes]:
         """Those of some ids that are bound aliases, with the sites' own."""
         found = ((one, self.bound(one.decode(), project_id)) for one in idents)

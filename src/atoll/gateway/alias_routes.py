@@ -23,6 +23,7 @@ from atoll.core.errors import Conflict, Forbidden, NotFound, SiteUnavailable
 from atoll.core.meanings import Bound, Meanings
 from atoll.core.microversions import Version
 from atoll.gateway import bodies, versions
+from atoll.gateway.aliases import BY_ID
 from atoll.gateway.call import Call
 from atoll.gateway.parts import Parts
 from atoll.services.table import RANKS
@@ -39,7 +40,6 @@ _BODIES: Final[Mapping[str, frozenset[bytes]]] = {
     "block-storage": frozenset({b"attachments", b"volumes"}),
     "network": frozenset({b"ports"}),
 }
-_BY_ID: Final = ("servers/{id}", "os-volumes_boot/{id}")
 _BELOW: Final[Mapping[str, bytes]] = {"block-storage": b"/action", "network": b"/ports/"}
 _DELETED: Final = frozenset({"forceDelete"})
 """Actions that delete."""
@@ -59,7 +59,7 @@ class AliasRoutes:
         route, servers = call.match.route, self._parts.servers(call)
         if call.service_type not in server_ids.SERVICES or route is None:
             return False
-        if route.template.startswith(_BY_ID):
+        if route.template.startswith(BY_ID):
             ident = call.alias or call.match.id.decode("latin-1")
             found = servers.means(ident, call.caller.project_id)
             if isinstance(found, Accepted):
@@ -69,10 +69,11 @@ class AliasRoutes:
                 _refuse_conflict(call, ident, found)
                 _go_on(call, ident, found)
             return False
-        if call.request.query:
-            call.request.query = self._query(call.request.query, servers, call.caller.project_id)
+        if call.asked_query:
+            call.request.query = self._query(call.asked_query, servers, call.caller.project_id)
         if call.request.has_body and not route.raw and _names_servers(call):
-            text = await call.read_body(self._parts.body_limit)
+            if (text := call.asked_text) is None:
+                text = call.asked_text = await call.read_body(self._parts.body_limit)
             here = servers.within(server_ids.named(text), call.caller.project_id)
             call.text = server_ids.inward(call.service_type, text, here) if here else text
         return False

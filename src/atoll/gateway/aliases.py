@@ -30,6 +30,8 @@ KNOWN_SECONDS: Final = 3.0
 stood for before."""
 
 SERVER: Final = "server"
+BY_ID: Final = ("servers/{id}", "os-volumes_boot/{id}")
+"""How the templates of the routes begin that name a server in their path."""
 
 _decode = msgspec.json.Decoder(AskedServer).decode
 

@@ -200,6 +200,7 @@ class App:
         versions.check(call, route, sites)
         if project not in {None, call.caller.project_id}:
             raise await other_project.refusal(call, project or "", sites, body_limit=self._parts.body_limit)
+        call.asked_query = call.request.query
         while True:
             call.servers = self._parts.aliases.now
             if call.servers.known and await self._aliases.settled(call):
@@ -209,7 +210,10 @@ class App:
                 self._somewhere(call, self._parts.reach.sites(call))
                 await self._handlers[route.kind, route.shape](call)
             except AliasLearnt:
-                continue  # what is meant has another id at a site than was thought: it is settled anew
+                call.learnt += (
+                    1  # what is meant has another id at a site than was thought: it is settled anew
+                )
+                continue
             return
 
     def _somewhere(self, call: Call, sites: Sequence[Site]) -> None:

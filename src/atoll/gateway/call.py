@@ -119,6 +119,9 @@ class Call:
     error: Exception | None = None  # what became a fault of ours
     servers: Meanings | None = None  # what ids of servers mean to it; None: what they mean now
     alias: str = ""  # the id in the path, as the client sent it, where it is another one at the site
+    asked_query: bytes | None = None  # the query as the client sent it
+    asked_text: bytes | None = None  # the body as the client sent it, where it may name servers
+    learnt: int = 0  # how often it was begun anew, since ids had come to mean something else
     extra_lines: list[bytes] = field(default_factory=list)  # of the answer
 
     @property

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from atoll.core.image_sites import with_members
 from atoll.core.rewrite import Ids, Others
 from atoll.gateway import bodies, versions
+from atoll.gateway.aliases import SERVER
 from atoll.gateway.app import App, given_id
 from atoll.gateway.call import Call, Caller, RequestIds
 from atoll.gateway.default_groups import SHOWING
@@ -114,6 +115,7 @@ class Lane:
         self._telemetry = parts.telemetry
         self._forward = parts.forward
         self._ids = RequestIds()
+        self._aliases = parts.aliases
         self._groups = parts.equivalents.defaults
         self._images = KnownImages(parts)
         self._paths: dict[bytes, _Path] = {}
@@ -130,6 +132,7 @@ class Lane:
             caller is None
             or not caller.plain
             or (path.project is not None and path.project != caller.project_id)
+            or self._concerned(path, caller)
             or (path.shows_groups and not self._groups.fresh(caller.project_id))
         ):
             return False
@@ -162,6 +165,11 @@ class Lane:
             connection.on_gone = None
             return False
         return True
+
+    def _concerned(self, path: _Path, caller: Caller) -> bool:
+        """Whether the id of a server in a path is not, or not only, a site's own."""
+        now = self._aliases.now
+        return now.hiding and path.resource == SERVER and now.concerns(path.id, caller.project_id)
 
     def _granted(
         self, exchange: "_LaneExchange", section: _Section, site: Site, endpoint: Endpoint
@@ -277,7 +285,8 @@ class Lane:
             self._refused(exchange)
             return
         known = exchange.known
-        if known is not None and not known.decides(status, text):
+        moved = status == 404 and self._concerned(path, exchange.caller)
+        if moved or (known is not None and not known.decides(status, text)):
             self._undecided(exchange, response)
             return
         if status == 404 and known is None and path.below.endswith(path.id.encode()):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from urllib.parse import parse_qsl
 
 from atoll.core.errors import AtollError, BadRequest, SiteUnavailable
 from atoll.core.meanings import Meanings
@@ -132,6 +133,14 @@ class Listings:
             left_out=left_out,
         )
 
+    @staticmethod
+    def marker(listing: Listing, marker: str) -> str:
+        """A marker as the client sent it: what it means may have changed since the page before."""
+        if listing.resource.name != "server" or listing.call.asked_query is None:
+            return marker
+        asked = dict(parse_qsl(listing.call.asked_query.decode("latin-1")))
+        return asked.get("marker", marker)
+
     def outdated(self, listing: Listing, page: Page[Item]) -> bool:
         """Whether servers that were read, shown or left out, mean something else by now.
 
@@ -141,13 +150,15 @@ class Listings:
         if then is now or listing.resource.name != "server":
             return False
         project_id = listing.call.caller.project_id
+
+        def changed(site: str, ident: str) -> bool:
+            if site == ACCEPTED:
+                return ident not in now.accepted
+            shown = [one.shown(site, ident, project_id) for one in (then, now)]
+            return then.hides(site, ident) != now.hides(site, ident) or shown[0] != shown[1]
+
         places = chain(zip(page.origins, page.ids, strict=True), listing.left_out)
-        return any(
-            then.hides(site, ident) != now.hides(site, ident)
-            or then.shown(site, ident, project_id) != now.shown(site, ident, project_id)
-            for site, ident in places
-            if site != ACCEPTED
-        )
+        return any(changed(site, ident) for site, ident in places)
 
     def reader(
         self, call: Call, resource: Resource, query: ListQuery, left_out: set[tuple[str, str]] | None = None

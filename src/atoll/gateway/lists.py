@@ -7,7 +7,7 @@ answer. Items pass as raw bytes; only links, zones and equivalents in them are c
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -21,6 +21,7 @@ from atoll.core.merge import Described, Need, Page, Walk
 from atoll.core.whole import merge_whole
 from atoll.gateway import network_lists, next_pages, of_site, queries, versions
 from atoll.gateway.accepted_list import ACCEPTED
+from atoll.gateway.aliases import AliasLearnt
 from atoll.gateway.call import Call
 from atoll.gateway.cursors import Cursors
 from atoll.gateway.default_groups import GROUP, SHOWING
@@ -82,9 +83,7 @@ class Lists:
             sites = await self._of_ids(resource, queries.ids(call.request.query)) or sites
         if query.reverse:
             sites = sites[::-1]
-        await self._one_page(
-            call, lambda: self._listings.of(call, resource, query, sites, detail=route.detail)
-        )
+        await self._one_page(self._listings.of(call, resource, query, sites, detail=route.detail))
 
     async def of_sites(self, call: Call, look_ups: frozenset[str]) -> None:
         """Answer one page of what belongs to a site each, by ids that say which; `look_ups` need every site.
@@ -99,24 +98,21 @@ class Lists:
             await self._alone(call, sites[0])
             return
         parts.limiter.take(call.caller.project_id, parts.forward.now())
-        await self._one_page(call, lambda: self._listings.of(call, resource, query, sites, detail=False))
+        await self._one_page(self._listings.of(call, resource, query, sites, detail=False))
 
-    async def _one_page(self, call: Call, begin: Callable[[], Listing]) -> None:
+    async def _one_page(self, listing: Listing) -> None:
         """Read what the page takes of the sites, and answer it.
 
-        What servers are is as it was when it began. Where that has changed meanwhile, the page is read again,
-        if there is time for it.
+        What servers are is as it was when that began. Raises AliasLearnt where that has changed meanwhile,
+        and there is time to begin anew.
         """
-        now, aliases = self._parts.forward.now, self._parts.aliases
-        began = now()
-        page = await self._page(listing := begin())
-        for _ in range(AGAIN):
-            late = call.deadline - now() < 2 * (now() - began)
-            if page is None or late or not self._listings.outdated(listing, page):
-                break
-            call.servers = aliases.now
-            page = await self._page(listing := begin())
-        query, kind = listing.query, listing.kind
+        began = self._parts.forward.now()
+        page = await self._page(listing)
+        query, kind, call = listing.query, listing.kind, listing.call
+        if page is not None and call.learnt < AGAIN and self._listings.outdated(listing, page):
+            now = self._parts.forward.now()
+            if call.deadline - now > 2 * (now - began):
+                raise AliasLearnt(listing.resource.name)
         if page is None:
             await self._refusal(listing)
             return
@@ -174,7 +170,8 @@ class Lists:
         cursor = Cursor(markers={})
         kept = None
         if query.marker is not None:
-            kept = await self._cursors.load(listing.call, query.rest, query.marker)
+            held = self._listings.marker(listing, query.marker)
+            kept = await self._cursors.load(listing.call, query.rest, held)
             if kept is None and query.reverse:
                 kept = await self._from_marker(listing, query.marker)
             cursor = kept or cursor
@@ -334,7 +331,7 @@ class Lists:
         )
         saved = None
         if listing.walked and page.ids and (page.more or listing.query.limit is not None):
-            last = self._last(listing, page)
+            last = self._held(listing, page)
             saved = asyncio.ensure_future(self._cursors.save(call, listing.query.rest, page, last))
             await asyncio.sleep(0)  # it is written while the items are
         texts = self._outward(listing, page, endpoints)
@@ -351,8 +348,7 @@ class Lists:
             if listing.limit is not None:
                 tail.append(self._links(listing, page))
         elif page.more and page.ids and listing.limit is not None:
-            last, project_id = self._last(listing, page), call.caller.project_id
-            last = parts.servers(call).shown(page.origins[-1], last, project_id)
+            last = self._held(listing, page)
             tail.append(next_pages.link(call, listing.resource, last, parts.public_url))
         if call.service_type == "image":
             tail.append(next_pages.images(call, first, texts, parts.equivalents.copies(call, page.ids)))
@@ -395,9 +391,12 @@ class Lists:
         full = len(page.ids) == listing.limit
         return network_lists.links(listing.call, listing.resource, self._parts.public_url, ends, full=full)
 
-    def _last(self, listing: Listing, page: Page[Item]) -> str:
+    def _held(self, listing: Listing, page: Page[Item]) -> str:
         """The last id of a page as the client sees it: the next page is asked for by that."""
-        return self._shown(listing, page, -1)
+        last, call = self._shown(listing, page, -1), listing.call
+        if listing.resource.name != "server":
+            return last
+        return self._parts.servers(call).shown(page.origins[-1], last, call.caller.project_id)
 
     def _shown(self, listing: Listing, page: Page[Item], at: int) -> str:
         """An id of a page as the client sees it."""

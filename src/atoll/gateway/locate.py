@@ -64,7 +64,8 @@ class Locator:
     def cached(self, resource: str, ident: str) -> Site | None:
         """The site of a resource, when this process knows it."""
         name = self._locations.cached(resource, ident)
-        return self._sites.by_name.get(name) if name is not None else None
+        site = self._sites.by_name.get(name) if name is not None else None
+        return site if site is None or not self.hidden(resource, ident, site) else None
 
     async def site_of(self, call: Call, resource: str, ident: str) -> Site:
         """The site of a placed resource.
@@ -97,6 +98,10 @@ class Locator:
                 id=ident,
             )
         project = call.caller.project_id
+        if call.servers is not None and call.servers.means(ident, project) != aliases.now.means(
+            ident, project
+        ):
+            raise AliasLearnt(ident)
         if aliases.now.means(ident, project) is None and await aliases.learnt(ident, project):
             raise AliasLearnt(ident)
 

@@ -35,7 +35,7 @@ from atoll.gateway import (
     versions,
     zone_hints,
 )
-from atoll.gateway.aliases import AliasLearnt
+from atoll.gateway.aliases import BY_ID, SERVER, AliasLearnt
 from atoll.gateway.call import Call
 from atoll.gateway.default_groups import GROUP, SHOWING
 from atoll.gateway.equivalents import at_site
@@ -116,23 +116,33 @@ class Placed:
     async def _sent(self, call: Call, site: Site, endpoint: Endpoint, *, checked: bool) -> Response:
         """What a site answers; what the body names is `checked` before that.
 
-        Raises AliasLearnt where the server was moved away meanwhile.
+        Where the server was moved away meanwhile it raises AliasLearnt for what can be asked again, and
+        Conflict for what was done to the old one.
         """
         route, body = call.match.route, None
         assert route is not None  # noqa: S101 - matched before
         if checked and (route.refs or route.zones) and call.request.has_body:
             body = await self._checked_body(call, site, route)
         response = await self._parts.forward.send(call, endpoint, raw=route.raw, body=body)
-        if response.status == 404 and self._means_another(call):
-            response.close()
-            raise AliasLearnt(call.alias)
+        if self._means_another(call):
+            method, again = call.request.method, not call.request.has_body or call.text is not None
+            whole = method == b"DELETE" and call.path.endswith(b"/" + call.match.id)
+            if whole or (response.status == 404 and again):
+                response.close()
+                raise AliasLearnt(call.alias)
+            if method not in {b"GET", b"HEAD"} and response.status < 300:
+                response.close()
+                text = "The server was moved just now, and what was changed is the old one. Do it again."
+                raise Conflict(text, resource=SERVER, id=call.alias)
         return response
 
     def _means_another(self, call: Call) -> bool:
-        """Whether an alias has come to mean another server since the call began, and can be sent there."""
-        if not call.alias or (call.request.has_body and call.text is None):
+        """Whether the id of a server has come to mean another one since the call began."""
+        route, now = call.match.route, self._parts.aliases.now
+        if now is call.servers or route is None or not route.template.startswith(BY_ID):
             return False
-        bound = self._parts.aliases.now.bound(call.alias, call.caller.project_id)
+        asked = call.alias or call.match.id.decode("latin-1")
+        bound = now.bound(asked, call.caller.project_id)
         return bound is not None and bound.id.encode() != call.match.id
 
     def _equivalent(self, call: Call, resource: str, ident: str) -> Site | None:

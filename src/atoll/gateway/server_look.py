@@ -11,8 +11,9 @@ from msgspec import Meta
 
 from atoll.core.accepted_servers import Accepted
 from atoll.core.choose import Thing
-from atoll.core.errors import BadRequest, Conflict, SiteUnavailable
+from atoll.core.errors import BadRequest, Conflict, NotFound, SiteUnavailable
 from atoll.gateway import volume_look
+from atoll.gateway.aliases import AliasLearnt
 from atoll.gateway.call import Call
 from atoll.gateway.looking import Looking
 from atoll.gateway.own_route import In
@@ -148,8 +149,13 @@ class _Look(Looking):
         if isinstance(meant, Accepted):
             raise _stays(ident, "No site has it yet.")
         if meant is not None:
-            return parts.sites.by_name[meant.site], meant.id
-        return await parts.locator.site_of(self.call, "server", ident), ident
+            if (site := parts.sites.by_name.get(meant.site)) is None:
+                raise NotFound(f"The server {ident} is at {meant.site}, which is no site any more.")
+            return site, meant.id
+        try:
+            return await parts.locator.site_of(self.call, "server", ident), ident
+        except AliasLearnt:
+            return await self.place(ident)
 
     def target(self, source: Site) -> Site:
         """The site that is to have it. Raises `BadRequest`, `Conflict`."""

@@ -58,6 +58,7 @@ class ServerMove:
                 name="server.remake@1", do=self.remake, undo=self.unmake, verify=self.remade, left=self.left
             ),
             Action(name="server.rebind@1", do=self.rebind, undo=self.bind_back),
+            Action(name="server.still@1", do=self.still),
             Action(name="server.delete@1", do=self.delete, verify=self.deleted),
             Action(name="server.delete_volume@1", do=self.delete_volume, verify=self.volume_deleted),
         ]
@@ -194,6 +195,12 @@ class ServerMove:
     async def _unhide(self, doing: Doing, ident: str) -> None:
         with stored():
             await self._ids.unhide(doing.site, ident)
+
+    async def still(self, doing: Doing) -> None:
+        """Look whether it is where it was: until now its users may have deleted it there. Input: `id`."""
+        server = await self._at(doing).server(doing.input["id"])
+        if server is None or server["status"] in GONE or server.get("OS-EXT-STS:task_state") == "deleting":
+            raise Refused("the server was deleted meanwhile")
 
     # -- its end ---------------------------------------------------------------------------------------
 

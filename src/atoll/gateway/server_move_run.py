@@ -37,8 +37,11 @@ def planned(server: Server, bounds: Runs) -> Plan:
     )
     bound = {"id": server.id, "at_target": {FROM: "server.at_site"}}
     bound |= {"own": server.own, "source": server.source}
-    steps.append(step("alias", "server.rebind@1", server.target, bound))
-    steps += [later(one, "alias") for one in disks.after]
+    # Users may have deleted it till now; when all know its new id they delete the new one.
+    steps.append(step("there", "server.still@1", server.source, {"id": server.own}, ["server"]))
+    steps.append(step("alias", "server.rebind@1", server.target, bound, ["there"]))
+    steps.append(step("still", "server.still@1", server.source, {"id": server.own}, ["alias"]))
+    steps += [later(one, "still") for one in disks.after]
     steps += _deleted(server, [one.name for one in steps])
     volumes = [f"volume/{one.found.volume}" for one in server.volumes]
     return Plan(
