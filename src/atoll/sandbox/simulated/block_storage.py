@@ -3,11 +3,13 @@
 Served by a site below `/volume`. The resources are in `volumes`, `snapshots` and `volume_admin`.
 """
 
+import asyncio
 import json
 import re
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -63,6 +65,7 @@ class BlockStorage:
         self.site = site
         self.min_minor, self.max_minor = 0, 71
         self.create_seconds = self.backup_seconds = self.restore_seconds = 0.0
+        self._under_way: list[Callable[[], None]] = []
         self.max_limit = 1000
         self.zones = ["nova"]
         self.volumes: dict[str, Json] = {}
@@ -306,6 +309,25 @@ class BlockStorage:
         if count.lower() not in ("true", "false", "1", "0"):
             raise Fault(400, f"Value '{count}' for 'with_count' is not a boolean.")
         return count.lower() in ("true", "1")
+
+    def later(self, seconds: float, do: Callable[[], None]) -> None:
+        """Do something after some seconds, or when `hurry` is called."""
+
+        def once() -> None:
+            timer.cancel()
+            self._under_way.remove(once)
+            do()
+
+        timer = asyncio.get_running_loop().call_later(seconds, once)
+        self._under_way.append(once)
+
+    def hurry(self) -> None:
+        """Have all that takes time be over at once; nothing takes any from then on."""
+        self.create_seconds = self.backup_seconds = self.restore_seconds = self.contents.upload_seconds = 0.0
+        for volume in self.volumes.values():
+            volume["ready"] = self.site.clock()
+        for once in list(self._under_way):
+            once()
 
     # in-process, for Nova
     def find(self, who: Token, volume_id: str) -> Json | None:

@@ -4,6 +4,7 @@ Faults are set from Python (`site.faults.add(Fault("status", status=503))`) or o
 one fault or a list of them as JSON, `DELETE /_faults` to clear, `GET /_faults` to see what is left.
 """
 
+import asyncio
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -36,8 +37,9 @@ class Fault(msgspec.Struct, kw_only=False, omit_defaults=True, forbid_unknown_fi
     HTTP method, `path` a regular expression searched in the path with query; None means any. `count` is how
     many requests it hits before it is spent (None: all until cleared).
 
-    `latency` draws from `distribution`: `fixed` is `seconds`; `uniform` is between `low` and `high`;
-    `normal` has mean `seconds` and standard deviation `deviation`, never below 0. All in seconds.
+    `latency` draws from `distribution`: `fixed` is `seconds` (None: until all are cleared); `uniform` is
+    between `low` and `high`; `normal` has mean `seconds` and standard deviation `deviation`, never below 0.
+    All in seconds.
     """
 
     kind: Kind
@@ -82,6 +84,7 @@ class Faults:
         self._rng = random.Random(seed)  # noqa: S311 - repeatable delays, no secret
         self.hits: list[tuple[str, str, str]] = []
         self.on_change: Callable[[], None] = lambda: None
+        self._cleared = asyncio.Event()
 
     def __iter__(self) -> Iterator[Fault]:
         return iter(self._faults)
@@ -97,6 +100,8 @@ class Faults:
     def clear(self) -> None:
         """Take all faults away."""
         self._faults.clear()
+        self._cleared.set()
+        self._cleared = asyncio.Event()
         self.on_change()
 
     def remove(self, fault: Fault) -> None:
@@ -133,6 +138,13 @@ class Faults:
     def delay(self, taken: list[Fault]) -> float:
         """The seconds that the latencies among `taken` add up to."""
         return sum(fault.delay(self._rng) for fault in taken if fault.kind == "latency")
+
+    async def hold(self, taken: list[Fault]) -> None:
+        """Wait as long as the latencies among `taken` last."""
+        if any((one.kind, one.seconds, one.distribution) == ("latency", None, "fixed") for one in taken):
+            await self._cleared.wait()
+        elif delay := self.delay(taken):
+            await asyncio.sleep(delay)
 
 
 def _decided(taken: list[Fault]) -> bool:

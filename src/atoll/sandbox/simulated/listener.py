@@ -104,9 +104,7 @@ class Listener:
         taken = self.faults.take(
             service.fault_name, request.method, request.target, reused=request.served > 0
         )
-        delay = self.faults.delay(taken)
-        if delay:
-            await asyncio.sleep(delay)
+        await self.faults.hold(taken)
         fault = next((fault for fault in taken if fault.kind != "latency"), None)
         if fault is None:
             return await service.handle(request)

@@ -1,6 +1,5 @@
 """`/snapshots` and `/backups` of a simulated Cinder."""
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from atoll.sandbox.simulated.server import Response
@@ -150,8 +149,7 @@ class Snapshots:
         self.storage.stored[backup["id"]] = self.storage.contents.of(volume["id"])
         if self.storage.backup_seconds:
             backup["status"] = "creating"
-            later = asyncio.get_running_loop().call_later
-            later(self.storage.backup_seconds, backup.update, {"status": "available"})
+            self.storage.later(self.storage.backup_seconds, lambda: backup.update(status="available"))
         links = self.storage.links(call, "backups", backup["id"])
         return self.storage.json(
             {"backup": {"id": backup["id"], "name": backup["name"], "links": links}}, 202
@@ -182,8 +180,7 @@ class Snapshots:
                 raise Fault(400, f"Invalid {what.lower()}: {what} status must be available")
         backup["status"], volume["status"] = "restoring", "restoring-backup"
         if self.storage.restore_seconds:
-            later = asyncio.get_running_loop().call_later
-            later(self.storage.restore_seconds, self._restored, backup, volume)
+            self.storage.later(self.storage.restore_seconds, lambda: self._restored(backup, volume))
         else:
             self._restored(backup, volume)
         shown = {"backup_id": backup["id"], "volume_id": volume_id, "volume_name": volume["name"]}

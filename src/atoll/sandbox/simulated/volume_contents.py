@@ -1,6 +1,5 @@
 """What the volumes and snapshots of a simulated Cinder hold, and how that gets to images and back."""
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from atoll.sandbox.simulated.server import Response
@@ -88,7 +87,7 @@ class VolumeContents:
 
         if self.upload_seconds:
             image["status"] = "saving"
-            asyncio.get_running_loop().call_later(self.upload_seconds, done)
+            self.storage.later(self.upload_seconds, done)
         else:
             done()
         shown = {
