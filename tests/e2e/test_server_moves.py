@@ -164,6 +164,26 @@ def test_it_moves_with_all_that_it_has_past_a_killed_gateway_and_back(
         assert answer.status_code == 204
 
 
+def test_deleted_by_its_user_meanwhile_it_stays_deleted(
+    cloud: Any, server: Any, networks: dict[str, str], name: str, two: tuple[Site, Site]
+) -> None:
+    """The one that was made at the other site goes, too."""
+    first, second = two
+    runs, url = Runs(cloud), cloud.config.get_auth_args()["auth_url"].rpartition("/identity")[0]
+    with declared(cloud, url, networks, name):
+        run = runs.start("server.move", server=server.id, site=second.name)
+        until(lambda: at(second, "servers", name))
+        answer = cloud.session.delete(f"{url}/compute/v2.1/servers/{server.id}", raise_exc=False)
+        assert answer.status_code == 204, answer.text
+        ends = {"done", "undone", "dirty", "parked"}
+        ended = runs.until(run, lambda one: one["state"] in ends, SECONDS)
+        assert (ended["state"], "deleted meanwhile" in ended["reason"]) == ("undone", True), ended
+        path = f"{url}/compute/v2.1/servers/{server.id}"
+        assert cloud.session.get(path, raise_exc=False).status_code == 404
+    assert (at(first, "servers", name), at(second, "servers", name)) == ([], [])
+    until(lambda: [one.status for one in cloud.block_storage.volumes(name=name)] == ["available"])
+
+
 def test_refused_there_it_runs_where_it_was(
     cloud: Any, server: Any, networks: dict[str, str], name: str, two: tuple[Site, Site]
 ) -> None:
