@@ -12,6 +12,7 @@ from atoll.core.access_rules import AccessRule, allowed
 from atoll.core.choose import Reason
 from atoll.core.errors import BadRequest, RequestTimeout, TooLarge
 from atoll.core.meanings import Meanings
+from atoll.same.table import Table
 from atoll.services.table import RANKS, Match, Service
 from atoll.wire.body import BodyTooLarge
 from atoll.wire.message import Request
@@ -118,6 +119,7 @@ class Call:
     made: list[str] = field(default_factory=list)  # ids of what it created
     error: Exception | None = None  # what became a fault of ours
     servers: Meanings | None = None  # what ids of servers mean to it; None: what they mean now
+    table: Table | None = None  # what of several sites is one thing to it; None: what is so now
     alias: str = ""  # the id in the path, as the client sent it, where it is another one at the site
     asked_query: bytes | None = None  # the query as the client sent it
     asked_text: bytes | None = None  # the body as the client sent it, where it may name servers

@@ -17,7 +17,6 @@ import structlog
 
 from atoll.core.errors import AtollError, BadSiteAnswer
 from atoll.core.image_sites import PROPERTY, where
-from atoll.core.meanings import Meanings
 from atoll.gateway import bodies, queries
 from atoll.gateway.aliases import Aliases
 from atoll.gateway.call import Call
@@ -105,9 +104,13 @@ class Equivalents:
 
     # -- what is whose ----------------------------------------------------------------------------
 
+    def seen(self, call: Call) -> Table:
+        """What is one thing to a call: while it reads a list nothing changes that."""
+        return self.table if call.table is None else call.table
+
     def group(self, call: Call, resource: str, ident: str) -> SameRecord | None:
         """What a caller means by an id."""
-        return self.defaults.named(call, resource, ident) or self.table.group(resource, ident, who(call))
+        return self.defaults.named(call, resource, ident) or self.seen(call).group(resource, ident, who(call))
 
     def ids(self, call: Call, resource: str, ident: str) -> dict[str, str] | None:
         """The reached sites that an id stands for with the id at each; None: it stands for itself."""
@@ -133,23 +136,25 @@ class Equivalents:
 
     def _known(self, call: Call, resource: str, ident: str) -> dict[str, str] | None:
         """The reached sites that have what goes by its name, by that or an id."""
-        return self.ids(call, resource, ident) or self.ids(call, resource, self.table.named(resource, ident))
+        return self.ids(call, resource, ident) or self.ids(
+            call, resource, self.seen(call).named(resource, ident)
+        )
 
     def at(self, call: Call, resource: str, ident: str, site: str) -> str:
         """The id that a site has for what a caller names; one that nothing has where it lacks the thing."""
         default = self.defaults.named(call, resource, ident)
-        here = default.ids.get(site) if default else self.table.at(resource, ident, site, who(call))
+        here = default.ids.get(site) if default else self.seen(call).at(resource, ident, site, who(call))
         return NOWHERE if here is None else here
 
     def body_at(self, call: Call, text: bytes, refs: Sequence[Ref], site: str) -> bytes:
         """A request's body with the ids that a site has."""
-        if not self.table and not self.defaults:
+        if not self.seen(call) and not self.defaults:
             return text
         return bodies.with_ids(text, refs, lambda resource, ident: self.at(call, resource, ident, site))
 
     def query_at(self, call: Call, resource: str, query: bytes, site: str) -> bytes:
         """The query of a list of a type with the ids that a site has."""
-        if not query or not (self.table or self.defaults):
+        if not query or not (self.seen(call) or self.defaults):
             return query
         return queries.with_ids(
             call.service_type, resource, query, lambda kind, ident: self.at(call, kind, ident, site)
@@ -160,9 +165,12 @@ class Equivalents:
         if resource == "keypair":
             group = self.group(call, resource, ident)
             return group is not None and site in group.hidden
-        if self.table.is_hidden(resource, site, ident):
+        if self.seen(call).is_hidden(resource, site, ident):
             return True
-        here, meant = self.table.of_site(resource, site, ident, who(call)), self.group(call, resource, ident)
+        here, meant = (
+            self.seen(call).of_site(resource, site, ident, who(call)),
+            self.group(call, resource, ident),
+        )
         if here is None or here == meant:
             return False
         # A flavor of the same id and name that has drifted is still meant where it is changed or deleted.
@@ -171,7 +179,7 @@ class Equivalents:
     def meaning(self, call: Call, resource: str, ident: str) -> tuple[str, dict[str, by_name.Meaning]]:
         """The name of what goes by it, and what it means at each reached site that has it, as last looked."""
         group = self.group(call, resource, ident) or self.group(
-            call, resource, self.table.named(resource, ident)
+            call, resource, self.seen(call).named(resource, ident)
         )
         name = group.name if group is not None else ident
         there, sites = self._meanings.get(resource, {}), self._reach.sites(call, HOMES[resource])
@@ -192,11 +200,11 @@ class Equivalents:
         shown = ident if group is None else group.id
         if shown == ident and self.is_another(call, "image", ident, site):
             return COPY
-        return shown if group is not None or ident in self.table.copies else None
+        return shown if group is not None or ident in self.seen(call).copies else None
 
     def copies(self, call: Call, idents: Sequence[str]) -> dict[int, dict[str, str]]:
         """Which of some images several sites have under one id: by place, what they say of that."""
-        copies = self.table.copies
+        copies = self.seen(call).copies
         found: dict[int, dict[str, str]] = {}
         for at, ident in enumerate(idents) if copies else ():
             for one in copies.get(ident, ()):
@@ -214,17 +222,18 @@ class Equivalents:
     def of_site(self, call: Call, resource: str, site: str, ident: str) -> SameRecord | None:
         """What a site's own id is to a caller; None: nothing but itself."""
         default = self.defaults.named(call, resource, ident)
-        return default or self.table.of_site(resource, site, ident, who(call))
+        return default or self.seen(call).of_site(resource, site, ident, who(call))
 
     def has(self, call: Call, resource: str) -> bool:
         """Whether anything of a type is one thing to a caller."""
         default = resource == GROUP and self.defaults.of(call.caller.project_id) is not None
-        return default or self.table.has(resource)
+        return default or self.seen(call).has(resource)
 
-    def outward(self, endpoint: Endpoint, project_id: str, servers: Meanings | None) -> Translate | None:
+    def outward(self, endpoint: Endpoint, project_id: str, call: Call | None) -> Translate | None:
         """What changes the ids in an endpoint's answers; None where nothing does."""
-        first = self.table.outward(endpoint.site, endpoint.service_type, project_id)
-        servers = self.aliases.now if servers is None else servers
+        table = self.table if call is None else self.seen(call)
+        first = table.outward(endpoint.site, endpoint.service_type, project_id)
+        servers = self.aliases.now if call is None or call.servers is None else call.servers
         if servers.known:
             first = _both(first, servers.outward(endpoint.site, endpoint.service_type, project_id))
         if endpoint.service_type != "network" or not self.defaults:

@@ -20,7 +20,6 @@ from atoll.core.errors import (
     SiteTimeout,
     SiteUnavailable,
 )
-from atoll.core.meanings import Meanings
 from atoll.core.microversions import Version, requested
 from atoll.gateway.call import Call
 from atoll.gateway.telemetry import Sent, Telemetry
@@ -423,18 +422,18 @@ def rewrite(endpoint: Endpoint, text: bytes, call: Call, *, item: bool = False) 
     envelope: tuple[str, ...] = ()
     if not item and call.service is not None and call.match.route is not None:
         envelope = call.service.envelope(call.match.route)
-    return rewritten(endpoint, text, envelope, call.caller.project_id, call.servers)
+    return rewritten(endpoint, text, envelope, call.caller.project_id, call)
 
 
 def rewritten(
-    endpoint: Endpoint, text: bytes, envelope: tuple[str, ...], project_id: str, servers: Meanings | None
+    endpoint: Endpoint, text: bytes, envelope: tuple[str, ...], project_id: str, call: Call | None
 ) -> bytes:
     """A resource with links, zones and equivalents as a project sees them, standing in `envelope`.
 
-    `servers` is what ids of servers mean to whoever asked; None: what they mean now.
+    What ids mean is what they mean to the call; None: what they mean now.
     """
     text = endpoint.links.rewrite(text)
-    translate = endpoint.same(project_id, servers) if endpoint.same is not None else None
+    translate = endpoint.same(project_id, call) if endpoint.same is not None else None
     if translate is not None:
         text = translate(text)
     for names in endpoint.names:

@@ -75,7 +75,7 @@ class ImageLists:
         if not listing.first:
             return None
         sites = [site.name for site in listing.sites if site.name in pages]
-        # What is one is known only now.
+        listing.call.table = self._parts.equivalents.table  # what is one is known only now
         reader = self._listings.reader(listing.call, listing.resource, listing.query)
         walk = Walk[Item](
             sites, sort=listing.query.sort, limit=listing.limit, after=listing.query.marker,

@@ -241,7 +241,7 @@ def _changed(
 ) -> list[bytes]:
     """A site's items with links, zones and equivalents as clients see them."""
     project_id = call.caller.project_id
-    translate = endpoint.same(project_id, call.servers) if endpoint.same is not None else None
+    translate = endpoint.same(project_id, call) if endpoint.same is not None else None
     if translate is not None and envelope in OWN_IDS:
         # What an id is of is said by what it stands in.
         start = b'{"%b":' % envelope.encode()
@@ -254,7 +254,7 @@ def _changed(
         text = names.rewrite_each(text, BETWEEN, len(items))
     changed = text.split(BETWEEN)
     if len(changed) != len(items):
-        return [rewritten(endpoint, bytes(item), (), project_id, call.servers) for item in items]
+        return [rewritten(endpoint, bytes(item), (), project_id, call) for item in items]
     return changed
 
 

@@ -106,9 +106,10 @@ class Lists:
         What servers are is as it was when that began. Raises AliasLearnt where that has changed meanwhile,
         and there is time to begin anew.
         """
-        began = self._parts.forward.now()
+        began, call = self._parts.forward.now(), listing.call
+        call.table = self._parts.equivalents.table
         page = await self._page(listing)
-        query, kind, call = listing.query, listing.kind, listing.call
+        query, kind = listing.query, listing.kind
         if page is not None and call.learnt < AGAIN and self._listings.outdated(listing, page):
             now = self._parts.forward.now()
             if call.deadline - now > 2 * (now - began):
@@ -237,6 +238,7 @@ class Lists:
             return None
         if listing.resource.name == "keypair":
             await compare(self._parts.equivalents, listing, pages)
+        listing.call.table = self._parts.equivalents.table  # nothing was left out till now
         page = merge_whole(
             {
                 site.name: self._joined(listing, site.name, pages)
@@ -257,7 +259,7 @@ class Lists:
         call, resource = listing.call, listing.resource
         items, described = one_list(pages[site])
         equivalents = self._parts.equivalents
-        if not equivalents.table.has(resource.name):
+        if not equivalents.seen(call).has(resource.name):
             return items, described
         name = resource.name
         stay = [

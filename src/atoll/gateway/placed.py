@@ -298,7 +298,7 @@ class Placed:
         many = None
         if body is not None and resource.plural in body and answer.status < 300:
             place, project_id = (resource.plural, "*"), call.caller.project_id
-            many = rewritten(endpoint, answer.text, place, project_id, call.servers)
+            many = rewritten(endpoint, answer.text, place, project_id, call)
         parts.forward.answer(call, endpoint, answer, many)
 
     async def _where_quota_is_left(

@@ -3,12 +3,11 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from atoll.core.access_rules import AccessRule
-from atoll.core.meanings import Meanings
 from atoll.core.rewrite import Ids, Links, Names
 from atoll.sites.pool import Origin
 
@@ -82,8 +81,9 @@ class Endpoint:
     learnt: Learnt
     zones: Mapping[str, str | None] = field(default_factory=dict)
     names: tuple[Names, ...] = ()
-    # What changes ids in answers for a project: things of several sites that are one there.
-    same: Callable[[str, Meanings | None], Callable[[bytes], bytes] | None] | None = None
+    # What changes ids in answers for a project and a call of its (None: as things are now): things of several
+    # sites that are one there, and servers whose id is another one.
+    same: Callable[[str, Any], Callable[[bytes], bytes] | None] | None = None
     grant: Grant | None = None
     head_end: bytes = field(init=False)
     logged: bytes = field(init=False)  # the site's name as it stands in a line of the access log
