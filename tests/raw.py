@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
-WAIT = 5.0
+WAIT = 30.0
 
 
 class Cut(Exception):

@@ -15,6 +15,12 @@ from atoll.cli.main import main
 from atoll.sandbox.simulated import Cloud
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time is for the whole command; where all goes well nobody waits for it."""
+    monkeypatch.setattr(completing, "SECONDS", 30.0)
+
+
 async def offered(url: str, token: str, *words: str) -> list[str]:
     """What bash is told for a line whose last word is not finished."""
     env = {

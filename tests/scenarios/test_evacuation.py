@@ -420,7 +420,7 @@ async def test_one_that_was_killed_is_done_by_the_next(user: Client, cloud: Clou
     server = await server_at(user, cloud, "site1")
     await ran(user, "server.protect", server, site="site2")
     dies(cloud)
-    cloud.site("site2").faults.add(Fault("latency", service="compute", method="POST", seconds=0.5))
+    cloud.site("site2").faults.add(Fault("latency", service="compute", method="POST"))
     run = (await start(user, "server.evacuate", server)).json()["run"]
     await until_run(user, run["id"], lambda run: run["steps"][0]["state"] == "done")
     answer = await start(user, "server.evacuate", server)
@@ -428,6 +428,7 @@ async def test_one_that_was_killed_is_done_by_the_next(user: Client, cloud: Clou
     assert (await start(user, "server.unprotect", server)).status_code == 409
     assert (await act(user, run, "kill")).is_success
     await comes_to(user, run["id"], "killed")
+    cloud.site("site2").faults.clear()
     run_id = await evacuated(user, server)
     assert (await shown(user, server))["status"] == "ACTIVE"
     assert len(cloud.site("site2").compute.instances) == 1

@@ -47,7 +47,7 @@ async def test_a_site_that_stalls_costs_its_own_servers_only(
     start_atoll: StartAtoll, cloud: Cloud, layout: Any
 ) -> None:
     """Within the deadline, and with time left for the rounds that the others need."""
-    atoll = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), limits={"deadline_seconds": 2.0})
+    atoll = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), limits={"deadline_seconds": 4.0})
     cloud.bulk(300, layout)
     cloud.site("site2").faults.add(Fault("stall", service="compute"))
     async with client_of(atoll, cloud.keystone.token()) as client:

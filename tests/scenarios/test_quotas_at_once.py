@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.conftest import StartAtoll
-from tests.running import Atoll, sites_of
+from tests.running import Atoll, sites_of, until
 from tests.scenarios.conftest import sql
 
 from atoll.sandbox.simulated import Cloud, Fault
@@ -58,11 +58,12 @@ async def test_no_site_keeps_a_part_of_the_others_total(
     token = cloud.keystone.token("admin")
     second = other if gateways == "two gateways" else atoll
     # The first write is slow at its second site: the other's would be there and at the third before it.
-    cloud.site("site2").faults.add(Fault("latency", method="PUT", count=1, seconds=0.3))
+    faults = cloud.site("site2").faults
+    faults.add(Fault("latency", method="PUT", count=1, seconds=0.3))
     async with atoll.client(token) as one, second.client(token) as two:
 
         async def after() -> httpx.Response:
-            await asyncio.sleep(0.1)
+            await until(lambda: faults.hits)
             return await write(two, service, cloud, 60)
 
         answers = await asyncio.gather(write(one, service, cloud, 30), after())
@@ -87,7 +88,7 @@ async def test_many_at_once(atoll: Atoll, other: Atoll, cloud: Cloud) -> None:
 async def test_who_does_not_get_its_turn_has_written_nothing(
     start_atoll: StartAtoll, atoll: Atoll, cloud: Cloud
 ) -> None:
-    hasty = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), limits={"deadline_seconds": 1.0})
+    hasty = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), limits={"deadline_seconds": 3.0})
     ident = hashlib.sha256(cloud.keystone.project_id("demo").encode()).hexdigest()
     lease = f"quota compute quota_set {ident}"
     columns = "name, holder, beat"

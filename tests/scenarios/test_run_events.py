@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from tests.running import Atoll, sites_of, until
 from tests.scenarios.conftest import Client, client_of, sql
 from tests.scenarios.probes import RUNS, act, comes_to, refused, started
 
+from atoll.gateway import probe_run
 from atoll.sandbox.simulated import Cloud
 
 
@@ -89,7 +91,11 @@ async def test_after_a_break_it_goes_on_where_it_was(admin: Client) -> None:
         refused(answer, 400, "ast-")
 
 
-async def test_followed_through_pause_resume_and_cancel(admin: Client) -> None:
+async def test_followed_through_pause_resume_and_cancel(
+    admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused = asyncio.Event()
+    monkeypatch.setattr(probe_run, "asyncio", SimpleNamespace(sleep=lambda _: paused.wait()))
     run = await started(admin, steps=3, seconds=0.3, fail="away", fail_step=2, sites=["site1"])
     seen: list[str] = []
     async with admin.stream("GET", f"{RUNS}/{run['id']}/events") as answer:
@@ -100,6 +106,7 @@ async def test_followed_through_pause_resume_and_cancel(admin: Client) -> None:
                 await act(admin, run, "resume")
             if seen == ["taken", "do"] and one["event"] == "log":
                 await act(admin, run, "pause")
+                paused.set()
             if one["event"] == "log" and one["data"]["what"] == "away":
                 await act(admin, run, "cancel")
             last = one

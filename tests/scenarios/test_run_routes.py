@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import pytest
 from tests.conftest import StartAtoll
@@ -13,7 +14,9 @@ from tests.scenarios.keystones import keystone_of
 from tests.scenarios.probes import RUNS, act, comes_to, ids, refused, shown, started, states_of, until_run
 from tests.scenarios.test_access_rules import restricted
 
+from atoll.gateway import probe_run
 from atoll.sandbox.simulated import Cloud
+from atoll.worker import worker
 
 LOCKS, WORKERS, SUSPECTS = "/atoll/v1/locks", "/atoll/v1/workers", "/atoll/v1/suspects"
 
@@ -96,21 +99,30 @@ async def test_a_step_that_fails_undoes_the_run_and_a_redo_begins_anew(admin: Cl
     assert [one["what"] for one in log].count("redone") == 1
 
 
-async def test_a_step_that_is_tried_again_says_when(admin: Client) -> None:
+async def test_a_step_that_is_tried_again_says_when(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "BACKOFF_SECONDS", (600.0, 600.0))
+    now = worker.Worker.now
     accepted = await started(admin, fail="unavailable", fail_times=1)
     waits = await until_run(admin, accepted["id"], lambda run: run["steps"][0]["state"] == "again")
     assert waits["steps"][0]["again_at"] > waits["created_at"]
     said = (await admin.get(f"{RUNS}/{accepted['id']}/explain")).json()["waits_for"][0]
     assert (said["what"], said["until"] is not None) == ("retry", True)
     assert "told to fail this time" in said["text"]
+    monkeypatch.setattr(worker.Worker, "now", lambda self: now(self) + 1000.0)
+    assert (await act(admin, accepted, "pause")).status_code == 202
+    await comes_to(admin, accepted["id"], "paused")
+    assert (await act(admin, accepted, "resume")).status_code == 202
     run = await comes_to(admin, accepted["id"], "done")
     assert [one["outcome"] for one in run["steps"][0]["attempts"]] == ["failed", "done"]
 
 
-async def test_pause_holds_and_resume_goes_on(admin: Client) -> None:
+async def test_pause_holds_and_resume_goes_on(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    end = asyncio.Event()
+    monkeypatch.setattr(probe_run, "asyncio", SimpleNamespace(sleep=lambda _: end.wait()))
     accepted = await started(admin, steps=3, seconds=0.4)
     assert (await act(admin, accepted, "pause")).status_code == 202
     assert (await act(admin, accepted, "pause")).status_code == 202, "asked twice it is done once"
+    end.set()
     run = await comes_to(admin, accepted["id"], "paused")
     assert states_of(run) == ["done", "waiting", "waiting"]
     assert run["allowed"] == ["resume", "cancel", "kill"]

@@ -90,13 +90,14 @@ async def test_of_a_server_to_whose_site_something_is_brought(
     user: Client, cloud: Cloud, atoll: Atoll
 ) -> None:
     image = await uploaded(user)
-    cloud.site("site2").faults.add(Fault("latency", service="image", seconds=0.3))
+    cloud.site("site2").faults.add(Fault("latency", service="image", method="PUT"))
     answer = await create(user, image, availability_zone="site2", user_data=MARKER, adminPass=PASSWORD)
     assert answer.status_code == 202, answer.text
     assert answer.json()["server"]["adminPass"] == PASSWORD
     server = answer.json()["server"]["id"]
     assert (await user.get(f"{SERVERS}/{server}")).json()["server"]["status"] == "BUILD"
     await check_hidden(user, atoll)
+    cloud.site("site2").faults.clear()
     assert (await until(user, server, "ACTIVE", "ERROR"))["status"] == "ACTIVE"
     await comes_to(user, (await run_of(user))["id"], "done")
     assert given_at(cloud, "site2") == [MARKER]

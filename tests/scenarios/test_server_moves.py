@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.running import Atoll
+from tests.running import Atoll, until
 from tests.scenarios.conftest import SERVERS, Client, client_of
 from tests.scenarios.probes import RUNS, act, comes_to
 from tests.scenarios.terraform import KEY
@@ -193,11 +193,12 @@ async def test_turned_back_at_the_last_moment_its_id_is_the_old_ones(user: Clien
 
 async def test_cancelled_it_is_where_it_was(user: Client, cloud: Cloud) -> None:
     server = await server_at(user, cloud, "site1")
-    cloud.site("site2").faults.add(Fault("latency", service="image", seconds=0.3))
+    faults = cloud.site("site2").faults
+    faults.add(Fault("latency", service="image", method="PUT"))
     run = (await move(user, server, "site2")).json()["run"]
-    await asyncio.sleep(0.2)
+    await until(lambda: faults.hits)
     assert (await act(user, run, "cancel")).status_code == 202
-    cloud.site("site2").faults.clear()
+    faults.clear()
     await comes_to(user, run["id"], "undone")
     assert (await shown(user, server))["status"] == "ACTIVE"
     assert [len(cloud.site(name).compute.instances) for name in ("site1", "site2")] == [1, 0]

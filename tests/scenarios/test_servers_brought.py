@@ -7,6 +7,7 @@ import httpx
 import pytest
 from tests.conftest import StartAtoll
 from tests.running import Atoll, sites_of
+from tests.running import until as eventually
 from tests.scenarios.conftest import SERVERS, Client, client_of
 from tests.scenarios.probes import RUNS, comes_to
 from tests.scenarios.terraform import KEY
@@ -85,12 +86,13 @@ async def test_its_image_is_brought_and_the_id_stays(user: Client, cloud: Cloud)
 
 async def test_it_is_shown_as_build_while_the_image_comes(user: Client, cloud: Cloud) -> None:
     image = await uploaded(user)
-    cloud.site("site2").faults.add(Fault("latency", service="image", seconds=0.3))
+    cloud.site("site2").faults.add(Fault("latency", service="image", method="PUT"))
     answer = await create(user, image, availability_zone="site2")
     server = await shown(user, answer.json()["server"]["id"])
     assert (server["status"], server["OS-EXT-STS:task_state"]) == ("BUILD", "scheduling")
     assert (server["name"], server["image"]["id"]) == ("vm", image)
     assert [one["status"] for one in (await user.get(f"{SERVERS}/detail")).json()["servers"]] == ["BUILD"]
+    cloud.site("site2").faults.clear()
     assert (await until(user, server["id"], "ACTIVE", "ERROR"))["status"] == "ACTIVE"
 
 
@@ -121,10 +123,13 @@ async def test_a_refusal_of_the_site_is_the_fault(user: Client, cloud: Cloud) ->
 
 async def test_deleted_while_it_is_made_it_is_undone(user: Client, cloud: Cloud) -> None:
     image = await uploaded(user)
-    cloud.site("site2").faults.add(Fault("latency", service="image", seconds=0.2))
+    faults = cloud.site("site2").faults
+    faults.add(Fault("latency", service="image", method="PUT"))
     ident = (await create(user, image, availability_zone="site2")).json()["server"]["id"]
+    await eventually(lambda: faults.hits)
     assert (await user.delete(f"{SERVERS}/{ident}")).status_code == 204
     assert (await user.get(f"{SERVERS}/{ident}")).status_code == 404
+    faults.clear()
     run = await comes_to(user, (await run_of(user))["id"], "undone", "done", "dirty")
     assert run["state"] == "undone"
     assert len(cloud.site("site2").compute.instances) == 0

@@ -522,7 +522,7 @@ async def test_a_site_that_dies_in_the_middle_of_a_create_of_several_things(
     start_atoll: StartAtoll, cloud: Cloud, fault: Kind
 ) -> None:
     """It made the server, its volume and its port, and nobody was told: said so, found, and made once."""
-    limits = {"deadline_seconds": 2.0, "outcome_seconds": 3.0}
+    limits = {"deadline_seconds": 10.0, "outcome_seconds": 30.0}
     atoll = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), limits=limits)
     await atoll.settled()
     site = cloud.site("site2")
@@ -539,7 +539,7 @@ async def test_a_site_that_dies_in_the_middle_of_a_create_of_several_things(
         assert "site2" in lost.text
         (server,) = site.compute.instances.sorted(None, [("created_at", "desc")])
         (volume,) = site.block_storage.volumes
-        await until(lambda: recorded(atoll.database, server.id) == ["site2"], 4)
+        await until(lambda: recorded(atoll.database, server.id) == ["site2"])
         assert created_anywhere(cloud) == {"site1": 0, "site2": 1, "site3": 0}
         assert (await user.get(f"{VOLUMES}/{volume}")).json()["volume"]["status"] == "in-use"
         assert (await user.delete(f"{SERVERS}/{server.id}")).status_code == 204
@@ -548,7 +548,7 @@ async def test_a_site_that_dies_in_the_middle_of_a_create_of_several_things(
 
 
 async def test_an_attach_whose_answer_is_lost_is_done_once(start_atoll: StartAtoll, cloud: Cloud) -> None:
-    limits = {"deadline_seconds": 2.0}
+    limits = {"deadline_seconds": 10.0}
     atoll = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), limits=limits)
     await atoll.settled()
     async with client_of(atoll, cloud.keystone.token()) as user:

@@ -93,19 +93,22 @@ async def test_an_upload_that_stalls_is_no_error_of_atolls(
     assert [one.getMessage() for one in caplog.get_records("call") if one.name == "asyncio"] == []
 
 
-async def test_a_slow_client_is_not_a_stalled_one(impatient: Atoll, cloud: Cloud) -> None:
-    async with client_of(impatient, cloud.keystone.token()) as client:
+async def test_a_slow_client_is_not_a_stalled_one(start_atoll: StartAtoll, cloud: Cloud) -> None:
+    """A part each tenth of a second, for longer than the deadline: only a long hold-up comes near that."""
+    limits = {"deadline_seconds": 2.0}
+    atoll = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), limits=limits)
+    async with client_of(atoll, cloud.keystone.token()) as client:
         fields = {"name": "i", "disk_format": "raw", "container_format": "bare"}
         image = (await client.post(IMAGES, json=fields)).json()["id"]
-        async with connected(impatient.port) as raw:
-            line = "Content-Length: 8"
+        async with connected(atoll.port) as raw:
+            line = "Content-Length: 22"
             kind = "application/octet-stream"
             await raw.send(head(cloud, "PUT", f"{IMAGES}/{image}/file", line, kind=kind))
-            for _ in range(8):
-                await asyncio.sleep(0.15)
+            for _ in range(22):
+                await asyncio.sleep(0.1)
                 await raw.send(b"x")
             assert (await raw.answer(b"PUT")).status == 204
-        assert (await client.get(f"{IMAGES}/{image}")).json()["size"] == 8
+        assert (await client.get(f"{IMAGES}/{image}")).json()["size"] == 22
 
 
 @pytest.mark.parametrize("goes_on", [False, True])

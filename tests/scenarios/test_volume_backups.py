@@ -1,6 +1,6 @@
 """The runs volume.copy and volume.move between sites that are said to have one store of backups."""
 
-import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from tests.conftest import StartAtoll
 from tests.running import Atoll, sites_of
 from tests.scenarios.apart import apart
 from tests.scenarios.conftest import Client, boot, client_of
-from tests.scenarios.probes import act, comes_to, until_run
+from tests.scenarios.probes import act, comes_to, states_of, until_run
 from tests.scenarios.test_volume_copies import (
     HELD,
     VOLUMES,
@@ -89,12 +89,13 @@ async def test_a_move_deletes_the_source_last(user: Client, cloud: Cloud) -> Non
 
 async def test_what_was_changed_since_it_was_looked_at_is_not_deleted(user: Client, cloud: Cloud) -> None:
     volume = await filled(user, cloud)
-    cloud.site("site2").block_storage.restore_seconds = 1.2
+    cloud.site("site2").block_storage.restore_seconds = 600
     run = await begun(user, volume, "move")
     await until_run(user, run["id"], lambda _: is_restored(cloud))
-    await asyncio.sleep(1.0)  # Cinder's times are in seconds
+    cloud.site("site1").clock = lambda: time.time() + 2  # Cinder's times are in seconds
     answer = await user.post(f"{VOLUMES}/{volume}/action", json={"os-extend": {"new_size": 3}})
     assert answer.status_code == 202, answer.text
+    cloud.site("site2").block_storage.hurry()
     run = await comes_to(user, run["id"], "undone")
     assert "used or changed since it was read" in run["reason"]
     nothing_left(cloud, volume)
@@ -113,12 +114,15 @@ async def test_one_that_is_cancelled_in_the_middle_leaves_nothing(
     """What is under way ends first: until then it cannot be deleted."""
     volume = await filled(user, cloud)
     here, there = (cloud.site(name).block_storage for name in ("site1", "site2"))
-    here.backup_seconds = there.restore_seconds = 0.6
+    busy = here if step == "backup" else there
+    setattr(busy, f"{step}_seconds", 600)
     run = await begun(user, volume)
     await until_run(
         user, run["id"], lambda _: is_restored(cloud) if step == "restore" else bool(here.backups)
     )
     await act(user, run, "cancel")
+    await until_run(user, run["id"], lambda run: "undoing" in states_of(run))
+    busy.hurry()
     await comes_to(user, run["id"], "undone")
     nothing_left(cloud, volume)
     no_backups_left(cloud)
@@ -160,10 +164,11 @@ async def test_a_site_that_refuses_leaves_the_source_and_nothing_else(
 async def test_nothing_is_restored_into_a_volume_that_is_encrypted(user: Client, cloud: Cloud) -> None:
     """Its type came to encrypt after the way was chosen."""
     volume = await filled(user, cloud)
-    cloud.site("site2").block_storage.create_seconds = 0.4
+    cloud.site("site2").block_storage.create_seconds = 600
     run = await begun(user, volume)
     await until_run(user, run["id"], lambda _: bool(volumes(cloud)))
     volumes(cloud)[0]["encrypted"] = True
+    cloud.site("site2").block_storage.hurry()
     run = await comes_to(user, run["id"], "undone")
     assert "restores backups in clear" in run["reason"]
     nothing_left(cloud, volume)

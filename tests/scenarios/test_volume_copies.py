@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shlex
+import time
 from pathlib import Path
 from typing import Any
 
@@ -152,12 +153,13 @@ async def test_a_move_deletes_the_source_last(user: Client, cloud: Cloud) -> Non
 
 async def test_what_was_changed_since_it_was_read_is_not_deleted(user: Client, cloud: Cloud) -> None:
     volume = await filled(user, cloud)
-    cloud.site("site2").block_storage.create_seconds = 1.2
+    cloud.site("site2").block_storage.create_seconds = 600
     run = await begun(user, volume, "move")
     await until_run(user, run["id"], lambda _: bool(volumes(cloud)))
-    await asyncio.sleep(1.0)  # Cinder's times are in seconds
+    cloud.site("site1").clock = lambda: time.time() + 2  # Cinder's times are in seconds
     answer = await user.post(f"{VOLUMES}/{volume}/action", json={"os-extend": {"new_size": 3}})
     assert answer.status_code == 202, answer.text
+    cloud.site("site2").block_storage.hurry()
     run = await comes_to(user, run["id"], "undone")
     assert "used or changed since it was read" in run["reason"]
     nothing_left(cloud, volume)
@@ -194,24 +196,27 @@ async def test_one_that_cannot_be_made_alike_is_deleted(user: Client, cloud: Clo
 
 async def test_an_upload_that_is_cancelled_leaves_nothing(user: Client, cloud: Cloud) -> None:
     volume = await filled(user, cloud)
-    cloud.site("site1").block_storage.contents.upload_seconds = 1.0
+    storage = cloud.site("site1").block_storage
+    storage.contents.upload_seconds = 600
     run = await begun(user, volume)
     await until_run(user, run["id"], lambda _: bool(own_images(cloud)))
     await act(user, run, "cancel")
     await comes_to(user, run["id"], "undone")
-    await until(lambda: volumes(cloud, "site1")[0]["status"] == "available")
+    storage.hurry()
+    assert volumes(cloud, "site1")[0]["status"] == "available"
     nothing_left(cloud, volume)
 
 
 async def test_an_upload_that_the_site_gives_up_is_begun_anew(user: Client, cloud: Cloud) -> None:
     volume = await filled(user, cloud)
     storage = cloud.site("site1").block_storage
-    storage.contents.upload_seconds = 0.5
+    storage.contents.upload_seconds = 600
     run = await begun(user, volume)
     await until_run(user, run["id"], lambda _: bool(own_images(cloud)))
     images = cloud.site("site1").image.images
     gone = next(ident for ident, one in images.items() if one["name"] == own_images(cloud)[0])
     del images[gone]  # as Cinder does
+    storage.hurry()
     run = await comes_to(user, run["id"], "done")
     assert run["steps"][0]["tries"] == 2
     assert held(cloud, "site2", volumes(cloud)[0]["id"]) == HELD
@@ -329,12 +334,14 @@ async def test_a_quota_that_has_no_room_for_a_snapshot_undoes_the_run(user: Clie
 
 async def test_a_site_that_is_busy_ends_no_wait(user: Client, cloud: Cloud) -> None:
     volume = await filled(user, cloud)
-    cloud.site("site2").block_storage.create_seconds = 1.0
+    cloud.site("site2").block_storage.create_seconds = 600
     run = await begun(user, volume)
     await until_run(user, run["id"], lambda _: bool(volumes(cloud)))
     cloud.site("site2").faults.add(
         Fault("status", service="volume", path=r"volumes/\w+-", status=503, count=2)
     )
+    await until(lambda: len(cloud.site("site2").faults.hits) == 2)
+    cloud.site("site2").block_storage.hurry()
     run = await comes_to(user, run["id"], "done")
     assert {step["tries"] for step in run["steps"]} == {1}
 
@@ -378,10 +385,11 @@ async def test_copies_of_volumes_and_images_share_the_limits_of_a_link(
     await running.settled()
     async with client_of(running, cloud.keystone.token()) as user:
         first, second = await filled(user, cloud), await filled(user, cloud)
-        cloud.site("site1").block_storage.contents.upload_seconds = 0.5
+        cloud.site("site1").block_storage.contents.upload_seconds = 600
         one = await begun(user, first)
         other = await begun(user, second)
         await until_run(user, other["id"], lambda run: run["waits"].endswith("image-copies/site1/site2"))
+        cloud.site("site1").block_storage.hurry()
         for run in (one, other):
             await comes_to(user, run["id"], "done")
         assert len(volumes(cloud)) == 2

@@ -1,5 +1,6 @@
 """A gateway in front of one site written by hand, and a token that its Keystone knows."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,13 @@ from atoll.sandbox.simulated import Keystone
 UUID = "0f0f0f0f-1111-4222-8333-444444444444"
 SERVER = f"/compute/v2.1/servers/{UUID}".encode()
 IMAGE_FILE = f"/image/v2/images/{UUID}/file".encode()
+
+
+def pass_time(seconds: float) -> None:
+    """Have the loop's clock go on by so much at once, as it does for all that is in this process."""
+    loop = asyncio.get_running_loop()
+    before = loop.time
+    loop.time = lambda: before() + seconds  # type: ignore[method-assign]
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.running import until
 
 from atoll.gateway import run_notifications
 from atoll.gateway.run_notifications import Notifications
@@ -34,6 +35,7 @@ class Taken:
         self.given: list[tuple[str, Any]] = []
         self.gate = threading.Event()
         self.gate.set()
+        self.begun = threading.Event()
         self.closed = False
 
     def __call__(self, url: str) -> "Taken":
@@ -44,7 +46,8 @@ class Taken:
         self.closed = True
 
     def send(self, topic: str, message: Mapping[str, Any]) -> None:
-        self.gate.wait(10)
+        self.begun.set()
+        self.gate.wait(60)
         if len(self.given) >= self.room:
             raise OSError("rabbit://u:hush@h is gone")
         self.given.append((topic, message))
@@ -88,7 +91,7 @@ async def test_who_is_cancelled_sends_nothing_more_and_meanwhile_nothing_else_is
     bus = bus_to(taken, "a")
     taken.gate.clear()
     first = asyncio.ensure_future(bus.tell([news("r1", 1, 2)]))
-    await asyncio.sleep(0.05)
+    await until(taken.begun.is_set)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
@@ -119,8 +122,9 @@ async def test_the_end_does_not_wait_for_a_broker_that_says_nothing(monkeypatch)
     bus = bus_to(taken, "a")
     await bus.tell([news("r1", 1)])
     taken.gate.clear()
+    taken.begun.clear()
     second = asyncio.ensure_future(bus.tell([news("r1", 2)]))
-    await asyncio.sleep(0.05)
+    await until(taken.begun.is_set)
     second.cancel()
     async with asyncio.timeout(30):
         await bus.close()

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -27,12 +28,24 @@ def processes(tmp_path):
 
 def start(processes: Processes, name: str = "a", script: str = FAMILY) -> int:
     processes.start(Service(name, ["/bin/sh", "-c", script], site="RegionOne"))
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while processes.leader(name) is None and time.monotonic() < deadline:
         time.sleep(0.01)
     pid = processes.leader(name)
     assert pid
     return pid
+
+
+def members_of(processes: Processes, leader: int) -> set[int]:
+    """The processes of service `a`, once its child is what it is to be."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        members = set(processes._session("a"))  # noqa: SLF001 - what must be gone afterwards
+        with suppress(OSError):
+            if any(Path(f"/proc/{one}/comm").read_text() == "sleep\n" for one in members - {leader}):
+                return members
+        time.sleep(0.01)
+    pytest.fail("it has no child")
 
 
 def test_a_running_service_is_not_started_twice(processes):
@@ -54,18 +67,15 @@ def test_status_names_site_pid_and_memory(processes):
 
 def test_stopping_ends_the_children_too_and_forgets_the_service(processes):
     pid = start(processes)
-    time.sleep(0.1)
-    members = processes._session("a")  # noqa: SLF001 - what must be gone afterwards
-    assert len(members) >= 2
+    members = members_of(processes, pid)
     assert processes.stop(["a"], grace=1) == 1
     assert processes.status() == []
-    assert all(not Path(f"/proc/{member}/cwd").exists() for member in members if member != pid)
+    assert all(not Path(f"/proc/{member}/cwd").exists() for member in members - {pid})
 
 
 def test_children_that_outlive_a_killed_leader_go_before_the_next_start(processes):
     pid = start(processes)
-    time.sleep(0.1)
-    children = set(processes._session("a")) - {pid}  # noqa: SLF001 - as above
+    children = members_of(processes, pid) - {pid}
     os.kill(pid, signal.SIGKILL)
     processes.children["a"].wait()
     assert processes.leader("a") is None

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import AsyncIterator, Collection, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -30,28 +32,34 @@ def test_what_is_on_one_side_alone_is_told_apart_and_nothing_while_the_group_is_
 
 
 class Coordinator:
-    """A coordinator of one, which fails while `away` says so and is silent while the gate is shut."""
+    """A coordinator of one, which fails while `away` says so.
+
+    It is silent while the gate is shut, and lets nobody in while the door is. `connected`: when it was.
+    """
 
     def __init__(self) -> None:
         self.away: Exception | None = None
         self.gate = threading.Event()
         self.gate.set()
+        self.door = threading.Event()
+        self.door.set()
         self.others: set[str] = set()
         self.here: set[str] = set()
-        self.connected = 0
+        self.connected: list[float] = []
 
     def __call__(self, url: str, group: str, member: str) -> "Coordinator":
         assert (url, group) == ("redis://u:hush@h", "g")
-        self.connected += 1
+        self.connected.append(time.monotonic())
         self._member = member
         self._fail()
         return self
 
     def join(self) -> None:
+        self.door.wait(30.0)
         self.here.add(self._member)
 
     def members(self) -> Collection[str]:
-        self.gate.wait(5.0)
+        self.gate.wait(30.0)
         self._fail()
         return self.here | self.others
 
@@ -114,15 +122,18 @@ async def test_who_is_not_a_member_any_more_joins_again_after_a_wait() -> None:
     with capture_logs() as logs:
         async with running(coordinator) as group:
             await until(lambda: ids(group) == ["a"])
+            coordinator.door.clear()
             coordinator.here.clear()
             await until(lambda: ids(group) is None)
+            coordinator.door.set()
             await until(lambda: ids(group) == ["a"])
-            assert coordinator.connected == 2
+            assert len(coordinator.connected) == 2
             coordinator.away = OSError("redis://u:hush@h refused")
             await until(lambda: group.seen().reason == "OSError: redis://h refused")
-            await asyncio.sleep(0.2)
-            assert coordinator.connected <= 8
+            await until(lambda: len(coordinator.connected) >= 5)
+    assert min(after - before for before, after in pairwise(coordinator.connected)) >= 0.05
     assert [one["event"] for one in logs] == ["group_lost", "group_joined_again", "group_lost"]
+    assert logs[0]["reason"] == "LookupError: the session of this worker was ended"
 
 
 async def test_who_comes_and_goes_is_logged() -> None:
@@ -152,10 +163,11 @@ async def test_a_disagreement_is_logged_when_it_lasts_and_when_it_is_over() -> N
         return [one for one in logs if one["event"] == "group_compared"]
 
     with capture_logs() as logs:
-        async with running(coordinator, workers):
+        async with running(coordinator, workers) as group:
             await until(compared)
-            rows.pop()
             coordinator.others = set()
+            await until(lambda: ids(group) == ["a"])
+            rows.pop()
             await until(lambda: len(compared()) == 2)
             await asyncio.sleep(0.2)
     assert [(one["log_level"], one["not_in_group"], one["not_in_database"]) for one in compared()] == [

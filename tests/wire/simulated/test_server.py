@@ -43,7 +43,7 @@ async def exchange(server: Server, *sent: bytes, wait: int = 1) -> bytes:
             await writer.drain()
             await asyncio.sleep(0.01)
         while got.count(b"\r\n\r\n") < wait or not got.endswith((b"x", b"\r\n\r\n")):
-            data = await asyncio.wait_for(reader.read(65536), 2)
+            data = await asyncio.wait_for(reader.read(65536), 30)
             if not data:
                 break
             got += data
