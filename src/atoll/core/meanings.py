@@ -8,16 +8,13 @@ Whoever reads a thing in several steps does it with one `Meanings`: what is hidd
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from immutables import Map
 
 from atoll.core import server_ids
 from atoll.core.accepted_servers import Accepted
 from atoll.core.server_ids import Translate
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 _NONE: Final[Map[bytes, bytes]] = Map()
 
