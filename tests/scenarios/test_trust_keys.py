@@ -39,6 +39,16 @@ def key_file(path: Path, mode: int = 0o600) -> str:
     return f"file:{path}"
 
 
+def configured(path: Path, clouds: Apart, database: Path, key: list[str]) -> Path:
+    """A file of settings for the commands that change the store themselves."""
+    content = {
+        "identity": {"auth_url": clouds.auth_url}, "store": {"url": f"sqlite:///{database}"},
+        "secrets": {"key": key}, "sites": clouds.sites, **clouds.tables,
+    }  # fmt: skip
+    path.write_text(toml(content))
+    return path
+
+
 async def command(*arguments: str) -> Result:
     return await asyncio.to_thread(lambda: CliRunner().invoke(main, arguments))
 
@@ -115,12 +125,7 @@ async def test_a_key_is_changed_while_a_gateway_serves(start_atoll, clouds, tmp_
     await before.end()
     serving = await start_atoll(clouds.auth_url, clouds.sites, secrets={"key": [new, old]}, **clouds.tables)
     assert (await listed(serving, clouds))[0] == 200
-    config = tmp_path / "atoll.toml"
-    content = {
-        "identity": {"auth_url": clouds.auth_url}, "store": {"url": f"sqlite:///{database}"},
-        "secrets": {"key": [new, old]}, "sites": clouds.sites, **clouds.tables,
-    }  # fmt: skip
-    config.write_text(toml(content))
+    config = configured(tmp_path / "atoll.toml", clouds, database, [new, old])
     going_on = asyncio.create_task(_again_and_again(serving, clouds))
     derived.clear()
     rotated = await command("secrets", "rotate", "-c", str(config))
@@ -143,12 +148,7 @@ async def test_a_key_is_changed_while_a_request_logs_in_anew(
     atoll = await with_credential(start_atoll, clouds, [old])
     await atoll.end()
     atoll = await start_atoll(clouds.auth_url, clouds.sites, secrets={"key": [new, old]}, **clouds.tables)
-    config = tmp_path / "atoll.toml"
-    content = {
-        "identity": {"auth_url": clouds.auth_url}, "store": {"url": f"sqlite:///{database}"},
-        "secrets": {"key": [new, old]}, "sites": clouds.sites, **clouds.tables,
-    }  # fmt: skip
-    config.write_text(toml(content))
+    config = configured(tmp_path / "atoll.toml", clouds, database, [new, old])
     assert (await listed(atoll, clouds))[0] == 200
     meanwhile(lambda: command("secrets", "rotate", "-c", str(config)))
     revoke(clouds)
@@ -186,12 +186,7 @@ async def test_a_gateway_that_has_not_got_the_new_key_says_which(
     """Started before the change and never again: it goes on as long as its token lives."""
     old, new = key_file(tmp_path / "old"), key_file(tmp_path / "new")
     late = await with_credential(start_atoll, clouds, [old])
-    config = tmp_path / "atoll.toml"
-    content = {
-        "identity": {"auth_url": clouds.auth_url}, "store": {"url": f"sqlite:///{database}"},
-        "secrets": {"key": [new, old]}, "sites": clouds.sites, **clouds.tables,
-    }  # fmt: skip
-    config.write_text(toml(content))
+    config = configured(tmp_path / "atoll.toml", clouds, database, [new, old])
     derived.clear()
     assert (await command("secrets", "rotate", "-c", str(config))).exit_code == 0
     await asyncio.wait_for(derived.wait(), 30)
