@@ -28,7 +28,8 @@ from bench import (
 )
 from bench.load import LoadFailed
 from bench.peers import Setting
-from bench.processes import Cores, NotStarted, free_ports
+from bench.ports import free_ports
+from bench.processes import Cores, NotStarted
 from bench.report import Entry, entries_table, write
 
 SITES = 3

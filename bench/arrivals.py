@@ -16,7 +16,8 @@ from random import Random
 import msgspec
 
 from bench.contest import percentile
-from bench.processes import Cores, NotStarted, free_ports, get, load_average, running, wait_for
+from bench.ports import free_port
+from bench.processes import Cores, NotStarted, get, load_average, running, wait_for
 from bench.report import Entry, table
 
 HOUR = 3600
@@ -78,7 +79,7 @@ ENTRIES = tuple(
 def measure(folder: Path, cores: Cores) -> list[Entry]:
     """The figures. Raises NotStarted, OSError, SubprocessError."""
     del cores  # worker and sites have the whole machine
-    (port,) = free_ports(1)
+    port = free_port()
     every = tuple(sorted(os.sched_getaffinity(0)))
     entries: list[Entry] = []
     command = [sys.executable, "-m", "bench.arrivals_site", str(port)]

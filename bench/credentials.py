@@ -17,7 +17,8 @@ from pathlib import Path
 
 from bench.figures import filled
 from bench.keystones import ident
-from bench.processes import Cores, NotStarted, Process, free_ports, get, load_average, running, wait_for
+from bench.ports import free_ports
+from bench.processes import Cores, NotStarted, Process, get, load_average, running, wait_for
 from bench.report import Entry
 
 CLOUDS, PROJECTS = 1000, 10

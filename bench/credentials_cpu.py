@@ -12,7 +12,8 @@ from bench.figures import filled
 from bench.keystones import ident
 from bench.measure import ratios, spread
 from bench.peers import Setting, Target
-from bench.processes import Cores, free_ports, get, load_average, running, wait_for
+from bench.ports import free_ports
+from bench.processes import Cores, get, load_average, running, wait_for
 from bench.report import Entry
 
 ROUNDS, SPARE = 6, 12

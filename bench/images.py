@@ -14,7 +14,8 @@ from bench.figures import filled
 from bench.load import LoadFailed
 from bench.measure import ratios, spread
 from bench.peers import Setting, haproxy_running
-from bench.processes import Cores, Process, free_ports, get, load_average, pinned, running, wait_for
+from bench.ports import free_port, free_ports
+from bench.processes import Cores, Process, get, load_average, pinned, running, wait_for
 from bench.report import Entry, table
 
 GIB = 1 << 30
@@ -121,7 +122,7 @@ def _proxies(folder: Path, cores: Cores) -> Iterator[dict[str, Proxy]]:
 
 @contextmanager
 def _atoll(folder: Path, sites: list[int], cores: Cores) -> Iterator[Proxy]:
-    (port,) = free_ports(1)
+    port = free_port()
     file = folder / "atoll.toml"
     file.write_text(f"""
 [gateway]

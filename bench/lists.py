@@ -25,11 +25,11 @@ from bench import peers
 from bench.backend import HEADERS
 from bench.figures import filled
 from bench.measure import spread
+from bench.ports import free_ports
 from bench.processes import (
     Cores,
     NotStarted,
     Process,
-    free_ports,
     get,
     load_average,
     pinned,

@@ -20,7 +20,8 @@ import yaml
 
 from bench.figures import filled
 from bench.measure import spread
-from bench.processes import Cores, NotStarted, Process, free_ports, load_average, pinned, running
+from bench.ports import free_port
+from bench.processes import Cores, NotStarted, Process, load_average, pinned, running
 from bench.report import Entry
 
 CLOUDS, DELAY_MS, SERVERS = 10, 100, 20
@@ -91,7 +92,7 @@ def _clouds(folder: Path, cores: Cores) -> Iterator[Mapping[str, str]]:
 
 def _atoll(state: Path, names: str, env: Mapping[str, str], cores: Cores) -> dict[str, float]:
     """Seconds from the start to the first whole list of each kind."""
-    (port,) = free_ports(1)
+    port = free_port()
     command = [
         *(sys.executable, "-m", "atoll.cli", "serve", "--clouds", names, "--listen", f"127.0.0.1:{port}"),
         *("--entry", f"{ENTRY}-{port}", "--state", str(state)),

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.backend import HEADERS, SERVER_PATH
-from bench.processes import Process, free_ports, get, running, wait_for
+from bench.ports import free_port
+from bench.processes import Process, get, running, wait_for
 from bench.things import paths
 
 COMPUTE = ("compute",)
@@ -40,7 +41,7 @@ Start = Callable[[Setting], AbstractContextManager[Target]]
 @contextmanager
 def haproxy_running(setting: Setting) -> Iterator[tuple[int, Process]]:
     """HAProxy as a plain reverse proxy of the first site: keep-alive on both sides, one thread, no log."""
-    (port,) = free_ports(1)
+    port = free_port()
     file = setting.folder / "haproxy.cfg"
     file.write_text(f"""
 global
@@ -100,7 +101,7 @@ zone = "nova"
 @contextmanager
 def atoll_cold(setting: Setting) -> Iterator[Target]:
     """`atoll serve`, just spawned: it may not answer yet."""
-    (port,) = free_ports(1)
+    port = free_port()
     file = atoll_configuration(setting.folder, port, setting.sites, setting.services)
     command = [sys.executable, "-m", "atoll.cli", "serve", "-c", str(file)]
     with running(command, cores=[setting.core], log=setting.folder / "atoll.log") as process:
@@ -117,7 +118,7 @@ def atoll(setting: Setting) -> Iterator[Target]:
 @contextmanager
 def aiohttp(setting: Setting) -> Iterator[Target]:
     """The naive proxy on aiohttp."""
-    (port,) = free_ports(1)
+    port = free_port()
     command = [sys.executable, "-m", "bench.proxy_aiohttp", str(port), str(setting.sites[0])]
     with running(command, cores=[setting.core], log=setting.folder / "aiohttp.log") as process:
         yield warm(Target(process, port, f"/compute{SERVER_PATH}"))
@@ -126,7 +127,7 @@ def aiohttp(setting: Setting) -> Iterator[Target]:
 @contextmanager
 def flask(setting: Setting) -> Iterator[Target]:
     """The naive proxy on Flask and requests, as gunicorn runs it when connections are kept alive."""
-    (port,) = free_ports(1)
+    port = free_port()
     command = [
         sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread",
         "--workers", "1", "--threads", "8", "--keep-alive", "75", "--no-control-socket",

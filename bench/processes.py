@@ -3,7 +3,6 @@
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -90,15 +89,6 @@ def core_ticks(core: int) -> tuple[int, int]:
 def load_average() -> str:
     """How much ran on this machine in the last minute, in words."""
     return f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens at just now."""
-    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [one.getsockname()[1] for one in taken]
-    for one in taken:
-        one.close()
-    return ports
 
 
 def pinned(cores: Sequence[int]) -> list[str]:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from bench.ports import free_port
 from tests.origin import Exchange, Script
 from tests.running import TLS, Settings, answering, toml
-
-from atoll.gateway.serve import sockets
 
 OF_ONE_HOP = {b"content-length", b"connection", b"transfer-encoding"}
 SITE_SECONDS = 60.0
@@ -65,9 +64,7 @@ async def process_before(
     auth_url: str, sites: Settings, database: Path, folder: Path, **more: Any
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """`atoll serve` in a process of its own, and its URL; `more` are tables of settings."""
-    (bound,) = sockets(["127.0.0.1:0"], shared=False)
-    port = int(bound.getsockname()[1])
-    bound.close()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     tables: dict[str, Any] = {
         "gateway": {"listen": f"127.0.0.1:{port}", "public_url": url, "access_log": "none"},

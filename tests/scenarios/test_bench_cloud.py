@@ -13,7 +13,7 @@ from bench.backend import TOKEN
 from bench.cloud import Cloud as Lean
 from bench.cloud import listen
 from bench.cloud_lists import LAYOUTS, START, THING_ID, image
-from bench.processes import free_ports
+from bench.ports import free_ports
 from tests.conftest import StartAtoll
 from tests.running import TLS
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from bench.backend import TOKEN
 from bench.cloud import Cloud, listen
-from bench.processes import free_ports
+from bench.ports import free_ports
 from tests.conftest import StartAtoll
 
 SITES, PER_SITE, PAGE = 4, 600, 500

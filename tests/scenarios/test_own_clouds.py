@@ -12,6 +12,7 @@ from typing import Any
 import click
 import openstack.config  # noqa: F401 - takes longer to import than a request may
 import pytest
+from bench.ports import free_port
 from tests.certificates import Authority
 from tests.origin import Origin
 from tests.scenarios.between import between
@@ -25,8 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Support for InfluxDB:Warning")
 
 def free() -> str:
     """An address at which nobody listens just now."""
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return f"127.0.0.1:{one.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 class Home:

@@ -18,7 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from tests.stores.servers import LOG_TAIL, START_SECONDS, STOP_SECONDS, ServerError, free_port
+from bench.ports import free_ports
+from tests.stores.servers import LOG_TAIL, START_SECONDS, STOP_SECONDS, ServerError
 
 USER: Final = "atoll"
 PASSWORD: Final = "not-a-secret"
@@ -252,7 +253,7 @@ class Daemon:
         self.kind = kind
         self._programs = programs
         self._home = Path(tempfile.mkdtemp(prefix=f"atoll-{kind.name}-"))
-        self._ports = [free_port() for _ in range(PORTS)]
+        self._ports = free_ports(PORTS)
         self._process: subprocess.Popen[bytes] | None = None
         self._helpers: list[subprocess.Popen[bytes]] = []
         self.port = self._ports[0]

@@ -9,7 +9,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
+from bench.ports import free_port
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -320,13 +320,6 @@ def open_server(kind: Kind, *, tls: bool = False) -> Server:
         server.close()
         raise
     return server
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody has for now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def _version(path: Path) -> tuple[int, ...]:

@@ -11,19 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from bench.ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
 from tests.raw import connected
 from tests.running import answering, configured, sites_of, toml, until
 
-from atoll.gateway.serve import sockets
 from atoll.sandbox.simulated import Cloud
-
-
-def _free_port() -> int:
-    (bound,) = sockets(["127.0.0.1:0"], shared=False)
-    port = int(bound.getsockname()[1])
-    bound.close()
-    return port
 
 
 def _config_file(cloud: Cloud, database: Path, folder: Path, port: int, **gateway: Any) -> Path:
@@ -66,7 +59,7 @@ async def _serving(path: Path, port: int) -> AsyncIterator[asyncio.subprocess.Pr
 async def test_two_workers_serve_one_address_and_end_together(
     cloud: Cloud, database: Path, tmp_path: Path
 ) -> None:
-    port = _free_port()
+    port = free_port()
     path = _config_file(cloud, database, tmp_path, port, workers=2)
     async with _serving(path, port) as process:
         request = b"GET /compute/v2.1/servers HTTP/1.1\r\nHost: x\r\nX-Auth-Token: %b\r\n\r\n" % (
@@ -140,7 +133,7 @@ async def _kill_one(pid: int) -> None:
 async def test_any_worker_tells_what_all_counted_also_those_that_died(
     cloud: Cloud, database: Path, tmp_path: Path
 ) -> None:
-    port, token = _free_port(), cloud.keystone.token()
+    port, token = free_port(), cloud.keystone.token()
     path = _config_file(cloud, database, tmp_path, port, workers=3)
     body = {"server": {"name": "vm", "flavorRef": "42", "imageRef": cloud.sites[0].image_id("cirros")}}
     async with _serving(path, port) as process:
@@ -160,7 +153,7 @@ async def test_any_worker_tells_what_all_counted_also_those_that_died(
 async def test_a_site_that_is_added_is_served_by_every_worker(
     cloud: Cloud, database: Path, tmp_path: Path
 ) -> None:
-    port = _free_port()
+    port = free_port()
     path = _config_file(cloud, database, tmp_path, port, workers=2)
     body = {
         "name": "new",

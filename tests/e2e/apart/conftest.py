@@ -1,7 +1,6 @@
 """`atoll serve --clouds` before a site of the newest release and one of 2024.1 that share nothing."""
 
 import shutil
-import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import openstack
 import pytest
+from bench.ports import free_port
 from tests.e2e.conftest import Command
 from tests.e2e.serving import serving
 from tests.e2e.sites import CLOUD, STATE, Site, apart
@@ -34,9 +34,7 @@ def clouds_file(tmp_path_factory: pytest.TempPathFactory, two: list[Site]) -> It
     assert STATE is not None
     home = tmp_path_factory.mktemp("apart")
     file = Path(shutil.copy(STATE / "clouds.yaml", home / "clouds.yaml"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        listen = f"127.0.0.1:{free.getsockname()[1]}"
+    listen = f"127.0.0.1:{free_port()}"
     entries = ",".join(site.region.lower() for site in two)
     words = ["serve", "--clouds", entries, "--entry", "apart", "--listen", listen]
     words += ["--state", str(home / "state")]

@@ -1,13 +1,13 @@
 """Atoll before a site of the newest release and one of 2024.1 whose Keystone believes the first one's."""
 
 import json
-import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bench.ports import free_port
 from tests.e2e.conftest import Command
 from tests.e2e.serving import serving
 from tests.e2e.sites import CLOUD, STATE, Site, apart
@@ -56,9 +56,7 @@ def clouds_file(tmp_path_factory: pytest.TempPathFactory, two: list[Site]) -> It
     home = tmp_path_factory.mktemp("federated")
     names = [site.name for site in two]
     described = {one["name"]: one for one in json.loads((STATE / "sites.json").read_text())}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        listen = f"127.0.0.1:{free.getsockname()[1]}"
+    listen = f"127.0.0.1:{free_port()}"
     (home / "atoll.toml").write_text(_configuration(listen, home, [described[name] for name in names]))
     bare = json.loads((STATE / "clouds.yaml").read_text())["clouds"]
     entries = {

@@ -7,7 +7,6 @@ Selenium would bring trio, about which hypothesis warns in every other test, and
 import base64
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+from bench.ports import free_port
 
 T = TypeVar("T")
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key of an element's id in every answer
@@ -194,9 +194,7 @@ def missing() -> list[str]:
 @contextmanager
 def browsing(base: str, log: Path) -> Iterator[Browser]:
     """Run a driver with a window until the end; what the driver says is in `log`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with log.open("w") as out:
         driver = subprocess.Popen(  # noqa: S603 - our own words
             [str(shutil.which("chromedriver")), f"--port={port}", "--allowed-ips=127.0.0.1"],
