@@ -153,7 +153,7 @@ async def test_what_was_changed_of_the_old_one_is_to_be_done_again(
     first(Forward, "send", server.done)
     path, body = f"{SERVERS}/{server.id}/metadata", {"metadata": {"a": "b"}}
     answer = await user.post(path, json=body)
-    assert (answer.status_code, "Do it again" in answer.text) == (409, True), answer.text
+    assert (answer.status_code, "Do it again" in answer.text, server.id in answer.text) == (409, True, True)
     assert (await user.post(path, json=body)).status_code == 200
     assert (await user.get(path)).json() == body
 

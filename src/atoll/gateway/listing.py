@@ -58,6 +58,13 @@ class Listing:
         """Whether a page is merged from what it takes of each site; else every site's list is read whole."""
         return self.kind is not Kind.SHARED or of_images(self.call)
 
+    @property
+    def asked_marker(self) -> str | None:
+        """The marker as the client sent it: what it means may have changed since the page before."""
+        if self.resource.name != "server" or self.call.asked_query is None:
+            return self.query.marker
+        return dict(parse_qsl(self.call.asked_query.decode("latin-1"))).get("marker", self.query.marker)
+
     def missing(self) -> dict[str, str]:
         """The sites that have no part in it, with the reason."""
         gone = {*self.failed, *self.refused}
@@ -132,14 +139,6 @@ class Listings:
             accepted=accepted,
             left_out=left_out,
         )
-
-    @staticmethod
-    def marker(listing: Listing, marker: str) -> str:
-        """A marker as the client sent it: what it means may have changed since the page before."""
-        if listing.resource.name != "server" or listing.call.asked_query is None:
-            return marker
-        asked = dict(parse_qsl(listing.call.asked_query.decode("latin-1")))
-        return asked.get("marker", marker)
 
     def outdated(self, listing: Listing, page: Page[Item]) -> bool:
         """Whether servers that were read, shown or left out, mean something else by now.

@@ -171,8 +171,7 @@ class Lists:
         cursor = Cursor(markers={})
         kept = None
         if query.marker is not None:
-            held = self._listings.marker(listing, query.marker)
-            kept = await self._cursors.load(listing.call, query.rest, held)
+            kept = await self._cursors.load(listing.call, query.rest, listing.asked_marker or query.marker)
             if kept is None and query.reverse:
                 kept = await self._from_marker(listing, query.marker)
             cursor = kept or cursor

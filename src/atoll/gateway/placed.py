@@ -129,11 +129,12 @@ class Placed:
             whole = method == b"DELETE" and call.path.endswith(b"/" + call.match.id)
             if whole or (response.status == 404 and again):
                 response.close()
-                raise AliasLearnt(call.alias)
+                raise AliasLearnt(_asked(call))
             if method not in {b"GET", b"HEAD"} and response.status < 300:
                 response.close()
-                text = "The server was moved just now, and what was changed is the old one. Do it again."
-                raise Conflict(text, resource=SERVER, id=call.alias)
+                ident = _asked(call)
+                text = f"The server {ident} was moved just now, and the old one was changed. Do it again."
+                raise Conflict(text, resource=SERVER, id=ident)
         return response
 
     def _means_another(self, call: Call) -> bool:
@@ -141,8 +142,7 @@ class Placed:
         route, now = call.match.route, self._parts.aliases.now
         if now is call.servers or route is None or not route.template.startswith(BY_ID):
             return False
-        asked = call.alias or call.match.id.decode("latin-1")
-        bound = now.bound(asked, call.caller.project_id)
+        bound = now.bound(_asked(call), call.caller.project_id)
         return bound is not None and bound.id.encode() != call.match.id
 
     def _equivalent(self, call: Call, resource: str, ident: str) -> Site | None:
@@ -514,3 +514,8 @@ def _project_of(body: dict[str, object]) -> str | None:
             if isinstance(owner, str):
                 return owner
     return None
+
+
+def _asked(call: Call) -> str:
+    """The id in the path, as the client sent it."""
+    return call.alias or call.match.id.decode("latin-1")
