@@ -14,6 +14,8 @@ from tests.e2e.sites import STATE, Site
 PREFIX = "/atoll/v1/runs"
 ENDS = {"done", "undone", "dirty", "parked", "killed"}
 PORT = 23340
+SECONDS = 300.0
+"""Time for a run to move a gigabyte on a slow disk: it is over long before."""
 
 
 class Runs:
@@ -33,7 +35,7 @@ class Runs:
         assert answer.status_code == 202, answer.text
         return str(answer.json()["run"]["id"])
 
-    def until(self, run: str, look: Callable[[Any], bool], seconds: float = 120.0) -> Any:
+    def until(self, run: str, look: Callable[[Any], bool], seconds: float = SECONDS) -> Any:
         """A run once `look` says so."""
         end = time.monotonic() + seconds
         while not look(shown := self.ask("GET", f"/{run}").json()["run"]):

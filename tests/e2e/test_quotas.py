@@ -33,12 +33,12 @@ def a_server(cloud: Any, name: str, zone: str | None) -> Any:
     server = cloud.compute.create_server(
         name=name, image_id=image, flavor_id="42", networks="none", **_zone("availability_zone", zone)
     )
-    return cloud.compute.wait_for_server(server, wait=120)
+    return cloud.compute.wait_for_server(server, wait=300)
 
 
 def a_volume(cloud: Any, name: str, zone: str | None) -> Any:
     volume = cloud.block_storage.create_volume(name=name, size=1, **_zone("availability_zone", zone))
-    return cloud.block_storage.wait_for_status(volume, "available", ["error"], 0.5, 90)
+    return cloud.block_storage.wait_for_status(volume, "available", ["error"], 0.5, 300)
 
 
 def a_network(cloud: Any, name: str, zone: str | None) -> Any:

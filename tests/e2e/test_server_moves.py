@@ -32,7 +32,7 @@ def two() -> tuple[Site, Site]:
 
 @pytest.fixture
 def networks(cloud: Any, name: str, two: tuple[Site, Site]) -> Iterator[dict[str, str]]:
-    """A network at each site, of the same range; the ids by site."""
+    """A network at each site, of the same range; the ids by site. All that bears the name goes at the end."""
     made = []
     for number, site in enumerate(two):
         one = cloud.network.create_network(name=f"{name}-{number}", availability_zone_hints=[site.zone])
@@ -41,8 +41,7 @@ def networks(cloud: Any, name: str, two: tuple[Site, Site]) -> Iterator[dict[str
         )
         made.append(one.id)
     yield {site.name: one for site, one in zip(two, made, strict=True)}
-    for site, one in zip(two, made, strict=True):
-        site.admin.call("DELETE", "network", f"/v2.0/networks/{one}")
+    assert [left for site in two for left in site.sweep(name)] == []
 
 
 @pytest.fixture
@@ -59,13 +58,6 @@ def server(cloud: Any, name: str, networks: dict[str, str], two: tuple[Site, Sit
     cloud.compute.create_volume_attachment(made, volume_id=volume.id)
     cloud.block_storage.wait_for_status(volume, "in-use", ["error"], 0.5, SECONDS)
     yield cloud.compute.get_server(made.id)
-    for site in two:
-        for one in at(site, "servers", name):
-            site.admin.call("DELETE", "compute", f"/servers/{one['id']}")
-    until(lambda: not any(list(at(site, "servers", name)) for site in two))
-    for one in list(cloud.block_storage.volumes(name=name)):
-        cloud.block_storage.wait_for_status(one, "available", ["error"], 0.5, SECONDS)
-        cloud.block_storage.delete_volume(one)
     for site in two:
         for one in site.admin.get("image", f"/v2/images?atoll_moved={made.id}")["images"]:
             site.admin.call("DELETE", "image", f"/v2/images/{one['id']}")

@@ -25,7 +25,7 @@ def create(cloud: Any, undo: Any, name: str, networks: Any, zone: str | None = N
         **({"availability_zone": zone} if zone else {}),
     )
     undo(gone, cloud, server.id)
-    return cloud.compute.wait_for_server(server, wait=120)
+    return cloud.compute.wait_for_server(server, wait=300)
 
 
 def gone(cloud: Any, server: str) -> None:
@@ -71,13 +71,13 @@ def test_a_volume_of_the_same_site_is_attached_and_detached(cloud, name, zone, u
     there = {"availability_zone": site.zone} if zone else {}
     volume = cloud.block_storage.create_volume(name=name, size=1, **there)
     undo(cloud.delete_volume, volume.id)
-    cloud.block_storage.wait_for_status(volume, "available", ["error"], 0.5, 90)
+    cloud.block_storage.wait_for_status(volume, "available", ["error"], 0.5, 300)
     # Also when nothing says where: a project's things have to meet.
     assert home("block-storage", f"/volumes/{volume.id}", zone) == site
     cloud.compute.create_volume_attachment(server, volume=volume.id)
-    cloud.block_storage.wait_for_status(volume, "in-use", ["error"], 0.5, 90)
+    cloud.block_storage.wait_for_status(volume, "in-use", ["error"], 0.5, 300)
     cloud.compute.delete_volume_attachment(server, volume.id)
-    cloud.block_storage.wait_for_status(volume, "available", ["error"], 0.5, 90)
+    cloud.block_storage.wait_for_status(volume, "available", ["error"], 0.5, 300)
 
 
 def test_one_list_has_the_servers_of_every_site_page_by_page(cloud, name, undo, private):

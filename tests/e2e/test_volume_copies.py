@@ -40,7 +40,7 @@ def volume(cloud: Any, image: Any, name: str) -> Any:
         name=name, size=1, image_id=image.id, metadata={"a": "b"}, description="mine",
         availability_zone=sites()[0].zone,
     )  # fmt: skip
-    return cloud.block_storage.wait_for_status(made, "available", ["error"], 0.5, 90)
+    return cloud.block_storage.wait_for_status(made, "available", ["error"], 0.5, 300)
 
 
 def test_a_volume_comes_to_the_other_site_with_what_it_holds(
@@ -59,7 +59,7 @@ def test_a_volume_comes_to_the_other_site_with_what_it_holds(
     assert copy["volume_image_metadata"]["image_id"] == image.id
     assert hashed(cloud, volume.id, f"{name}-1") == image.hash_value
     assert hashed(cloud, copy["id"], f"{name}-2") == image.hash_value
-    assert temporary(first) + temporary(second) == []
+    assert temporary(run["id"], first, second) == []
 
 
 def test_one_in_use_is_copied_as_it_is_at_that_moment(
@@ -70,10 +70,10 @@ def test_one_in_use_is_copied_as_it_is_at_that_moment(
         name=name, flavor_id="42", image_id=cloud.image.find_image("cirros").id,
         networks=[{"uuid": private(first)}], availability_zone=first.zone,
     )  # fmt: skip
-    cloud.compute.wait_for_server(server, wait=120)
+    cloud.compute.wait_for_server(server, wait=300)
     try:
         cloud.compute.create_volume_attachment(server.id, volume_id=volume.id)
-        cloud.block_storage.wait_for_status(volume, "in-use", ["error"], 0.5, 90)
+        cloud.block_storage.wait_for_status(volume, "in-use", ["error"], 0.5, 300)
         refused = Runs(cloud).ask(
             "POST", json={"definition": "volume.move", "input": {"volume": volume.id, "site": second.name}}
         )
@@ -83,10 +83,10 @@ def test_one_in_use_is_copied_as_it_is_at_that_moment(
         (copy,) = there(second, name)
         assert hashed(cloud, copy["id"], f"{name}-2") == image.hash_value
         assert there(first, name)[0]["status"] == "in-use"
-        assert temporary(first) + temporary(second) == []
+        assert temporary(run["id"], first, second) == []
     finally:
         cloud.compute.delete_server(server.id)
-        cloud.compute.wait_for_delete(server, 0.5, 90)
+        cloud.compute.wait_for_delete(server, 0.5, 300)
 
 
 def test_a_copy_that_is_cancelled_leaves_nothing(cloud: Any, image: Any, volume: Any, name: str) -> None:
@@ -99,7 +99,7 @@ def test_a_copy_that_is_cancelled_leaves_nothing(cloud: Any, image: Any, volume:
     if runs.ended(run)["state"] == "undone":
         assert there(second, name) == []
     assert [one["status"] for one in there(first, name)] == ["available"]
-    assert temporary(first) + temporary(second) == []
+    assert temporary(run, first, second) == []
 
 
 def test_a_move_by_a_backup_goes_on_when_its_gateway_was_killed_in_the_middle(
@@ -129,7 +129,7 @@ def test_a_move_by_a_backup_goes_on_when_its_gateway_was_killed_in_the_middle(
     ):  # fmt: skip
         assert moved[key] == value, key
     assert hashed(cloud, moved["id"], f"{name}-2") == image.hash_value
-    assert temporary(first) + temporary(second) == []
+    assert temporary(run, first, second) == []
     assert [one for one in stored() if name_of_backup(shown) in one.name] == []
 
 

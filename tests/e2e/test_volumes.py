@@ -12,7 +12,7 @@ def volume(cloud, name, zone, undo):
         name=name, size=1, metadata={"a": "b"}, **({"availability_zone": zone} if zone else {})
     )
     undo(cloud.delete_volume, made.id)
-    return cloud.block_storage.wait_for_status(made, "available", ["error"], 0.5, 90)
+    return cloud.block_storage.wait_for_status(made, "available", ["error"], 0.5, 300)
 
 
 def test_the_command_creates_shows_lists_and_deletes(cli, name, zone, at, home):
@@ -41,11 +41,11 @@ def test_a_snapshot_and_a_volume_from_it_stay_at_the_volumes_site(cloud, name, z
     site = home("block-storage", f"/volumes/{volume.id}", zone)
     snapshot = cloud.block_storage.create_snapshot(volume_id=volume.id, name=name)
     undo(cloud.delete_volume_snapshot, snapshot.id, True)
-    cloud.block_storage.wait_for_status(snapshot, "available", ["error"], 0.5, 90)
+    cloud.block_storage.wait_for_status(snapshot, "available", ["error"], 0.5, 300)
     assert home("block-storage", f"/snapshots/{snapshot.id}", zone) == site
     copy = cloud.block_storage.create_volume(name=f"{name}-c", size=1, snapshot_id=snapshot.id)
     undo(cloud.delete_volume, copy.id)
-    cloud.block_storage.wait_for_status(copy, "available", ["error"], 0.5, 90)
+    cloud.block_storage.wait_for_status(copy, "available", ["error"], 0.5, 300)
     assert home("block-storage", f"/volumes/{copy.id}", zone) == site
 
 
@@ -60,20 +60,20 @@ def test_a_backup_is_at_the_volumes_site_and_restored_there(cloud, name, zone, u
     restored = cloud.block_storage.restore_backup(more.id, name=f"{name}-r")
     undo(cloud.delete_volume, restored.volume_id)
     found = cloud.block_storage.get_volume(restored.volume_id)
-    cloud.block_storage.wait_for_status(found, "available", ["error"], 0.5, 90)
+    cloud.block_storage.wait_for_status(found, "available", ["error"], 0.5, 300)
     assert home("block-storage", f"/volumes/{restored.volume_id}", zone) == site
-    cloud.block_storage.wait_for_status(more, "available", ["error"], 0.5, 90)
+    cloud.block_storage.wait_for_status(more, "available", ["error"], 0.5, 300)
 
 
 def backed_up(cloud: Any, undo: Any, **wanted: Any) -> Any:
     made = cloud.block_storage.create_backup(**wanted)
     undo(delete_backup, cloud, made)
-    return cloud.block_storage.wait_for_status(made, "available", ["error"], 0.5, 90)
+    return cloud.block_storage.wait_for_status(made, "available", ["error"], 0.5, 300)
 
 
 def delete_backup(cloud: Any, backup: Any) -> None:
     cloud.block_storage.delete_backup(backup)
-    cloud.block_storage.wait_for_delete(backup, 0.5, 90)
+    cloud.block_storage.wait_for_delete(backup, 0.5, 300)
 
 
 def test_a_volume_is_made_of_a_backup(cloud, name, zone, undo, volume, home):
@@ -82,7 +82,7 @@ def test_a_volume_is_made_of_a_backup(cloud, name, zone, undo, volume, home):
     # Without a zone: the backup says where.
     made = cloud.block_storage.create_volume(name=f"{name}-n", size=1, backup_id=backup.id)
     undo(cloud.delete_volume, made.id)
-    cloud.block_storage.wait_for_status(made, "available", ["error"], 0.5, 90)
+    cloud.block_storage.wait_for_status(made, "available", ["error"], 0.5, 300)
     assert home("block-storage", f"/volumes/{made.id}", zone) == site
 
 
@@ -107,5 +107,5 @@ def test_a_type_is_used_by_its_id_whichever_site_makes_the_volume(cloud, name, z
     more = {"availability_zone": zone} if zone else {}
     made = cloud.block_storage.create_volume(name=name, size=1, volume_type=kind.id, **more)
     undo(cloud.delete_volume, made.id)
-    made = cloud.block_storage.wait_for_status(made, "available", ["error"], 0.5, 90)
+    made = cloud.block_storage.wait_for_status(made, "available", ["error"], 0.5, 300)
     assert (made.volume_type, made.is_multiattach) == ("multiattach", True)

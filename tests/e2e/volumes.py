@@ -13,9 +13,9 @@ def there(site: Site, name: str) -> list[Any]:
     return [one for one in found if one["name"] == name]
 
 
-def temporary(site: Site) -> list[str]:
-    """What is there for a while only."""
-    return list(site.named("atoll-run-"))
+def temporary(run: str, *of: Site) -> list[str]:
+    """What a run has at sites for a while only."""
+    return [left for site in of for left in site.named(f"atoll-run-{run}")]
 
 
 def hashed(cloud: Any, volume: str, name: str) -> str:
@@ -26,4 +26,4 @@ def hashed(cloud: Any, volume: str, name: str) -> str:
     )
     assert answer.status_code == 202, answer.text
     made = cloud.image.get_image(answer.json()["os-volume_upload_image"]["image_id"])
-    return str(cloud.image.wait_for_status(made, "active", ["killed"], 0.5, 90).hash_value)
+    return str(cloud.image.wait_for_status(made, "active", ["killed"], 0.5, 300).hash_value)

@@ -18,11 +18,12 @@ one page shows, so what items are is looked at as late as can be, a part of a si
 import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 from atoll.core.errors import BadSiteAnswer
+from atoll.core.merge_source import Describes, Need, Source
 from atoll.core.order import Direction, Order, SortKey
 
 T = TypeVar("T")
@@ -48,49 +49,8 @@ _MAX_DOUBLINGS: Final = 20  # more would make no difference, only big numbers
 NEWS: Final = 3
 """So many items more than the last time a site is asked for, and a tenth: some have come and gone since."""
 
-TRAIL: Final = 3
-"""How many items before a marker are remembered, in case it is deleted while a client reads the page."""
-
 DEFAULT_MAX_PAGE: Final = 1000
 """Items in one request to a site: the services' own default maximum."""
-
-
-class Described(NamedTuple):
-    """What the merge has to know about the items of a page: a value for each, in their order."""
-
-    ids: Sequence[str]
-    """What the site takes as marker."""
-    keys: Sequence[Sequence[SortKey]]
-    """For each sort key in turn its values; None for null."""
-    identities: Sequence[Hashable] | None = None
-    """For shared kinds: what makes copies one. None: it is nobody's copy."""
-
-    def part(self, start: int, stop: int) -> "Described":
-        """The same of the items from `start` to before `stop`."""
-        identities = None if self.identities is None else self.identities[start:stop]
-        return Described(self.ids[start:stop], [column[start:stop] for column in self.keys], identities)
-
-    def only(self, stay: Sequence[int]) -> "Described":
-        """The same of the items in these places."""
-        identities = None if self.identities is None else [self.identities[at] for at in stay]
-        return Described(
-            [self.ids[at] for at in stay], [[column[at] for at in stay] for column in self.keys], identities
-        )
-
-
-class Describes(Protocol):
-    """What can say of the items of a page what the merge has to know, when it has to."""
-
-    def part(self, start: int, stop: int) -> Described:
-        """Of the items from `start` to before `stop`. Raises BadSiteAnswer for what is none."""
-
-
-class Need(NamedTuple):
-    """A request the walk needs next."""
-
-    site: str
-    marker: str | None
-    limit: int
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
@@ -152,7 +112,7 @@ class Walk(Generic[T]):
         self._order = Order([direction for _, direction in sort])
         levels = {site: self._order.rank(one) for site, one in (keys or {}).items()}
         self._sources = [
-            _Source[T](site, place, [*before.get(site, ()), starts.get(site)], levels.get(site))
+            Source[T](site, place, [*before.get(site, ()), starts.get(site)], levels.get(site))
             for place, site in enumerate(sites)
         ]
         self._by_name = {source.site: source for source in self._sources}
@@ -199,9 +159,9 @@ class Walk(Generic[T]):
         self._rounds += 1
         asks = self._first_round() if self._rounds == 1 else self._further_round()
         self._due = len(asks)
-        return [source.ask(min(size, self._max_page)) for source, size in asks]
+        return [source.ask(size, self._max_page) for source, size in asks]
 
-    def _first_round(self) -> list[tuple["_Source[T]", int]]:
+    def _first_round(self) -> list[tuple[Source[T], int]]:
         """Of whom to ask how much while nothing is known: what each had the last time, or all the same."""
         sources, remaining = self._sources, self._remaining()
         if self._limit is None:
@@ -215,7 +175,7 @@ class Walk(Generic[T]):
             asks.append((source, each if share is None else min(remaining, share + share // 10 + NEWS)))
         return asks
 
-    def _further_round(self) -> list[tuple["_Source[T]", int]]:
+    def _further_round(self) -> list[tuple[Source[T], int]]:
         """Of whom to ask how much when the page is not full and some have no more items that are known."""
         remaining = self._remaining()
         first = [source for source in self._sources if source.blocks]
@@ -252,13 +212,9 @@ class Walk(Generic[T]):
             return
         self._read += len(items)
         try:
-            if more and not source.gets_on(items, described):
-                source.fail("its list does not get on: the next page starts where this one did")
-            else:
-                source.take_in(items, described)
-                source.more = more
-                source.describe(source.part, self._order)
-                source.part = None
+            source.take_in(items, described, more=more)
+            source.describe(source.part, self._order)
+            source.part = None
         except BadSiteAnswer as error:
             source.fail(str(error))
         source.asked = False
@@ -310,14 +266,19 @@ class Walk(Generic[T]):
         """One answer fewer is due; after the last of a round, take what can be taken."""
         self._due -= 1
         turn = 0
-        while not (self._due or self.complete or any(source.blocks for source in self._sources)):
+        while not (self._due or self.complete or self._blocked):
             for source in self._sources:
                 if source.later and source.runs_short(turn):
                     self._describe(source, None)
-            self._take()
+            if not self._blocked:  # what is looked at may turn out to have been on a page already
+                self._take()
             turn += 1
 
-    def _describe(self, source: "_Source[T]", most: int | None) -> None:
+    @property
+    def _blocked(self) -> bool:
+        return any(source.blocks for source in self._sources)
+
+    def _describe(self, source: Source[T], most: int | None) -> None:
         try:
             source.describe(most, self._order)
         except BadSiteAnswer as error:
@@ -342,7 +303,7 @@ class Walk(Generic[T]):
         for site, count in Counter(origins).items():
             self._by_name[site].at += count
 
-    def _take_one(self, source: "_Source[T]") -> None:
+    def _take_one(self, source: Source[T]) -> None:
         at = source.at
         source.at += 1
         if self._is_shown(source, at):
@@ -352,7 +313,7 @@ class Walk(Generic[T]):
         else:
             self._dropped += 1
 
-    def _is_shown(self, source: "_Source[T]", at: int) -> bool:
+    def _is_shown(self, source: Source[T], at: int) -> bool:
         if self._before is not None:
             if self._order.precedes((source.ranks[at], source.place), self._before):
                 return False
@@ -389,7 +350,7 @@ class Walk(Generic[T]):
         wanted = math.ceil(remaining * (1 + self._copies / len(self._ids)))
         return wanted, remaining + remaining // 10 + NEWS
 
-    def _run_dry(self, within: int) -> list[tuple[int, "_Source[T]"]]:
+    def _run_dry(self, within: int) -> list[tuple[int, Source[T]]]:
         """Give the sites that run out of known items within the next `within`, by when they do.
 
         A dry run of `_take` that passes the sites whose next item is not known.
@@ -404,145 +365,6 @@ class Walk(Generic[T]):
                 self._describe(source, None)
 
 
-class _Source(Generic[T]):
-    """One site of a walk: what is known of its list, and how far (`at`) it has been taken.
-
-    `ids`, `ranks` (effective, see `Order`) and `identities` are of the first `items`, `later` can describe
-    the others: (page, from which of its items on, up to which). `before` are ids from before this walk, the
-    marker last, and `start` is the rank that this one had; `resume` are those after which it can be asked,
-    the last one first, and `last` is one still further on, the end of its last answer.
-    """
-
-    __slots__ = (
-        "asked", "at", "before", "failed", "gone", "identities", "ids", "items", "last", "later", "more",
-        "part", "place", "ranks", "resume", "site", "start", "told_apart",
-    )  # fmt: skip
-
-    def __init__(self, site: str, place: int, before: list[str | None], start: Any) -> None:
-        self.site = site
-        self.place = place
-        self.before = before
-        self.start = start
-        self.resume = list(before)
-        self.gone: set[str | None] = set()
-        self.items: list[T] = []
-        self.ids: list[str] = []
-        self.ranks: list[Any] = []
-        self.identities: list[Hashable] = []
-        self.told_apart = False
-        self.part: int | None = None  # how many items of the next answer are described at first; None: all
-        self.later: list[tuple[Describes, int, int]] = []
-        self.last: str | None = None
-        self.at = 0
-        self.more = True  # until the site says otherwise
-        self.asked = False
-        self.failed: str | None = None
-
-    @property
-    def known(self) -> int:
-        """How many items are known that are not taken."""
-        return len(self.items) - self.at
-
-    @property
-    def ahead(self) -> int:
-        """How many of them are described."""
-        return len(self.ranks) - self.at
-
-    @property
-    def blocks(self) -> bool:
-        """Whether its next item is not known."""
-        return self.more and self.at == len(self.items)
-
-    @property
-    def level(self) -> Any:
-        """The rank of the last item taken, now or before; None where nothing was."""
-        return self.ranks[self.at - 1] if self.at else self.start
-
-    @property
-    def taken(self) -> list[str | None]:
-        """The last few ids taken, the very last one last."""
-        return [*self.before, *self.ids[max(0, self.at - TRAIL - 1) : self.at]][-TRAIL - 1 :]
-
-    @property
-    def marker(self) -> str | None:
-        """After which item it is asked next; all are to be described."""
-        return self.resume[-1] if self.last is None else self.last
-
-    def ask(self, limit: int) -> Need:
-        self.asked = True
-        return Need(self.site, self.marker, limit)
-
-    def lose(self) -> bool:
-        """Whether there is an item before the one that the site no longer knows: it is asked after that.
-
-        All are to be described.
-        """
-        lost = self.marker
-        rest = self.resume[:-1] if self.resume[-1] == lost else self.resume
-        if not self.asked or not rest:
-            return False
-        if len(rest) < len(self.resume) and not self.ids:
-            self.before.pop()
-        self.asked = False
-        self.resume = rest
-        self.gone.add(lost)
-        self.last = None
-        return True
-
-    def runs_short(self, turn: int) -> bool:
-        """Whether it is time to have all its items described.
-
-        At once where the next one is not; with each turn of one round sooner, so that there are few.
-        """
-        used = turn > 0 and self.at > 0 and (turn > 1 or self.ahead <= self.at)
-        return used or not self.ahead or turn > 2
-
-    def gets_on(self, items: Sequence[T], described: Describes) -> bool:
-        """Whether the page after one that came would be another. Raises BadSiteAnswer."""
-        if not items or self.marker is None:
-            return bool(items)
-        return described.part(len(items) - 1, len(items)).ids[-1] != self.marker
-
-    def take_in(self, items: Sequence[T], described: Describes) -> None:
-        """Take what came. What was lost as a marker and is there after all has been on a page already."""
-        self.last = None
-        if self.gone and items:
-            whole = described.part(0, len(items))
-            self.last = whole.ids[-1]
-            stay = [at for at, one in enumerate(whole.ids) if one not in self.gone]
-            items, described = [items[at] for at in stay], whole.only(stay)
-        if items:
-            self.later.append((described, 0, len(items)))
-        self.items += items
-
-    def describe(self, most: int | None, order: Order) -> None:
-        """Describe the next items, `most` of them (None: all). Raises BadSiteAnswer."""
-        while self.later and most != 0:
-            page, start, stop = self.later[0]
-            end = stop if most is None else min(stop, start + most)
-            self._append(page.part(start, end), order)
-            if end == stop:
-                del self.later[0]
-            else:
-                self.later[0] = page, end, stop
-            most = None if most is None else most - (end - start)
-
-    def _append(self, described: Described, order: Order) -> None:
-        last = self.ranks[-1:] or ([] if self.start is None else [self.start])
-        self.ranks += order.effective(order.ranks(described.keys, len(described.ids)), last)
-        self.ids += described.ids
-        self.resume += described.ids
-        self.told_apart |= described.identities is not None
-        self.identities += described.identities or [None] * len(described.ids)
-
-    def fail(self, reason: str) -> None:
-        self.failed = reason
-        self.more = self.asked = False
-        self.later.clear()
-        for column in (self.items, self.ids, self.ranks, self.identities):
-            del column[self.at :]
-
-
 class _Ahead(Generic[T]):
     """What is described of all sources and not taken, in merged order.
 
@@ -550,9 +372,9 @@ class _Ahead(Generic[T]):
     first of them is the `end` of what can be taken.
     """
 
-    def __init__(self, sources: Sequence[_Source[T]], order: Order) -> None:
+    def __init__(self, sources: Sequence[Source[T]], order: Order) -> None:
         ranks: list[Any] = []
-        self._owners: list[_Source[T]] = []
+        self._owners: list[Source[T]] = []
         self._items: list[T] = []
         self._ids: list[str] = []
         self._sites: list[str] = []
@@ -570,7 +392,7 @@ class _Ahead(Generic[T]):
         self.lasts = [at for at, one in enumerate(self._merged) if one in lasts] if lasts else []
         self.end = self.lasts[0] + 1 if self.lasts else len(ranks)
 
-    def owner(self, at: int) -> _Source[T]:
+    def owner(self, at: int) -> Source[T]:
         """Whose an item is."""
         return self._owners[self._merged[at]]
 

@@ -3,7 +3,8 @@
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
 
-from atoll.core.merge import Described, Page, Walk
+from atoll.core.merge import Page, Walk
+from atoll.core.merge_source import Described
 from atoll.core.order import Direction
 
 T = TypeVar("T")

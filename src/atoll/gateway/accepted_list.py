@@ -7,7 +7,8 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from atoll.core.accepted_servers import Accepted, brief, fits, shown
-from atoll.core.merge import Need, Page
+from atoll.core.merge import Page
+from atoll.core.merge_source import Need
 from atoll.core.order import Order
 from atoll.gateway.alias_marks import marked
 from atoll.gateway.alias_routes import view

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from atoll.core.errors import BadSiteAnswer
-from atoll.core.merge import Described, Describes
+from atoll.core.merge_source import Described, Describes
 from atoll.gateway.call import Call
 from atoll.gateway.forward import rewritten
 from atoll.services.table import Resource

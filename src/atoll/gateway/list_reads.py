@@ -7,7 +7,8 @@ import dataclasses
 from collections.abc import Awaitable, Sequence
 
 from atoll.core.errors import BadSiteAnswer
-from atoll.core.merge import Need, Walk
+from atoll.core.merge import Walk
+from atoll.core.merge_source import Need
 from atoll.gateway import of_site, queries
 from atoll.gateway.accepted_list import ACCEPTED
 from atoll.gateway.call import Call

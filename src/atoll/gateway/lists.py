@@ -17,7 +17,8 @@ from atoll.core.errors import (
     BadRequest,
     TooManyRequests,
 )
-from atoll.core.merge import Described, Need, Page, Walk
+from atoll.core.merge import Page, Walk
+from atoll.core.merge_source import Described, Need
 from atoll.core.whole import merge_whole
 from atoll.gateway import network_lists, next_pages, of_site, queries, versions
 from atoll.gateway.accepted_list import ACCEPTED

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
-from atoll.core.merge import Described, Describes
+from atoll.core.merge_source import Described, Describes
 from atoll.gateway.call import Call
 from atoll.gateway.default_groups import DefaultGroups
 from atoll.gateway.items import COPY, Cut, Read, Reader

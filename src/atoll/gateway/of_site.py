@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from atoll.core.ids import SITE_SHIFT, qualify, unqualify
-from atoll.core.merge import Described
+from atoll.core.merge_source import Described
 from atoll.core.spans import Path, find, splice
 from atoll.gateway.call import Call
 from atoll.gateway.forward import rewrite

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from atoll.core.merge import Described
+from atoll.core.merge_source import Described
 from atoll.core.order import SortKey
 
 # Times kept, about 250 bytes each: the first pages of ten projects over a hundred sites.

@@ -155,18 +155,21 @@ class Ordinary:
         return [plain(one) for one in await self._listed(ask, query) if one.get(key) == name]
 
     async def _listed(self, ask: Ask, query: str) -> list[Item]:
-        found: list[Item] = []
+        found: dict[str, Item] = {}
         marker = ""
         while True:
             target = f"{self.listed or self.path}?limit={PAGE}{query}{marker}"
             status, answer = await ask("GET", target)
             if status != 200 or not isinstance(answer, Mapping):
                 raise Unavailable(f"{self._many} cannot be listed ({status})")
-            page = answer.get(self._many, [])
-            found += page
-            if len(page) < PAGE:
-                return found
-            marker = f"&marker={page[-1]['id']}"
+            page = {str(one["id"]): one for one in answer.get(self._many, [])}
+            goes_on = any(one.get("rel") == "next" for one in answer.get(f"{self._many}_links", []))
+            if goes_on and page.keys() <= found.keys():
+                raise Unavailable(f"the list of {self._many} does not get on")
+            found |= page
+            if not goes_on:
+                return list(found.values())
+            marker = f"&marker={next(reversed(page))}"
 
     @staticmethod
     def _regular(name: str) -> str:

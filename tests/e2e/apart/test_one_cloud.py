@@ -80,7 +80,7 @@ def test_a_volume_meets_the_server_of_its_zone(
 ) -> None:
     for site in two:
         volume = cloud.block_storage.create_volume(name=name, size=1, availability_zone=zone_of(site))
-        cloud.block_storage.wait_for_status(volume, "available", ["error"], 0.5, 90)
+        cloud.block_storage.wait_for_status(volume, "available", ["error"], 0.5, 300)
         assert site.has("block-storage", f"/volumes/{volume.id}")
         # No zone is given: the volume and the network say where.
         server = cloud.compute.create_server(
@@ -89,11 +89,11 @@ def test_a_volume_meets_the_server_of_its_zone(
             flavor_id=cloud.compute.find_flavor("m1.nano").id,
             networks=[{"uuid": private(site)}],
         )
-        cloud.compute.wait_for_server(server, wait=120)
+        cloud.compute.wait_for_server(server, wait=300)
         cloud.compute.create_volume_attachment(server, volume=volume.id)
-        cloud.block_storage.wait_for_status(volume, "in-use", ["error"], 0.5, 90)
+        cloud.block_storage.wait_for_status(volume, "in-use", ["error"], 0.5, 300)
         cloud.compute.delete_volume_attachment(server, volume.id)
-        cloud.block_storage.wait_for_status(volume, "available", ["error"], 0.5, 90)
+        cloud.block_storage.wait_for_status(volume, "available", ["error"], 0.5, 300)
         cloud.compute.delete_server(server)
         cloud.compute.wait_for_delete(server, wait=90)
         cloud.block_storage.delete_volume(volume)

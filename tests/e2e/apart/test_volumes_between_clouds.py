@@ -23,7 +23,7 @@ def test_a_volume_is_moved_with_what_it_holds(cloud: Any, two: list[Site], name:
     volume = cloud.block_storage.create_volume(
         name=name, size=1, image_id=image.id, metadata={"a": "b"}, availability_zone=source.region.lower()
     )
-    cloud.block_storage.wait_for_status(volume, "available", ["error"], 0.5, 90)
+    cloud.block_storage.wait_for_status(volume, "available", ["error"], 0.5, 300)
     runs = Runs(cloud)
     run = runs.ended(runs.start("volume.move", volume=volume.id, site=target.region.lower()))
     assert run["state"] == "done", json.dumps(run)
@@ -31,4 +31,4 @@ def test_a_volume_is_moved_with_what_it_holds(cloud: Any, two: list[Site], name:
     (moved,) = there(target, name)
     assert (moved["status"], moved["metadata"], moved["bootable"]) == ("available", {"a": "b"}, "true")
     assert hashed(cloud, moved["id"], f"{name}-2") == cloud.image.get_image(image.id).hash_value
-    assert temporary(source) + temporary(target) == []
+    assert temporary(run["id"], source, target) == []

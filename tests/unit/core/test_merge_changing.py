@@ -6,7 +6,8 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.core.merge import TRAIL, Described, Page, Walk
+from atoll.core.merge import Page, Walk
+from atoll.core.merge_source import TRAIL, Described
 from atoll.core.order import Direction
 
 

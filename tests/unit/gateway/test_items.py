@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.core.errors import BadSiteAnswer
-from atoll.core.merge import Described
+from atoll.core.merge_source import Described
 from atoll.core.rewrite import Names
 from atoll.gateway.items import BETWEEN, OWNER, Cut, Reader, joined, made_by, seconds
 from atoll.gateway.times import Times

@@ -53,6 +53,8 @@ class Servers:
 
     def __init__(self, compute: "Compute") -> None:
         self.compute = compute
+        self.placing: set[str] = set()
+        """Servers that are being put in a cell: till that is done Nova has them in two tables."""
 
     def add_routes(self, compute: "Compute") -> None:
         """Register the routes."""
@@ -103,7 +105,9 @@ class Servers:
     def _after(self, call: Call, found: list[Instance]) -> list[Instance]:
         marker = call.one("marker")
         if not marker:
-            return found
+            return sorted(found, key=lambda one: one.id not in self.placing)
+        if marker in self.placing:
+            return found  # what follows it in the first table is the whole of the second
         for at, instance in enumerate(found):
             if instance.id == marker:
                 return found[at + 1 :]
