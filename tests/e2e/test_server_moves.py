@@ -124,7 +124,7 @@ def test_it_moves_with_all_that_it_has_past_a_killed_gateway_and_back(
         before = shown(cloud, url, server.id)
         runs, others = Runs(cloud, url), Runs(cloud, other)
         run = runs.start("server.move", server=server.id, site=second.name)
-        runs.until(run, lambda one: any(step["state"] == "done" for step in one["steps"][2:]))
+        runs.until(run, lambda one: any(step["state"] == "done" for step in one["steps"][3:]))
         os.kill(process.pid, signal.SIGKILL)
         ended = others.until(run, lambda one: one["state"] in {"done", "undone", "dirty", "parked"}, SECONDS)
         assert ended["state"] == "done", ended

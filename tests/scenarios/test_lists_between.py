@@ -203,3 +203,24 @@ async def test_it_is_moved_while_it_is_asked_for(
         assert (server["id"], server["name"]) == (alias, "new" if gone else "old")
         assert old not in answer.text
         assert new not in answer.text
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("number", [1, 2, 3])
+async def test_a_server_comes_that_is_not_to_be_shown(
+    user: Client, cloud: Cloud, store: Store, after: Any, path: str, number: int
+) -> None:
+    """Another gateway says so, and makes it, while the list is read."""
+    server = await boot(user, cloud, "site2")
+    project = cloud.keystone.project_id("demo")
+
+    async def comes() -> None:
+        await store.aliases.expect(server, "site1", project_id=project)
+        await boot(user, cloud, "site1", metadata={"atoll_id": server})
+
+    after(number, comes)
+    assert await ids(user, path) == [server]
+    assert await ids(user, path) == [server]
+    await store.aliases.expect_no_more(server)
+    await user.get(f"{SERVERS}/{ANOTHER}")
+    assert len(await ids(user, SERVERS)) == 2

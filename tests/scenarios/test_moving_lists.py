@@ -1,14 +1,18 @@
 """Lists while a server is at two sites, since it is moved, or made anew: it is shown once, by its one id."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from tests.running import Atoll
 from tests.scenarios.conftest import SERVERS, Client
 from tests.scenarios.probes import comes_to
 from tests.scenarios.test_evacuation import dies, evacuated, ran, returns, start
+from tests.scenarios.test_image_copies import uploaded
 from tests.scenarios.test_server_moves import move, moved, server_at, shown
+from tests.scenarios.test_servers_brought import create, until
 
+from atoll.gateway.aliases import Aliases
 from atoll.sandbox.simulated import Cloud
 
 PATHS = (SERVERS, f"{SERVERS}/detail", f"{SERVERS}?sort_key=created_at", f"{SERVERS}?limit=1")
@@ -74,6 +78,53 @@ async def test_one_that_moves_is_listed_once(user: Client, cloud: Cloud, times: 
     await comes_to(user, run, "done")
     assert await listed(user) == {(server,)}
     assert {"BUILD", "DELETED"} <= seen
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["the first time", "once more"])
+async def test_before_anybody_knows_the_id_of_the_new_one_it_is_listed_once(
+    user: Client, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    """A site has made it, and its answer has not come; or the process was killed that would have read it."""
+    server = await server_at(user, cloud, "site1")
+    if again:
+        await moved(user, server, "site2")
+    goes_on, hide = asyncio.Event(), Aliases.hide
+
+    async def hidden(self: Aliases, site: str, site_id: str) -> None:
+        await goes_on.wait()
+        await hide(self, site, site_id)
+
+    monkeypatch.setattr(Aliases, "hide", hidden)
+    run = (await move(user, server, "site1" if again else "site2")).json()["run"]["id"]
+    async with asyncio.timeout(60):
+        while there(cloud) < 2:  # noqa: ASYNC110 - a site's
+            await asyncio.sleep(0.02)
+    assert await listed(user) == {(server,)}
+    goes_on.set()
+    await comes_to(user, run, "done")
+    assert await listed(user) == {(server,)}
+
+
+async def test_one_that_is_brought_is_listed_once_before_anybody_knows_its_id(
+    user: Client, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = await uploaded(user)
+    goes_on, bind = asyncio.Event(), Aliases.bind
+
+    async def bound(self: Aliases, *given: Any, **more: Any) -> bool:
+        await goes_on.wait()
+        return await bind(self, *given, **more)
+
+    monkeypatch.setattr(Aliases, "bind", bound)
+    answer = await create(user, image, availability_zone="site2")
+    server = answer.json()["server"]["id"]
+    async with asyncio.timeout(60):
+        while there(cloud) < 1:  # noqa: ASYNC110 - a site's
+            await asyncio.sleep(0.02)
+    assert await listed(user) == {(server,)}
+    goes_on.set()
+    await until(user, server, "ACTIVE")
+    assert await listed(user) == {(server,)}
 
 
 async def test_one_that_was_moved_and_is_made_anew_is_listed_once_when_its_site_is_back(

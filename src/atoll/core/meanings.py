@@ -8,6 +8,7 @@ Whoever reads a thing in several steps does it with one `Meanings`: what is hidd
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Final, NamedTuple
 
 from immutables import Map
@@ -39,7 +40,7 @@ Of = tuple[str, str]
 class Meanings:
     """What ids mean. It never changes; `change` makes another one, which shares what is the same."""
 
-    __slots__ = ("_hidden", "_shown", "_translate", "accepted", "known")
+    __slots__ = ("_hidden", "_shown", "_to_come", "_translate", "accepted", "known")
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class Meanings:
         accepted: Map[str, Accepted] = Map(),  # noqa: B008
         shown: Map[Of, Map[bytes, bytes]] = Map(),  # noqa: B008
         hidden: Map[str, str] = Map(),  # noqa: B008
+        to_come: Map[str, Of] = Map(),  # noqa: B008
     ) -> None:
         self.known = known
         """By alias; what was found by `ALIAS@PROJECT`, for it means that to the project alone."""
@@ -54,6 +56,7 @@ class Meanings:
         """Those of them that no site has, or will have."""
         self._shown = shown  # sites' own ids -> the clients'
         self._hidden = hidden  # sites' own ids that are not shown, with the site
+        self._to_come = to_come  # aliases for which a site is about to make another server, where and whose
         self._translate: dict[tuple[str, str, str], Translate] = {}
 
     def change(self) -> "Change":
@@ -93,6 +96,19 @@ class Meanings:
             return True
         bound = self.bound(ident, "")
         return bound is not None and (bound.site, bound.id) != (site, ident)
+
+    def expected(self, project_id: str, *, every: bool) -> frozenset[str]:
+        """The aliases of a project, or of `every` one, of which a site has or gets a server of unknown id."""
+        waiting = ((one.id, one.project_id) for one in self.accepted.values() if one.message is None)
+        to_come = ((alias, whose) for alias, (_, whose) in self._to_come.items())
+        return frozenset(alias for alias, whose in chain(waiting, to_come) if every or whose == project_id)
+
+    def is_expected(self, site: str, alias: str, project_id: str) -> bool:
+        """Whether a site's own server is not shown that says it is this alias: that is shown instead."""
+        waiting = self.accepted.get(alias)
+        if waiting is not None:
+            return waiting.project_id == project_id
+        return self._to_come.get(alias) == (site, project_id)
 
     def concerns(self, ident: str, project_id: str) -> bool:
         """Whether an id is more than that of a site's own server: it means another one, or is hidden."""
@@ -138,11 +154,16 @@ class Change:
         self._known = before.known.mutate()
         self._shown = before._shown.mutate()  # noqa: SLF001 - of this module
         self._hidden = before._hidden.mutate()  # noqa: SLF001
+        self._to_come = before._to_come.mutate()  # noqa: SLF001
 
     def done(self) -> Meanings:
         """What ids mean now."""
         return Meanings(
-            self._known.finish(), self._accepted.finish(), self._shown.finish(), self._hidden.finish()
+            self._known.finish(),
+            self._accepted.finish(),
+            self._shown.finish(),
+            self._hidden.finish(),
+            self._to_come.finish(),
         )
 
     def means(self, alias: str) -> Meaning | None:
@@ -175,6 +196,14 @@ class Change:
     def hide(self, site: str, ident: str) -> None:
         """Have a site's own server not shown."""
         self._hidden[ident] = site
+
+    def expect(self, alias: str, site: str, project_id: str) -> None:
+        """Have a site's server not shown that says it is this alias."""
+        self._to_come[alias] = site, project_id
+
+    def expect_no_more(self, alias: str) -> None:
+        """Have it shown."""
+        self._to_come.pop(alias, None)
 
     def unhide(self, ident: str) -> None:
         """Have it shown."""

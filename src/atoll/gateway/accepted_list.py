@@ -10,7 +10,6 @@ from atoll.core.accepted_servers import Accepted, brief, fits, shown
 from atoll.core.merge import Page
 from atoll.core.merge_source import Need
 from atoll.core.order import Order
-from atoll.gateway.alias_marks import marked
 from atoll.gateway.alias_routes import view
 from atoll.gateway.call import Call
 from atoll.gateway.items import Item, Read, Reader
@@ -41,7 +40,6 @@ class AcceptedList:
         order = Order([way for _, way in query.sort])
         keys = [[item.get(resource.shown.get(key, key)) for _, item in found] for key, _ in query.sort]
         places = order.sorted(order.ranks(keys, len(found)))
-        self._marks = {(one.id, one.project_id) for one, _ in found}
         self._ids = [found[at][0].id for at in places]
         self._items = [Item(msgspec.json.encode(found[at][1])) for at in places]
         route = call.match.route
@@ -62,13 +60,8 @@ class AcceptedList:
         """The items of a page as clients see them; `others` gives those of sites, with the site of each."""
         rest = [at for at, origin in enumerate(page.origins) if origin != ACCEPTED]
         texts = iter(others([page.items[at] for at in rest], [page.origins[at] for at in rest]))
-        merged = []
-        for ident, origin in zip(page.ids, page.origins, strict=True):
-            text = self._texts[ident] if origin == ACCEPTED else next(texts)
-            # What a site has made of one just now is not shown beside it, as far as a list shows what it is.
-            if origin == ACCEPTED or marked(text) not in self._marks:
-                merged.append(text)
-        return merged
+        both = zip(page.ids, page.origins, strict=True)
+        return [self._texts[ident] if origin == ACCEPTED else next(texts) for ident, origin in both]
 
 
 def _of(accepted: Iterable[Accepted], call: Call) -> list[Accepted]:

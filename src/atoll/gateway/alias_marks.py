@@ -9,19 +9,16 @@ import asyncio
 import re
 from typing import Final, NamedTuple
 
-import msgspec
 import structlog
 
 from atoll.core.errors import AtollError, TooManyRequests
+from atoll.core.server_says import marked
 from atoll.gateway.aliases import SERVER, Aliases
 from atoll.gateway.call import Call
 from atoll.gateway.locate import Locator
 from atoll.store import StoreError
 
 log = structlog.get_logger()
-
-MARK: Final = "atoll_id"
-"""The key in the metadata of a server that Atoll made under an alias."""
 
 LOOK_SECONDS: Final = 5.0
 """How long sites may take to say that none has a server of that id."""
@@ -32,27 +29,7 @@ MOST: Final = 10_000
 PAUSE_SECONDS: Final = 0.2
 """How long to leave the sites alone when a project has asked them too often: its turn comes again."""
 
-_QUOTED: Final = f'"{MARK}"'.encode()
 _ALIAS: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
-
-
-class _Marked(msgspec.Struct):
-    tenant_id: str
-    metadata: dict[str, str]
-
-
-_decode = msgspec.json.Decoder(_Marked).decode
-
-
-def marked(item: bytes) -> tuple[str, str]:
-    """(which id a server says is its own to clients, its project); "" where it says nothing."""
-    if _QUOTED not in item:
-        return "", ""
-    try:
-        found = _decode(item)
-    except msgspec.MsgspecError:
-        return "", ""  # the key of something else
-    return found.metadata.get(MARK, ""), found.tenant_id
 
 
 class _Look(NamedTuple):

@@ -1,8 +1,9 @@
 """Ids of servers that are no site's, in memory, and within a second or two the same in every gateway.
 
 What a run uses: `accept` before it does anything, `bind` when a site has the server, `fail` when it gave up,
-`drop` when the server is gone; `hide` and `unhide` for what it was before, or is to be, at another site. How
-requests and answers are changed is in `alias_routes` and `equivalents`.
+`drop` when the server is gone; `hide` and `unhide` for what it was before, or is to be, at another site,
+`expect` for what it is to be before that has an id. How requests and answers are changed is in `alias_routes`
+and `equivalents`.
 """
 
 import asyncio
@@ -89,6 +90,16 @@ class Aliases:
     async def hide(self, site: str, site_id: str) -> None:
         """Have a site's own server not shown until an alias stands for it. Raises StoreError."""
         await self._store.hide(site, site_id)
+        await self.load()
+
+    async def expect(self, alias: str, site: str, *, project_id: str) -> None:
+        """Have a server that a site is about to make not shown, by what it will say. Raises StoreError."""
+        await self._store.expect(alias, site, project_id=project_id)
+        await self.load()
+
+    async def expect_no_more(self, alias: str) -> None:
+        """Forget that it is about to be made: its id is known, or it was not made. Raises StoreError."""
+        await self._store.expect_no_more(alias)
         await self.load()
 
     async def unhide(self, site: str, site_id: str) -> None:
@@ -213,6 +224,11 @@ class Aliases:
                 failing = False
 
     def _take(self, row: Alias, change: Change) -> None:
+        if row.expected is not None:
+            change.expect_no_more(row.expected)
+            if row.state == "expected" and row.site is not None:
+                change.expect(row.expected, sys.intern(row.site), sys.intern(row.project_id))
+            return
         if not row.project_id:
             change.unhide(row.id)
             if row.state == "hidden" and row.site is not None:

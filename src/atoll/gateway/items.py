@@ -89,6 +89,8 @@ class Reader:
             resource.plural, resource.links_key, resource.identity, resource.marker, tuple(keys)
         )
         self._identity = identity
+        self.expected: Callable[[str, Item], bool] | None = None
+        """Whether an item of a site is not shown for what it says of itself."""
 
     def read(self, site: str, text: bytes) -> Read:
         """Read a page; of what its items are nothing is known before they are described.
@@ -142,7 +144,12 @@ class _Page:
         some = self.items[start:stop]
         whole = len(some) == len(self.items)
         text = self.text if whole else b"[%b]" % b",".join(some)
-        return self.reader.describe(self.site, text, whole=whole)
+        described = self.reader.describe(self.site, text, whole=whole)
+        if (expected := self.reader.expected) is None:
+            return described
+        same = described.identities or [None] * len(some)
+        same = [COPY if expected(self.site, item) else one for item, one in zip(some, same, strict=True)]
+        return described._replace(identities=same)
 
 
 class _Link(msgspec.Struct):

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 from atoll.core.errors import AtollError, BadRequest, SiteUnavailable
 from atoll.core.meanings import Meanings
 from atoll.core.merge import Page
+from atoll.core.server_says import marked
 from atoll.gateway import network_lists, versions
 from atoll.gateway.accepted_list import ACCEPTED, AcceptedList
 from atoll.gateway.call import Call
@@ -110,7 +111,8 @@ class Listings:
             keys = ", ".join(hidden)
             raise BadRequest(f"Lists over several sites cannot be sorted by {keys}: no answer shows it.")
         brief = bool(resource.brief) and bool(resource.detail) and not detail
-        brief = brief and any(key not in resource.brief for key, _ in shown)
+        says = resource.name == "server" and bool(self._expected(call, self._parts.servers(call)))
+        brief = brief and (says or any(key not in resource.brief for key, _ in shown))
         path = call.path.rstrip(b"/")
         if query.zone is not None:
             sites = [site for site in sites if query.zone in site.zones] or sites
@@ -133,7 +135,7 @@ class Listings:
             sites=sites,
             path=path,
             brief=brief,
-            times_at=lacks_only([key for key, _ in shown], resource.brief) if brief else None,
+            times_at=lacks_only([key for key, _ in shown], resource.brief) if brief and not says else None,
             limit=limit,
             reader=self.reader(call, resource, query, left_out),
             accepted=accepted,
@@ -148,6 +150,8 @@ class Listings:
         then, now = self._parts.servers(listing.call), self._parts.aliases.now
         if then is now or listing.resource.name != "server":
             return False
+        if self._expected(listing.call, now) - self._expected(listing.call, then):
+            return True
         project_id = listing.call.caller.project_id
 
         def changed(site: str, ident: str) -> bool:
@@ -164,7 +168,16 @@ class Listings:
     ) -> Reader:
         """What reads its pages, by what is known to be one thing; servers not shown go into `left_out`."""
         defaults = self._parts.equivalents.defaults
-        return network_lists.reader(call, resource, query, self.identity(call, left_out), defaults)
+        made = network_lists.reader(call, resource, query, self.identity(call, left_out), defaults)
+        servers = self._parts.servers(call)
+        if resource.name == "server" and self._expected(call, servers):
+            made.expected = lambda site, item: servers.is_expected(site, *marked(bytes(item)))
+        return made
+
+    @staticmethod
+    def _expected(call: Call, servers: Meanings) -> frozenset[str]:
+        """The aliases that servers may say they are, which are not to be shown beside them."""
+        return servers.expected(call.caller.project_id, every=call.caller.is_admin)
 
     def identity(
         self, call: Call, left_out: set[tuple[str, str]] | None = None

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import msgspec
 
 from atoll.core.accepted_servers import AskedServer
-from atoll.gateway.alias_marks import MARK
+from atoll.core.server_says import MARK
 from atoll.gateway.asking import SiteAsker
 from atoll.gateway.server_marks import made_for
 from atoll.gateway.transaction import Asks

@@ -125,7 +125,8 @@ def planned(found: Found) -> Plan:
     stays = {} if found.may_return else {"stays": True}
     steps = [
         step("claim", "recovery.claim@1", "", used),
-        step("server", "server.remake@1", point.target, {**made, "active": content.active}, ["claim"]),
+        step("expect", "server.expect@1", point.target, {"id": point.server}, ["claim"]),
+        step("server", "server.remake@1", point.target, {**made, "active": content.active}, ["expect"]),
         step(
             "alias", "server.rebind@1", point.target, {**bound, **stays, "source": point.source}, ["server"]
         ),

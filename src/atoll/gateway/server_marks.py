@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from atoll.gateway.alias_marks import MARK
+from atoll.core.server_says import MARK
 from atoll.gateway.transaction_kinds import Ask, Ordinary
 
 _SERVER: Final = Ordinary(word="server", path="/v2.1/servers", listed="/v2.1/servers/detail", by_name=True)

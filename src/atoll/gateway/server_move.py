@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from atoll.gateway.alias_marks import MARK
+from atoll.core.server_says import MARK
 from atoll.gateway.aliases import KNOWN_SECONDS
 from atoll.gateway.asking import SiteAsker
 from atoll.gateway.server_asking import GONE, SERVERS, ServerAsking, stored
@@ -40,6 +40,12 @@ class Ids(Protocol):
     async def unhide(self, site: str, site_id: str) -> None:
         """Forget that it is not shown."""
 
+    async def expect(self, alias: str, site: str, *, project_id: str) -> None:
+        """Have one that is about to be made not shown."""
+
+    async def expect_no_more(self, alias: str) -> None:
+        """Forget that it is about to be made."""
+
 
 class ServerMove:
     """The actions. `asks` gives what asks sites as the user of a run."""
@@ -51,6 +57,7 @@ class ServerMove:
     def actions(self) -> list[Action]:
         """All of them."""
         return [
+            Action(name="server.expect@1", do=self.expect, undo=self.expect_no_more),
             Action(name="server.stop@1", do=self.stop, undo=self.start, verify=self.stopped),
             Action(name="server.image@1", do=self.image, undo=self.no_image),
             Action(name="server.name_image@1", do=self.name_image),
@@ -65,6 +72,18 @@ class ServerMove:
 
     def _at(self, doing: Doing) -> ServerAsking:
         return ServerAsking(self._asks(doing), doing)
+
+    # -- that it comes ------------------------------------------------------------------------------
+
+    async def expect(self, doing: Doing) -> None:
+        """Have all gateways know that a server comes that is not to be shown beside this one. Input: `id`."""
+        with stored():
+            await self._ids.expect(doing.input["id"], doing.site, project_id=doing.project_id)
+
+    async def expect_no_more(self, doing: Doing) -> None:
+        """Have none expected."""
+        with stored():
+            await self._ids.expect_no_more(doing.input["id"])
 
     # -- where it is ---------------------------------------------------------------------------------
 
@@ -133,8 +152,7 @@ class ServerMove:
             if status != 202:
                 raise Refused(f"{doing.site} creates no server ({status}): {said(answer)}")
             ident = str(answer["server"]["id"])
-        with stored():
-            await self._ids.hide(doing.site, ident)
+        await self._hidden(doing, ident)
         with changed():
             await at.until_server(ident, "ACTIVE", "SHUTOFF")
             if not given["active"]:
@@ -144,6 +162,12 @@ class ServerMove:
                 await at.until_server(ident, "SHUTOFF")
         return {"at_site": ident}
 
+    async def _hidden(self, doing: Doing, ident: str) -> None:
+        """It is not shown until its id is the new one's: known by its own id now."""
+        with stored():
+            await self._ids.hide(doing.site, ident)
+            await self._ids.expect_no_more(doing.input["id"])
+
     async def remade(self, doing: Doing) -> Done | Absent:
         """Look for it: one that does not run yet is waited for by `remake`."""
         at = self._at(doing)
@@ -152,6 +176,7 @@ class ServerMove:
         wanted = "ACTIVE" if doing.input["active"] else "SHUTOFF"
         if ident is None or server is None or server["status"] != wanted:
             return Absent()
+        await self._hidden(doing, ident)
         return Done({"at_site": ident})
 
     async def unmake(self, doing: Doing) -> None:

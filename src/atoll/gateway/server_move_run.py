@@ -20,12 +20,15 @@ async def _plan(parts: Parts, call: Call, given: MoveInput) -> Plan:
 def planned(server: Server, bounds: Runs) -> Plan:
     """The plan: stopped, its disks copied, made anew, known by its id there, deleted where it was.
 
+    That one comes is said first: every gateway knows it long before a site has it.
+
     Until the first delete there is a way back: what was made goes, and the server is started again.
     """
     stop = step("stop", "server.stop@1", server.source, {"id": server.own, "active": server.active})
     disks = carried(server, bounds, stop.name)
     made = {"id": server.id, "server": created_with(server.body, disks.image, disks.disks)}
-    steps = [stop, *disks.steps]
+    expect = step("expect", "server.expect@1", server.target, {"id": server.id})
+    steps = [expect, stop, *disks.steps]
     steps.append(
         step(
             "server",

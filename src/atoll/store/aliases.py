@@ -8,6 +8,9 @@ What is `hidden` is no alias: it is a site's own server, under its id there, tha
 another server was before, or is to be. It is of no project, so that beside it its id may be an alias, as that
 of a server that was moved is.
 
+What is `expected` is no alias either: a server that a site is about to make, which will say of itself which
+alias it is. Nobody knows its id yet, and that of the row is made of the alias, which may stand beside it.
+
 One that was `found` is known from what a server says of itself, which its users may have written. So it
 counts in its project only, beside others of the same id, and less than one that Atoll made.
 """
@@ -25,7 +28,12 @@ from atoll.store.database import Access, Connection, Database
 DROPPED_SECONDS: Final = 7 * 86400.0
 """How long it is told that an alias was dropped: longer than any gateway goes without asking."""
 
-State = Literal["building", "bound", "failed", "hidden", "dropped"]
+EXPECTED_SECONDS: Final = 86400.0
+"""How long a server is expected: no run takes as long to make one, and what was killed never does."""
+
+State = Literal["building", "bound", "failed", "hidden", "expected", "dropped"]
+
+_SAYS: Final = "says:"
 
 _NUMBER: Final = "SELECT number FROM alias_revision WHERE id = 1"
 _INSERT: Final = """
@@ -63,7 +71,7 @@ class Alias(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     state: State
     site: str | None
-    """Of one that is bound or hidden; None for others."""
+    """Of one that is bound, hidden or expected; None for others."""
     site_id: str | None
     """The id of the site's own server."""
     found: bool
@@ -75,6 +83,11 @@ class Alias(msgspec.Struct, frozen=True, kw_only=True):
     code: int | None
     created_at: float
     changed_at: float
+
+    @property
+    def expected(self) -> str | None:
+        """Of a row that is or was of an expected server, which alias it says it is."""
+        return self.id.removeprefix(_SAYS) if self.id.startswith(_SAYS) else None
 
     @property
     def claims(self) -> tuple[str, ...]:
@@ -168,6 +181,27 @@ class Aliases:
         def do(connection: Connection) -> None:
             values = self._numbered(connection) | {"site": site, "site_id": site_id}
             connection.change(f"{_DROP} state = 'hidden' AND site = :site AND site_id = :site_id", values)
+
+        await self._database.run(Access.WRITE, do)
+
+    async def expect(self, alias: str, site: str, *, project_id: str) -> None:
+        """Write down that a site is about to make a server that will say it is this alias."""
+        says = _SAYS + alias
+        row = {"id": says, "project_id": project_id, "user_id": "", "state": "expected", "site": site,
+               "site_id": says, "found": 0, "asked": None}  # fmt: skip
+
+        def do(connection: Connection) -> None:
+            connection.change("DELETE FROM aliases WHERE id = :id", {"id": says})
+            connection.change(_INSERT, self._numbered(connection) | row)
+
+        await self._database.run(Access.WRITE, do)
+
+    async def expect_no_more(self, alias: str) -> None:
+        """Forget that one is expected."""
+
+        def do(connection: Connection) -> None:
+            values = self._numbered(connection) | {"id": _SAYS + alias}
+            connection.change(f"{_DROP} id = :id", values)
 
         await self._database.run(Access.WRITE, do)
 
@@ -271,10 +305,19 @@ class Aliases:
         return await self._database.run(Access.READ, look)
 
     async def prune(self) -> int:
-        """Forget what was dropped long ago; give how many."""
-        values = {"old": self._clock() - DROPPED_SECONDS}
-        sql = "DELETE FROM aliases WHERE state = 'dropped' AND changed_at < :old"
-        return await self._database.run(Access.SWEEP, lambda connection: connection.change(sql, values))
+        """Forget what was dropped, or expected, long ago; give how many."""
+
+        def do(connection: Connection) -> int:
+            old = {"old": self._clock() - EXPECTED_SECONDS}
+            vain = "state = 'expected' AND changed_at < :old"
+            if connection.rows(f"SELECT 1 FROM aliases WHERE {vain} LIMIT 1", old):
+                connection.change(f"{_DROP} {vain}", self._numbered(connection) | old)
+            dropped = {"old": self._clock() - DROPPED_SECONDS}
+            return connection.change(
+                "DELETE FROM aliases WHERE state = 'dropped' AND changed_at < :old", dropped
+            )
+
+        return await self._database.run(Access.SWEEP, do)
 
     def _numbered(self, connection: Connection) -> dict[str, Any]:
         """The number and the time of a change. Whoever has the number holds its row: all others wait."""

@@ -30,12 +30,24 @@ class Nova:
         self.servers: dict[str, dict[str, dict[str, Any]]] = {"paris": {"s": first}, "oslo": {}, "tokyo": {}}
         self.stands_for = ("paris", "s")
         self.hidden: set[tuple[str, str]] = set()
+        self.expected: set[tuple[str, str]] = set()
+        """Sites and the id that users hold: a server that says it is this one is not shown."""
         self.made = 0
         self.fails = False
         self.old = False
         """Whether volumes go with their servers cannot be changed."""
         self.loses = 0
         """Answers to creates that are lost."""
+
+    def listed(self) -> list[tuple[str, str]]:
+        """What a list shows at this moment."""
+        return [
+            (site, ident)
+            for site, servers in self.servers.items()
+            for ident, one in servers.items()
+            if (site, ident) not in self.hidden
+            and (site, (one.get("metadata") or {}).get("atoll_id")) not in self.expected
+        ]
 
     def answer(  # noqa: PLR0911 - one for each thing that is asked
         self, site: str, method: str, parts: list[str], body: Any
@@ -141,7 +153,9 @@ class AskedAll(Asked):
     def _answer(self, site: str, service: str, method: str, target: str, body: Any) -> tuple[int, Any]:
         path = target.partition("?")[0].split("/")
         if service == "compute":
-            return self._nova.answer(site, method, path[3:], body)
+            given = self._nova.answer(site, method, path[3:], body)
+            assert len(self._nova.listed()) <= 1
+            return given
         if service == "image" and method == "PATCH":
             return self._patched(self._nova.sites.images[site].get(path[3]), body)
         return super()._answer(site, service, method, target, body)
@@ -176,6 +190,7 @@ class AskedAll(Asked):
             self._nova.hidden.add(was)
         self._nova.stands_for = (site, site_id)
         self._nova.hidden.discard((site, site_id))
+        assert len(self._nova.listed()) <= 1
         return True
 
     async def hide(self, site: str, site_id: str) -> None:
@@ -188,6 +203,19 @@ class AskedAll(Asked):
         """Forget that it is not shown."""
         await self._mortal.living()
         self._nova.hidden.discard((site, site_id))
+        assert len(self._nova.listed()) <= 1
+
+    async def expect(self, alias: str, site: str, *, project_id: str) -> None:
+        """Have a server not shown that says it is this one."""
+        assert project_id == "p"
+        await self._mortal.living()
+        self._nova.expected.add((site, alias))
+
+    async def expect_no_more(self, alias: str) -> None:
+        """Have it shown."""
+        await self._mortal.living()
+        self._nova.expected = {one for one in self._nova.expected if one[1] != alias}
+        assert len(self._nova.listed()) <= 1
 
     async def of(self, alias: str) -> Alias | None:
         """What is on record of the id: nothing of one that is its site's own."""

@@ -164,6 +164,7 @@ def test_every_crash_point_of_an_evacuation(by_image: bool, fails: bool, old: bo
 
     def check(this: World, state: str) -> None:
         assert (state, this.nova.hidden) == ("undone" if fails else "done", set())
+        assert this.nova.expected == set()
         volumes = this.nova.sites.cinder["oslo"].volumes
         if fails:
             assert this.points["older"].claimed_by is None
