@@ -27,7 +27,7 @@ METRICS = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 STOP_SECONDS = 30.0
 ELSEWHERE = "serves many tests"
 """The name of a thread in which a gateway is of no single test."""
-SETTLE_SECONDS = 30.0
+SETTLE_SECONDS = 180.0
 STARTUP_SECONDS = 60.0
 
 
@@ -57,7 +57,7 @@ class Atoll:
         """An ordinary client; `token` is sent with every request. To be used with `async with`."""
         if token:
             headers["X-Auth-Token"] = token
-        return httpx.AsyncClient(base_url=self.url, verify=TLS, headers=headers, timeout=20.0)
+        return httpx.AsyncClient(base_url=self.url, verify=TLS, headers=headers, timeout=120.0)
 
     async def settled(self) -> None:
         """Wait until the sites have been looked at once: until then their versions are not known."""

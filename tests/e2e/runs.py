@@ -14,7 +14,7 @@ from tests.e2e.sites import STATE, Site
 PREFIX = "/atoll/v1/runs"
 ENDS = {"done", "undone", "dirty", "parked", "killed"}
 PORT = 23340
-SECONDS = 300.0
+SECONDS = 600.0
 """Time for a run to move a gigabyte on a slow disk: it is over long before."""
 
 
@@ -50,6 +50,12 @@ class Runs:
     def log(self, run: str) -> set[str]:
         """What happened in a run."""
         return {one["what"] for one in self.ask("GET", f"/{run}/log").json()["log"]}
+
+
+def begun(run: Any, name: str) -> bool:
+    """Whether a step of a run is being done, or is done; or the run is over, which a test is told of."""
+    states = {step["name"]: step["state"] for step in run["steps"]}
+    return states[name] in {"intent", "done"} or run["state"] in ENDS
 
 
 def user_data_of(site: Site, server: str) -> str:

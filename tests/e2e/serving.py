@@ -10,8 +10,8 @@ from pathlib import Path
 
 from atoll.sandbox.fronted import answers
 
-READY_SECONDS = 60.0
-STOP_SECONDS = 30.0
+READY_SECONDS = 180.0
+STOP_SECONDS = 90.0
 
 
 @contextmanager
@@ -31,7 +31,12 @@ def serving(
         yield process
     finally:
         process.terminate()
-        process.wait(STOP_SECONDS)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()  # others are to have its port
+            process.wait()
+            raise
 
 
 def _until_ready(url: str, process: "subprocess.Popen[bytes]", output: Path) -> None:

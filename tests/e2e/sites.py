@@ -15,7 +15,7 @@ from atoll.sandbox.real.layout import locate
 from atoll.sandbox.real.model import Credentials
 
 STATE = Path(os.environ["ATOLL_E2E_STATE"]) if os.environ.get("ATOLL_E2E_STATE") else None
-SWEEP_SECONDS = 180.0
+SWEEP_SECONDS = 300.0
 # Another cloud than Atoll's, `regionone` say, runs the same tests against a bare site: what they ask for is
 # then known to be right.
 CLOUD = os.environ.get("ATOLL_E2E_CLOUD") or "atoll"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.runs import Runs, two_gateways
+from tests.e2e.runs import ENDS, SECONDS, Runs, begun, two_gateways
 from tests.e2e.sites import CLOUD, sites
 
 pytestmark = pytest.mark.skipif(CLOUD != "atoll", reason="a bare site has no runs")
@@ -63,8 +63,8 @@ def test_a_copy_that_is_cancelled_leaves_nothing(cloud: Any, image: Any, name: s
     second = sites()[1]
     runs = Runs(cloud)
     run = copy_of(runs, image.id, second.name)
-    runs.until(run, lambda shown: shown["steps"][0]["state"] == "intent")
-    assert runs.ask("POST", f"/{run}/cancel", json={}).status_code == 202
+    runs.until(run, lambda shown: begun(shown, shown["steps"][0]["name"]))
+    assert runs.ask("POST", f"/{run}/cancel", json={}).status_code in {202, 409}  # 409: it is over
     assert runs.ended(run)["state"] in {"undone", "done"}
     if runs.ended(run)["state"] == "undone":
         assert at(second, name) == []
@@ -78,9 +78,11 @@ def test_a_copy_goes_on_when_its_gateway_was_killed_in_the_middle(
     with two_gateways(tmp_path) as (process, url, other_url):
         runs, others = Runs(cloud, url), Runs(cloud, other_url)
         run = copy_of(runs, image.id, second.name)
-        end = time.monotonic() + 60
+        end = time.monotonic() + SECONDS
         while not any(one["status"] == "saving" for one in at(second, name)):
-            assert time.monotonic() < end
+            shown = runs.ask("GET", f"/{run}").json()["run"]
+            assert shown["state"] not in ENDS, shown
+            assert time.monotonic() < end, shown
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
         shown = others.ended(run)

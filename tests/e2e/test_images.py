@@ -114,7 +114,7 @@ def test_what_is_staged_is_imported_at_all_sites(cloud, name, undo):
     cloud.image.stage_image(image, data=content(name))
     assert set(at_sites(image.id).values()) == {"uploading"}
     cloud.image.import_image(image, method="glance-direct")
-    assert cloud.image.wait_for_status(cloud.image.get_image(image.id), "active", wait=60).status == "active"
+    assert cloud.image.wait_for_status(cloud.image.get_image(image.id), "active", wait=300).status == "active"
     digest = hashlib.sha512(content(name)).hexdigest()
     assert set(at_sites(image.id, "os_hash_value").values()) == {digest}
 

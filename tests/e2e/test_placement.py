@@ -14,7 +14,7 @@ from tests.e2e.sites import CLOUD, STATE, Site, sites
 from atoll.sandbox.real.functional import require_suites
 from atoll.sandbox.real.layout import locate
 
-LIMIT = 180
+LIMIT = 400
 VERSION = "1.29"
 CLASS, TOTAL = "VCPU", 8
 

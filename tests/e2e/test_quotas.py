@@ -113,7 +113,7 @@ def until_gone(cloud: Any, service: str, ident: str) -> None:
     """Delete it, and wait until nobody has it."""
     proxy = getattr(cloud, service)
     getattr(proxy, DELETES[service])(ident, ignore_missing=True)
-    for _ in range(180):
+    for _ in range(600):
         if proxy.get(f"{PATHS[service].removeprefix('/v2.0')}/{ident}").status_code == 404:
             return
         time.sleep(0.5)

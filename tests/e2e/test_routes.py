@@ -11,7 +11,7 @@ from atoll.sandbox.real.layout import Layout
 
 ROOT = Path(__file__).parents[2]
 FACTS = ROOT / "tests" / "unit" / "services"
-LIMIT = 120  # seconds: their modules take their time to import
+LIMIT = 400  # seconds: their modules take their time to import
 
 
 @pytest.mark.parametrize("service", ["nova", "cinder", "glance", "neutron"])

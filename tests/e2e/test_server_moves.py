@@ -16,7 +16,7 @@ from tests.e2e.sites import CLOUD, Site, sites
 
 pytestmark = pytest.mark.skipif(CLOUD != "atoll", reason="a bare site moves nothing")
 
-SECONDS = 240
+SECONDS = 600
 USER_DATA = base64.b64encode(b"#!/bin/sh\necho a password of mine").decode()
 VERSION = {"OpenStack-API-Version": "compute 2.46"}
 
@@ -90,9 +90,11 @@ def declared(cloud: Any, url: str, networks: dict[str, str], name: str) -> Itera
     body = {"resource": "network", "ids": networks, "id": ident, "name": name}
     answer = cloud.session.post(f"{url}/atoll/v1/same", json=body, raise_exc=False)
     assert answer.status_code == 201, answer.text
-    yield
-    with suppress(ConnectFailure):  # that gateway was killed, and what it knew is of the test alone
-        cloud.session.delete(f"{url}/atoll/v1/same/network/{ident}", raise_exc=False)
+    try:
+        yield
+    finally:
+        with suppress(ConnectFailure):  # that gateway was killed, and what it knew is of the test alone
+            cloud.session.delete(f"{url}/atoll/v1/same/network/{ident}", raise_exc=False)
 
 
 def shown(cloud: Any, url: str, ident: str) -> dict[str, Any]:
@@ -171,8 +173,8 @@ def test_deleted_by_its_user_meanwhile_it_stays_deleted(
         ended = runs.until(run, lambda one: one["state"] in ends, SECONDS)
         assert (ended["state"], "deleted meanwhile" in ended["reason"]) == ("undone", True), ended
         path = f"{url}/compute/v2.1/servers/{server.id}"
-        assert cloud.session.get(path, raise_exc=False).status_code == 404
-    assert (at(first, "servers", name), at(second, "servers", name)) == ([], [])
+        until(lambda: cloud.session.get(path, raise_exc=False).status_code == 404)
+    until(lambda: (at(first, "servers", name), at(second, "servers", name)) == ([], []))
     until(lambda: [one.status for one in cloud.block_storage.volumes(name=name)] == ["available"])
 
 

@@ -15,7 +15,7 @@ from tests.e2e.sites import CLOUD, Site, sites
 pytestmark = pytest.mark.skipif(CLOUD != "atoll", reason="a bare site brings nothing")
 
 BYTES = 64 * 1024 * 1024
-SECONDS = 180
+SECONDS = 300
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.conftest import KEY, Command
 from tests.e2e.sites import CLOUD, Site, sites
 
-SECONDS = 120
+SECONDS = 300
 MULTIATTACH = "2.79"
 
 
@@ -283,4 +283,6 @@ def test_the_command_of_a_fault_brings_a_volume_type(cli, admin, two, name, undo
     Command("sandbox-admin").run(*words)
     made = cli(*create)
     undo(cloud.delete_volume, made["id"])
+    volume = cloud.block_storage.get_volume(made["id"])
+    cloud.block_storage.wait_for_status(volume, "available", ["error"], 0.5, 300)  # till then it stays
     assert two[0].has("block-storage", f"/volumes/{made['id']}")

@@ -15,7 +15,7 @@ def volume(cloud, name, zone, undo):
     return cloud.block_storage.wait_for_status(made, "available", ["error"], 0.5, 300)
 
 
-def test_the_command_creates_shows_lists_and_deletes(cli, name, zone, at, home):
+def test_the_command_creates_shows_lists_and_deletes(cli, cloud, name, zone, at, home):
     made = cli("volume", "create", "--size", "1", *at, name)
     try:
         home("block-storage", f"/volumes/{made['id']}", zone)
@@ -25,12 +25,14 @@ def test_the_command_creates_shows_lists_and_deletes(cli, name, zone, at, home):
             assert shown["availability_zone"] == zone
         assert [row["ID"] for row in cli("volume", "list", "--name", name)] == [made["id"]]
     finally:
+        volume = cloud.block_storage.get_volume(made["id"])
+        cloud.block_storage.wait_for_status(volume, "available", ["error"], 0.5, 300)
         cli.run("volume", "delete", made["id"])
         wait_until_gone(cli, made["id"])
 
 
 def wait_until_gone(cli: Any, volume: str) -> None:
-    for _ in range(30):
+    for _ in range(300):
         if cli.run("volume", "show", volume, succeeds=False).returncode:
             return
         time.sleep(0.5)

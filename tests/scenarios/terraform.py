@@ -28,7 +28,7 @@ import httpx
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEu1ZgGqRzqJFjCANCnWrGnd1j2kMWvPN7mMQwrjDpWn terraform"
 TAGS = {"X-OpenStack-Nova-API-Version": "2.26", "OpenStack-API-Version": "compute 2.26"}
 # What a resource may take to become what it shall be; a real site needs some of it.
-SECONDS, PAUSE = 60.0, 0.1
+SECONDS, PAUSE = 300.0, 0.1
 State = dict[str, dict[str, Any]]
 
 

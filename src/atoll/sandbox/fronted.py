@@ -12,7 +12,7 @@ from atoll.sandbox.real.processes import Processes, Service
 
 PROCESS = "atoll"
 SITES = "simulated-sites"
-READY_SECONDS = 30.0
+READY_SECONDS = 180.0
 OPENRC = """\
 # source this: the openstack client then uses Atoll
 export OS_CLIENT_CONFIG_FILE={clouds}

@@ -23,8 +23,8 @@ ONE, TWO = "RegionOne", "RegionTwo"
 MISSING = "x-atoll-missing-sites"
 # Servers without a network are quick to make; a version that knows of that.
 VERSION = {"OpenStack-API-Version": "compute 2.37"}
-BUILD_SECONDS = 90.0
-BACK_SECONDS = 60.0
+BUILD_SECONDS = 300.0
+BACK_SECONDS = 300.0
 
 Start = Callable[..., Awaitable[Atoll]]
 
@@ -214,6 +214,6 @@ def recorded(database: Path, ident: str) -> list[str]:
 
 async def told(log_lines: list[Any], event: str) -> Any:
     """The one event of that name, once it is there."""
-    await until(lambda: any(line["event"] == event for line in log_lines), 30)
+    await until(lambda: any(line["event"] == event for line in log_lines), 300)
     (line,) = [line for line in log_lines if line["event"] == event]
     return line

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.e2e.outages.conftest import ONE, SERVERS, TWO, Real, Start, boot, delete
+from tests.e2e.outages.conftest import ONE, SERVERS, TWO, Real, Start, boot, delete, until_gone
 from tests.e2e.sites import STATE
 from tests.running import Atoll
 from tests.scenarios.test_site_commands import Commands
@@ -16,7 +16,7 @@ from atoll.sites import health
 RUNS = "/atoll/v1/runs"
 VOLUMES = "/block-storage/v3/volumes"
 ENDS = {"done", "undone", "dirty", "parked", "killed"}
-SECONDS = 240.0
+SECONDS = 600.0
 VERSION = {"OpenStack-API-Version": "compute 2.85"}
 
 
@@ -114,7 +114,7 @@ async def test_it_runs_elsewhere_and_of_the_old_one_nothing_is_lost(
         assert kept["status"] == "available"
         assert (await real.at(TWO, "image", f"/v2/images/{old['image']}"))["status"] == "active"
         await delete(user, server)
-        assert (await user.get(f"{VOLUMES}/{point['volumes'][0]}")).status_code == 404
+        await until_gone(user, f"{VOLUMES}/{point['volumes'][0]}")
         for image in (old["image"], point["image"]):
             assert (await user.delete(f"/image/v2/images/{image}")).status_code == 204
 

@@ -14,7 +14,7 @@ from tests.running import Atoll
 IMAGES = "/image/v2/images"
 KIND = {"Content-Type": "application/octet-stream"}
 PART = b"part" * 100_000
-LOOK_SECONDS = 60.0
+LOOK_SECONDS = 180.0
 
 
 @pytest.fixture

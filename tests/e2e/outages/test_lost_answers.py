@@ -118,7 +118,7 @@ async def test_a_client_that_goes_leaves_nothing_unreachable(
             "Content-Type: application/json\r\nOpenStack-API-Version: compute 2.37\r\n\r\n"
         )
         await raw.send(head.encode() + body)
-        await until(lambda: way.asked("POST", "/servers"), 20)
+        await until(lambda: way.asked("POST", "/servers"), 120)
         raw.reset()
     async with atoll.client(token) as client:
         # Atoll has seen the end of that connection when it has answered on a later one.
@@ -128,7 +128,7 @@ async def test_a_client_that_goes_leaves_nothing_unreachable(
         async with asyncio.timeout(BUILD_SECONDS):
             while not made:
                 made = await real.servers(TWO, name)
-        await until(lambda: recorded(atoll.database, made[0]) == [TWO], 20)
+        await until(lambda: recorded(atoll.database, made[0]) == [TWO], 120)
         assert (await client.get(f"{SERVERS}/{made[0]}")).status_code == 200
         listed = (await client.get(SERVERS, params={"name": name})).json()["servers"]
         assert [one["id"] for one in listed] == made
