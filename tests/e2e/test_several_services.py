@@ -196,6 +196,8 @@ def test_the_command_of_a_fault_brings_a_network(cli, cloud, two, name, image, u
     assert (atoll, same, add) == ("atoll", "same", "add")
     server = cli(*create, brought["id"], name)
     undo(cloud.delete_server, server["id"], True)
+    # Deleted before it is built, its port would outlast it, and with that the network.
+    cloud.compute.wait_for_server(cloud.compute.get_server(server["id"]), wait=300)
     assert two[0].has("compute", f"/servers/{server['id']}")
 
 
@@ -234,6 +236,7 @@ def test_the_command_of_a_fault_brings_an_image(cli, cloud, two, name, undo, sto
     made_there = [one["id"] for one in two[0].mine.get("compute", f"/servers?name={name}")["servers"]]
     for one in made_there:
         undo(cloud.delete_server, one, True)
+        cloud.compute.wait_for_server(cloud.compute.get_server(one), wait=300)
     assert (len(made_there), server["id"] in made_there) == (2, True)
 
 
@@ -254,6 +257,7 @@ def test_the_commands_of_a_fault_bring_a_keypair(cli, cloud, two, name, image, u
     made_there = [one["id"] for one in two[0].mine.get("compute", f"/servers?name={name}")["servers"]]
     for one in made_there:
         undo(cloud.delete_server, one, True)
+        cloud.compute.wait_for_server(cloud.compute.get_server(one), wait=300)
     assert (len(made_there), server["id"] in made_there) == (2, True)
 
 
