@@ -142,8 +142,20 @@ def test_head_and_patch_of_a_collection(site: SiteUnderTest, service: str, path:
     assert site.call("PATCH", service, path, {}).status == status
 
 
-def test_compute_collapses_double_slashes(site: SiteUnderTest) -> None:
-    assert site.call("GET", "compute", "/v2.1//servers").status == 200
+@pytest.mark.parametrize(
+    ("service", "path"),
+    [
+        ("compute", "/v2.1//servers"),
+        ("compute", "/v2.1/servers//detail"),
+        ("block-storage", "/v3//volumes"),
+        ("image", "/v2//images"),
+        ("image", "//v2/images"),
+        ("network", "/v2.0//networks"),
+    ],
+)
+def test_several_slashes_are_one(site: SiteUnderTest, service: str, path: str) -> None:
+    plain = site.call("GET", service, path.replace("//", "/"))
+    assert (plain.status, site.call("GET", service, path).status) == (200, 200)
 
 
 @pytest.mark.parametrize(

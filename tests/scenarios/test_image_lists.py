@@ -158,6 +158,36 @@ async def test_another_image_under_the_same_id_is_never_listed(
     assert names(await pages(user, 10)).count("golden") == 1
 
 
+async def test_a_copy_made_beside_atoll_never_follows_itself(
+    user: Client, cloud: Cloud, clock: Clock
+) -> None:
+    """Clients take a page that ends with its own marker for a list without an end."""
+    spread(cloud, clock, 3)
+    await pages(user, 1)
+    ident = put(cloud, clock, 0, 100, "golden")
+    put(cloud, clock, 2, 90, "golden", image_id=ident)
+    assert names(await pages(user, 1)) == ["golden", "image-002", "image-001", "image-000"]
+
+
+async def test_another_private_image_under_the_same_id_stays_hidden_whoever_is_looked_at(
+    user: Client, atoll: Atoll, cloud: Cloud, clock: Clock
+) -> None:
+    """What is public is compared by itself, and what others are shown: a private image is in neither."""
+    spread(cloud, clock, 3)
+    ident = put(cloud, clock, 0, 15, "golden")
+    put(cloud, clock, 2, 12, "left over", image_id=ident)
+    shown = ["image-002", "golden", "image-001", "image-000"]
+    assert names(await pages(user, 1)) == shown
+    async with client_of(atoll, cloud.keystone.token("admin")) as admin:
+        made = await admin.post(IMAGES, json={"name": "more", "visibility": "public"})
+        assert made.status_code == 201, made.text
+        assert (await admin.delete(f"{IMAGES}/{made.json()['id']}")).status_code == 204
+    async with client_of(atoll, cloud.keystone.token("alt_demo")) as other:
+        assert await pages(other, 10) == []
+    assert names(await pages(user, 1)) == shown
+    assert (await user.get(f"{IMAGES}/{ident}")).json()["name"] == "golden"
+
+
 async def test_hidden_images_are_listed_once_too(user: Client, cloud: Cloud, clock: Clock) -> None:
     spread(cloud, clock, 30)
     for site in (0, 1):

@@ -85,12 +85,25 @@ async def test_an_administrator_goes_as_one_or_where_that_cannot_be_as_a_member(
 
 async def test_a_path_that_can_be_read_in_two_ways_is_an_administrators_all_the_same(start_atoll, clouds):
     atoll = await gateway(start_atoll, clouds)
-    for path in (
-        "/compute/v2.1/new%2fthings",
-        "/compute/v2.1//new",
-        "/network/v2.0/new//things",
-        "/image/v2/a;b",
+    for path in ("/compute/v2.1/new%5cthings", "/network/v2.0/new%00", "/image/v2/a;b"):
+        status, _, reached = await tried(atoll, clouds, "a-member", "GET", path)
+        assert (status, reached) == (403, False), path
+
+
+async def test_a_path_with_more_slashes_is_the_plain_one(start_atoll, clouds):
+    """No site is sent the other one, and what needs a stronger role needs it."""
+    atoll = await gateway(start_atoll, clouds)
+    for path, plain in (
+        ("/compute/v2.1/new%2fthings", "/v2.1/new/things"),
+        ("/compute/v2.1//new", "/v2.1/new"),
+        ("/network/v2.0/new//things", "/v2.0/new/things"),
     ):
+        _, _, reached = await tried(atoll, clouds, "a-member", "GET", path)
+        assert reached, path
+        seen = [one.target for site in clouds.cloud.sites for one in site.listener.seen]
+        assert any(one.endswith(plain) for one in seen), path
+        assert not any("//" in one or "%2f" in one for one in seen), path
+    for path in ("/compute/v2.1//os-hypervisors", "/compute/v2.1/os-hypervisors%2fdetail"):
         status, _, reached = await tried(atoll, clouds, "a-member", "GET", path)
         assert (status, reached) == (403, False), path
 

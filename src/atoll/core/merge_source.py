@@ -11,7 +11,7 @@ TRAIL: Final = 3
 """How many items before a marker are remembered, in case it is deleted while a client reads the page."""
 
 REPEATS: Final = 5
-"""How often in a row a site may show nothing but what was on a page already."""
+"""How often in a row a site may say that others follow, and show none that was not on a page already."""
 
 
 class Described(NamedTuple):
@@ -154,9 +154,7 @@ class Source(Generic[T]):
     def take_in(self, items: Sequence[T], described: Describes, *, more: bool) -> None:
         """Take what came. Raises BadSiteAnswer."""
         marker = self.marker
-        if more and not items:
-            self.fail("its list does not get on: a page with nothing on it says that there are others")
-        elif more and marker is not None and described.part(len(items) - 1, len(items)).ids[-1] == marker:
+        if more and (not items or self._ends_with(marker, items, described)):
             self._repeats()
         else:
             self.last = None
@@ -166,8 +164,13 @@ class Source(Generic[T]):
             self.items += items
             self.more = more
 
+    @staticmethod
+    def _ends_with(marker: str | None, items: Sequence[T], described: Describes) -> bool:
+        """Whether the page after one that came would be the same. Raises BadSiteAnswer."""
+        return marker is not None and described.part(len(items) - 1, len(items)).ids[-1] == marker
+
     def _repeats(self) -> None:
-        """All that it showed was on a page already."""
+        """All that it showed was on a page already, or nothing: it may have left out what it cut."""
         self.repeated += 1
         if self.more and self.repeated > REPEATS:
             self.fail("its list does not get on: it shows the same again and again")

@@ -52,6 +52,8 @@ Handle = Callable[[Call], Awaitable[None]]
 
 IDENTITY = "identity"
 # Letters, digits and `-._~` in percent-encoding.
+_SLASH = re.compile(rb"%2[Ff]")
+_ROUNDABOUT = re.compile(rb"//|%2[Ff]|/(?:\.|%2[Ee]){1,2}(?:/|$)")
 _ENCODED = re.compile(rb"%(2[DEde]|3[0-9]|4[1-9A-Fa-f]|5[0-9AFaf]|6[1-9A-Fa-f]|7[0-9AEae])")
 # Kinds of which one site is asked by id, whatever the method.
 AT_ONE_SITE = frozenset({Kind.PLACED, Kind.SHARED, Kind.ANY_SITE})
@@ -167,6 +169,11 @@ class App:
                 await self._discovery.handle(call)
                 return
             await self._authenticate(call, service)
+            if _ROUNDABOUT.search(call.path):
+                tail = _straight(call, segments)
+            if not any(tail):
+                await self._discovery.handle(call)
+                return
             project, tail = _project_in(service, tail)
         await self._dispatch(call, service, project, tail)
 
@@ -312,6 +319,25 @@ def _plain(segment: bytes) -> bytes:
     if b"%" not in segment:
         return segment
     return _ENCODED.sub(lambda found: bytes.fromhex(found.group(1).decode()), segment)
+
+
+def _straight(call: Call, segments: list[bytes]) -> list[bytes]:
+    """What follows the version of a path, as the services take it: then nothing here is got round.
+
+    To them several slashes are one and an encoded one is one too; some go the steps of RFC 3986 5.2.4.
+    """
+    parts = _SLASH.sub(b"/", b"/".join(_plain(one) for one in segments[3:])).split(b"/")
+    tail: list[bytes] = []
+    for one in parts:
+        if one == b"..":
+            del tail[-1:]
+        elif one not in {b"", b"."}:
+            tail.append(one)
+    if parts[-1] in {b"", b".", b".."}:
+        tail.append(b"")
+    call.request.path = b"/".join([*segments[:3], *tail])
+    call.path = call.request.path[len(segments[1]) + 1 :]
+    return tail
 
 
 def _project_in(service: Service, tail: list[bytes]) -> tuple[str | None, list[bytes]]:

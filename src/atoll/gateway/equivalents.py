@@ -164,7 +164,7 @@ class Equivalents:
         """Whether a site's own thing under an id is not what a caller means by it."""
         if resource == "keypair":
             group = self.group(call, resource, ident)
-            return group is not None and site in group.hidden
+            return group is not None and site in group.foreign
         if self.seen(call).is_hidden(resource, site, ident):
             return True
         here, meant = (
@@ -403,7 +403,8 @@ class Equivalents:
             kept = {one.key: one for one in self.table.records if one.key not in drops}
             self.table = Table({**kept, **{one.key: one for one in puts}}.values())
         for one in puts:
-            log.info("same_found", resource=resource, id=one.id, ids=dict(one.ids), hidden=dict(one.hidden))
+            hidden = {site: other.id for site, other in one.foreign.items()}
+            log.info("same_found", resource=resource, id=one.id, ids=dict(one.ids), hidden=hidden)
 
     async def made(self, resource: str, texts: Mapping[str, bytes]) -> None:
         """Take in what a create made at each site: under an id of each site's own, or an image under one."""

@@ -46,7 +46,10 @@ class ImageLists:
         if not comparable(listing.query.rest) or not looks.known(call):
             return await self._of_all(listing)
         page = await self._walk(listing)
-        if page is not None and repeated(page, self._listings.identity(call)):
+        # A client that is shown its marker again takes the list for one without an end.
+        if page is not None and (
+            listing.query.marker in page.ids or repeated(page, self._listings.identity(call))
+        ):
             page = await self._of_all(listing)
         if looks.due(call, now, listing.first):
             looks.begin(call, lambda: self._look(listing))

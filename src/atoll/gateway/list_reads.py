@@ -90,6 +90,8 @@ class ListReads:
             listing.refused[site.name] = answer
             return None
         page = listing.reader.read(site.name, answer.text)
+        if listing.limit is not None and listing.resource.ends.goes_on(need.limit, len(page.items)):
+            page = page._replace(more=True)
         if listing.kind is Kind.PER_SITE:
             page = page._replace(described=of_site.described(page.whole(), site))
         elif not listing.walked:

@@ -191,7 +191,7 @@ class Lists:
             offset=query.offset,
             max_page=self._parts.page_limit,
             seen=(*cursor.seen, COPY),
-            shares=self._shares.of(listing),
+            shares=self._shares.of(listing) if not listing.resource.by_offset else self._all(listing),
         )
         while needs := walk.needs():
             for need, came in await self._reads.round(listing, needs, walk):
@@ -208,6 +208,11 @@ class Lists:
             missing={**cursor.missing, **page.missing},
             marker_found=page.marker_found and listing.deleted_marker is None,
         )
+
+    @staticmethod
+    def _all(listing: Listing) -> Mapping[str, int]:
+        """All that a page could be of each site, at once: there is no going on after an item."""
+        return {site.name: (listing.limit or 0) + listing.query.offset for site in listing.sites}
 
     def _has_lost_marker(self, listing: Listing, need: Need) -> bool:
         """Whether a site refused because the item it was to go on after is gone.

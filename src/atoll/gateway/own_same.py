@@ -93,7 +93,7 @@ async def list_same(asked: Asked[SameList, NoBody]) -> SamePage:
     records = [
         one
         for one in _seen(asked.parts, asked.call)
-        if (len(one.ids) > 1 or one.hidden)
+        if (len(one.ids) > 1 or one.foreign)
         and asked.query.resource in {"", one.resource}
         and asked.query.name in {"", one.name}
     ]

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from atoll.same.records import PUBLIC, SameRecord
+from atoll.same.records import PUBLIC, Foreign, SameRecord
 
 MOST: Final = 5_000
 """Records of a type: what is new beyond that is told apart by its id alone."""
@@ -146,14 +146,14 @@ class _Work:
 
     record: SameRecord
     ids: dict[str, str]
-    hidden: dict[str, str]
+    foreign: dict[str, Foreign]
     owner: str = ""
     new: bool = False
     old_key: str = ""  # of a record whose id is another now
 
     def made(self) -> SameRecord:
         """The record as it is to be."""
-        return replace_in(self.record, ids=self.ids, hidden=self.hidden, owner=self.owner)
+        return replace_in(self.record, ids=self.ids, foreign=self.foreign, owner=self.owner)
 
 
 def compared(known: Iterable[SameRecord], seen: Seen) -> tuple[list[SameRecord], list[str]]:
@@ -174,7 +174,7 @@ def compared(known: Iterable[SameRecord], seen: Seen) -> tuple[list[SameRecord],
     renamed = {
         member: work.record.id
         for work in works.values()
-        if not work.ids and not work.hidden
+        if not work.ids and not work.foreign
         for member in work.record.ids.items()
     }
     held = _Held(works.values(), seen.resource)
@@ -192,7 +192,7 @@ def compared(known: Iterable[SameRecord], seen: Seen) -> tuple[list[SameRecord],
         held.add(work)
     used = {(site, ident) for work in works.values() for site, ident in work.ids.items()}
     for work in works.values():
-        work.hidden = {site: ident for site, ident in work.hidden.items() if (site, ident) not in used}
+        work.foreign = {site: one for site, one in work.foreign.items() if (site, one.id) not in used}
     _plain(works.values())
     return _changes(works.values(), seen.resource, before)
 
@@ -279,7 +279,7 @@ def _named(
 
 def _plain(works: Collection[_Work]) -> None:
     """Give things that are `ID@SITE` their own id where that is nobody else's any more."""
-    held = {work.record.id for work in works if work.ids or work.hidden}
+    held = {work.record.id for work in works if work.ids or work.foreign}
     for work in works:
         plain, at, _ = work.record.id.rpartition("@")
         if (
@@ -296,29 +296,23 @@ def _plain(works: Collection[_Work]) -> None:
 def _kept(record: SameRecord, there: Mapping[tuple[str, str], Thing], seen: Seen) -> _Work:
     """A record without what is no longer so."""
 
-    def is_it(site: str, ident: str, *, wanted: bool) -> bool:
+    def stays(site: str, ident: str, scope: str, *, same: bool) -> bool:
         thing = there.get((site, ident))
         if thing is None:
-            return (site, record.scope) not in seen.whole
-        return (thing.identity == record.identity) is wanted
+            return (site, scope) not in seen.whole
+        return (thing.identity == record.identity) is same
 
-    return _Work(
-        record,
-        {site: ident for site, ident in record.ids.items() if is_it(site, ident, wanted=True)},
-        # What hides may be of another scope: only what is seen to be something else now, or nothing, is gone.
-        {
-            site: ident
-            for site, ident in record.hidden.items()
-            if ((site, ident) in there and there[site, ident].identity != record.identity)
-            or ((site, ident) not in there and not _all_seen(site, seen))
-        },
-        record.owner,
-    )
+    def as_seen(site: str, other: Foreign) -> Foreign:
+        thing = there.get((site, other.id))
+        return other if thing is None else Foreign(other.id, thing.scope)
 
-
-def _all_seen(site: str, seen: Seen) -> bool:
-    """Whether everything that a caller could be given by accident was shown: all that is public."""
-    return any((site, scope) in seen.whole for scope in ("", "public"))
+    ids = {site: one for site, one in record.ids.items() if stays(site, one, record.scope, same=True)}
+    foreign = {
+        site: as_seen(site, other)
+        for site, other in record.foreign.items()
+        if stays(site, other.id, other.scope, same=False)
+    }
+    return _Work(record, ids, foreign, record.owner)
 
 
 def _by_identity(things: Iterable[Thing], seen: Seen) -> dict[tuple[str, str, str], list[Thing]]:
@@ -344,7 +338,7 @@ class _Held:
         self._resource = resource
         self._by_id: dict[str, list[_Work]] = {}
         for work in works:
-            if work.ids or work.hidden:
+            if work.ids or work.foreign:
                 self.add(work)
 
     def add(self, work: _Work) -> None:
@@ -381,7 +375,7 @@ def _new(
             for one in group:
                 holder = held.of(one.id, scope)
                 if holder is not None:
-                    holder.hidden[one.site] = one.id
+                    holder.foreign[one.site] = Foreign(one.id, one.scope)
             return None
         ident = f"{group[0].id}@{group[0].site}"
     record = SameRecord(
@@ -422,7 +416,7 @@ def _room(work: _Work) -> str:
 
 def _needed(work: _Work, resource: str) -> bool:
     """Whether it is worth a record: it has several ids, or may come to have."""
-    if work.hidden:
+    if work.foreign:
         return True
     if resource == "keypair":
         return False
@@ -447,14 +441,14 @@ def near_misses(records: Sequence[SameRecord]) -> list[dict[str, Any]]:
     for one in records:
         if one.origin == "found" and one.ids:
             named.setdefault((one.resource, one.scope, one.name), []).append(one)
-        for site, ident in one.hidden.items():
+        for site, other in one.foreign.items():
             holder = ", ".join(one.ids) or "no site now"
             found.append(
                 {
                     "resource": one.resource,
                     "name": one.name,
-                    "ids": {**one.ids, site: ident},
-                    "reason": f"{_words(one.resource)} {ident} at {site} is another one than that of "
+                    "ids": {**one.ids, site: other.id},
+                    "reason": f"{_words(one.resource)} {other.id} at {site} is another one than that of "
                     f"{holder}, which was there first: it is not shown and not used",
                 }
             )

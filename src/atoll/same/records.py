@@ -4,10 +4,19 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Literal
 
+import msgspec
+
 from atoll.store import Document
 
 PUBLIC: Final = frozenset({"", "public", "community"})
 """Scopes that every caller is in."""
+
+
+class Foreign(msgspec.Struct, frozen=True):
+    """Something else that a site has under an id of a thing: the id there, and who sees what it is there."""
+
+    id: str
+    scope: str
 
 
 class SameRecord(Document, frozen=True, kw_only=True):
@@ -16,8 +25,9 @@ class SameRecord(Document, frozen=True, kw_only=True):
     `scope` says who sees it as one: "" for all, `public` and `community` for images, `project:ID`, `user:ID`.
     `content` tells equal things (found ones only) and `shown` is what of it is compared, for people.
     `owner` is the project whose it is at sites that share the clients' Keystone, for what everybody sees.
-    `hidden` are sites where `id` is something else. `by` is the user that declared it, or that put one that
-    was found `apart`: then its parts are things of their own. `at` is in seconds since 1970.
+    `foreign` is what is something else under one of its ids, by site: that is hidden. `by` is the user that
+    declared it, or that put one that was found `apart`: then its parts are things of their own. `at` is in
+    seconds since 1970.
     """
 
     kind: ClassVar[str] = "same"
@@ -29,7 +39,7 @@ class SameRecord(Document, frozen=True, kw_only=True):
     scope: str = ""
     content: str = ""
     shown: Mapping[str, Any] = {}
-    hidden: Mapping[str, str] = {}
+    foreign: Mapping[str, Foreign] = {}
     owner: str = ""
     origin: Literal["found", "declared", "configured"] = "found"
     by: str = ""

@@ -52,9 +52,9 @@ class Table:
                 self._members.setdefault((one.resource, ident), []).append(one)
             if one.resource == "image" and list(one.ids.values()).count(one.id) > 1:
                 self.copies.setdefault(one.id, []).append(one)
-            for site, ident in one.hidden.items():
+            for site, other in one.foreign.items():
                 if one.resource != "keypair":
-                    self._foreign.add((one.resource, site, ident))
+                    self._foreign.add((one.resource, site, other.id))
 
     def __bool__(self) -> bool:
         return bool(self.records)

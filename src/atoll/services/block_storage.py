@@ -3,7 +3,7 @@
 `tests/unit/services` holds the lines against what an installed Cinder says of itself (`tools/cinder-routes`).
 """
 
-from atoll.services.table import ANY, Kind, Others, Ref, Resource, Service, row
+from atoll.services.table import ANY, Ends, Kind, Others, Ref, Resource, Service, row
 
 PLACED, SHARED, SUMMED, PER_SITE = Kind.PLACED, Kind.SHARED, Kind.SUMMED, Kind.PER_SITE
 
@@ -42,12 +42,15 @@ RESOURCES = (
     Resource(name="volume_transfer", plural="transfers", path="volume-transfers", singular="transfer",
              kept_as="transfer", paged_since=(3, 59), detail="volume-transfers/detail", brief=OF_TRANSFERS,
              sort=CREATED, refs=(Ref("transfer/volume_id", "volume"),)),
+    # They never have links.
     Resource(name="attachment", plural="attachments", path="attachments", detail="attachments/detail",
+             ends=Ends.EMPTY,
              shown={"instance_uuid": "instance", "attach_status": "status"},
              unseen=frozenset({"created_at", "updated_at", "mountpoint", "attached_host", "attach_mode"}),
              refs=(Ref("attachment/volume_uuid", "volume"), Ref("attachment/instance_uuid", "server"))),
+    # Cinder leaves out those that were consistency groups after it has cut the page.
     Resource(name="group", plural="groups", path="groups", detail="groups/detail", sort=CREATED,
-             brief=NAMED, links="group_links", zone="group/availability_zone",
+             ends=Ends.EMPTY, brief=NAMED, links="group_links", zone="group/availability_zone",
              refs=(Ref("group/volume_types/*", "volume_type"), Ref("group/group_type", "group_type"))),
     Resource(name="group_snapshot", plural="group_snapshots", path="group_snapshots", sort=CREATED,
              detail="group_snapshots/detail", brief=NAMED, links="group_snapshot_links", paged_since=(3, 29),

@@ -5,7 +5,7 @@
 
 import re
 
-from atoll.services.table import ANY, Kind, Others, Ref, Resource, Service, row
+from atoll.services.table import ANY, Ends, Kind, Others, Ref, Resource, Service, row
 
 PLACED, SHARED, SUMMED, PER_SITE = Kind.PLACED, Kind.SHARED, Kind.SUMMED, Kind.PER_SITE
 
@@ -92,7 +92,7 @@ RESOURCES = (
         unseen=frozenset({"instance_type_id", "root_device_name", "created_at_id", "auto_disk_config",
                           "display_description", "image_ref", "hostname", "kernel_id", "launch_index",
                           "locked_by", "ramdisk_id"}),
-        refs=SERVER_REFS, zone="server/availability_zone",
+        refs=SERVER_REFS, zone="server/availability_zone", ends=Ends.NEARLY,
     ),
     Resource(name="server_group", plural="server_groups", path="os-server-groups", by_offset=True),
     Resource(name="security_group", plural="security_groups", path="os-security-groups"),
@@ -112,13 +112,14 @@ RESOURCES = (
     Resource(name="image", plural="images", path="images", detail="images/detail"),
     Resource(name="keypair", plural="keypairs", path="os-keypairs", id_form="any", identity="keypair/name",
              sort=(("name", "asc"),), shown={"name": "keypair/name"}, paged_since=(2, 35)),
+    # Nova leaves out those whose hosts are gone after it has cut the page.
     Resource(name="hypervisor", plural="hypervisors", path="os-hypervisors", id_form="any",
-             paged_since=(2, 33)),
+             paged_since=(2, 33), ends=Ends.EMPTY),
     Resource(name="service", plural="services", path="os-services", id_form="any"),
     Resource(name="aggregate", plural="aggregates", path="os-aggregates", id_form="any",
              zone="aggregate/availability_zone"),
     Resource(name="migration", plural="migrations", path="os-migrations", id_form="any",
-             marker="uuid", sort=(("created_at", "desc"),), paged_since=(2, 59)),
+             marker="uuid", sort=(("created_at", "desc"),), paged_since=(2, 59), ends=Ends.EMPTY),
     Resource(name="host", plural="hosts", path="os-hosts", id_form="any"),
     Resource(name="assisted_volume_snapshot", plural="snapshots", path="os-assisted-volume-snapshots",
              singular="snapshot"),

@@ -84,19 +84,38 @@ class Ref:
         return tuple(self.path.split("/"))
 
 
+class Ends(Enum):
+    """What shows that nothing follows a page of a list."""
+
+    LINKED = "linked"
+    """It has no link to a next one."""
+    NEARLY = "nearly"
+    """It has none, and more is lacking than a few: Nova drops servers that it has twice, and looks whether
+    the page is full only then (`get_all`, `_get_unique_filter_method`)."""
+    EMPTY = "empty"
+    """It is empty: links are never given, or not where something was left out after the page was cut."""
+
+    def goes_on(self, asked: int, came: int) -> bool:
+        """Whether others may follow a page without a link, of so many items where so many were asked for."""
+        if self is Ends.NEARLY:
+            return 0 < asked - came <= asked // 11 + 1 and came > 0
+        return self is Ends.EMPTY and came > 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
     """One type of resource of a service.
 
     `name` is the type (`server`), `plural` the envelope of a list (`servers`), `path` the collection below
-    the version. `sort` is the order of a list that names none: (key, direction)…; `shown` maps sort keys
-    to the fields that show them where the two differ; keys in `unseen` are never shown. `identity` is the
+    the version. `sort` is the order of a list that names none: (key, direction)…; `shown` maps sort keys to
+    the fields that show them where the two differ; keys in `unseen` are never shown. `identity` is the
     field that makes two items of different sites one (shared kinds). `brief` are the fields of a brief list
     where the detailed one has to be read for its order. Lists that are not `paged` know no limit and no
-    marker, and some sites break on them; `paged_since` is the microversion from which they do. Those that go
-    `by_offset` know no marker, and take a limit of 0 for none. `marker` is the field after whose last value
-    the next page is asked for. What is another name of a type is `kept_as` that. `links` is the key of a
-    list's links; only lists that are `counted` say how many there are in all, when asked to.
+    marker, and some sites break on them; `paged_since` is the microversion from which they do. Those that
+    go `by_offset` know no marker, and take a limit of 0 for none. `marker` is the field after whose last
+    value the next page is asked for. `ends` says what shows that nothing follows a page. What is another
+    name of a type is `kept_as` that. `links` is the key of a list's links; only lists that are `counted`
+    say how many there are in all, when asked to.
     """
 
     name: str
@@ -116,6 +135,7 @@ class Resource:
     paged: bool = True
     paged_since: tuple[int, int] = (0, 0)
     by_offset: bool = False
+    ends: Ends = Ends.LINKED
     kept_as: str = ""
     links: str = ""
     counted: bool = False

@@ -113,8 +113,28 @@ def test_an_id_never_leads_to_what_is_not_the_same(layout) -> None:
         for record in table.records:
             content = {layout[site][ident] for site, ident in record.ids.items()}
             assert len(content) <= 1
-            for site, ident in record.hidden.items():
-                assert table.at(resource, record.id, site, ANYBODY) != ident or record.ids.get(site) == ident
+            for site, other in record.foreign.items():
+                here = table.at(resource, record.id, site, ANYBODY)
+                assert here != other.id or record.ids.get(site) == other.id
+
+
+def test_what_has_anothers_id_is_hidden_until_all_of_its_scope_is_seen_without_it() -> None:
+    """It may be of another scope than the one whose id it is, of another project's say."""
+    first = Thing("paris", "1", "golden", "project:p", "x", {})
+    for scope in ("project:p", "project:q", "public"):
+        other = Thing("oslo", "1", "other", scope, "y", {})
+
+        def seen(*shown: Thing, whole: str = "") -> Seen:
+            whole_ones = {(site, whole) for site in SITES if whole}
+            return Seen(resource="image", things=shown, whole=whole_ones, order=SITES, now=1.0)
+
+        (record,), _ = compared([], seen(first, other))
+        assert Table([record]).is_hidden("image", "oslo", "1")
+        for elsewhere in {"project:p", "project:q", "public"} - {scope}:
+            there = [first] if elsewhere == "project:p" else []
+            assert compared([record], seen(*there, whole=elsewhere)) == ([], [])
+        puts, drops = compared([record], seen(*([first] if scope == "project:p" else []), whole=scope))
+        assert (puts, drops) == ([], [record.key])
 
 
 @given(layouts)

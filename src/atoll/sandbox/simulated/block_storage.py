@@ -23,6 +23,7 @@ from atoll.sandbox.simulated.service import (
     Routes,
     dumps,
     keystone_challenge,
+    one_slash,
     plain,
 )
 from atoll.sandbox.simulated.snapshots import Snapshots
@@ -103,7 +104,7 @@ class BlockStorage:
 
     async def handle(self, request: Request) -> Response:
         """Answer one request to the service."""
-        path = request.path[len(self.prefix) :]
+        path = one_slash(request.path[len(self.prefix) :])
         call = Call(request, f"{request.url_root}{self.prefix}/v3")
         if path in ("", "/"):
             return self._finish(call, self.json({"versions": [self._version(call)]}, 300))

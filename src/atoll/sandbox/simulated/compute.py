@@ -30,6 +30,7 @@ from atoll.sandbox.simulated.service import (
     Routes,
     dumps,
     keystone_challenge,
+    one_slash,
     plain,
 )
 from atoll.sandbox.simulated.usage import Usage
@@ -135,7 +136,7 @@ class Compute:
 
     async def handle(self, request: Request) -> Response:
         """Answer one request to the service."""
-        path = re.sub("/{2,}", "/", request.path[len(self.prefix) :])
+        path = one_slash(request.path[len(self.prefix) :])
         call = Call(request, f"{request.url_root}{self.prefix}/{'v2' if path.startswith('/v2/') else 'v2.1'}")
         if path in ("", "/"):
             return Response(

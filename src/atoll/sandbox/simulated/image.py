@@ -13,7 +13,16 @@ from atoll.sandbox.simulated.image_files import ImageFiles, Stored
 from atoll.sandbox.simulated.images import Images
 from atoll.sandbox.simulated.metadefs import Metadefs
 from atoll.sandbox.simulated.server import Request, Response
-from atoll.sandbox.simulated.service import RECEIVED, Call, Fault, Routes, dumps, keystone_challenge, plain
+from atoll.sandbox.simulated.service import (
+    RECEIVED,
+    Call,
+    Fault,
+    Routes,
+    dumps,
+    keystone_challenge,
+    one_slash,
+    plain,
+)
 from atoll.sandbox.simulated.tokens import Token
 
 if TYPE_CHECKING:
@@ -81,7 +90,7 @@ class Image:
 
     async def handle(self, request: Request) -> Response:
         """Answer one request to the service."""
-        path = request.path[len(self.prefix) :]
+        path = one_slash(request.path[len(self.prefix) :])
         call = Call(request, f"{request.url_root}{self.prefix}/v2")
         if path == "/versions":
             return self.json(self._versions(call))

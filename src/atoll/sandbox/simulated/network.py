@@ -24,6 +24,7 @@ from atoll.sandbox.simulated.service import (
     Routes,
     dumps,
     keystone_challenge,
+    one_slash,
     plain,
 )
 
@@ -87,7 +88,7 @@ class Network(NovaSide):
 
     async def handle(self, request: Request) -> Response:
         """Answer one request to the service."""
-        path = request.path[len(self.prefix) :]
+        path = one_slash(request.path[len(self.prefix) :])
         call = Call(request, f"{request.url_root}{self.prefix}/v2.0")
         if path in ("", "/"):
             link = {"rel": "self", "href": f"{call.root}/"}

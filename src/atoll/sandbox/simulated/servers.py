@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from atoll.sandbox.simulated.compute_refusals import check_sort, wrong_query
@@ -84,14 +85,7 @@ class Servers:
             message = f"os_compute_api:servers:{action}:get_all_tenants to be performed."
             raise Fault(403, f"Policy doesn't allow {message}")
         project_id = None if every else call.project_id
-        found = self._after(call, compute.instances.sorted(project_id, _order(call)))
-        match = self._matcher(call)
-        page: list[Instance] = []
-        for instance in found:
-            if len(page) >= limit:
-                break
-            if match(instance):
-                page.append(instance)
+        page = self._page(call, compute.instances.sorted(project_id, _order(call)), limit)
         if collection == "servers":
             shown = [brief(call, instance) for instance in page]
         else:
@@ -102,12 +96,20 @@ class Servers:
             body["servers_links"] = next_links
         return compute.json(body)
 
-    def _after(self, call: Call, found: list[Instance]) -> list[Instance]:
-        marker = call.one("marker")
-        if not marker:
-            return sorted(found, key=lambda one: one.id not in self.placing)
+    def _page(self, call: Call, found: list[Instance], limit: int) -> list[Instance]:
+        """The page asked for: those being placed come first, and one that is there twice counts twice."""
+        match, marker = self._matcher(call), call.one("marker")
+        placing = [one for one in found if one.id in self.placing]
         if marker in self.placing:
-            return found  # what follows it in the first table is the whole of the second
+            del placing[: [one.id for one in placing].index(marker) + 1]
+        elif marker:
+            placing, found = [], self._after(found, marker)
+        page = list(islice(filter(match, placing), limit))
+        page += islice(filter(match, found), limit - len(page))
+        return list({one.id: one for one in page}.values())
+
+    @staticmethod
+    def _after(found: list[Instance], marker: str) -> list[Instance]:
         for at, instance in enumerate(found):
             if instance.id == marker:
                 return found[at + 1 :]

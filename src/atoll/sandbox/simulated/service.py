@@ -20,6 +20,11 @@ _PARAMETER = "{}"  # the trie's key for a segment of any value
 UUID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\Z")
 
 
+def one_slash(path: str) -> str:
+    """A path with several slashes as one, which is how the real services take it."""
+    return re.sub("/{2,}", "/", path)
+
+
 class Fault(Exception):
     """Raised by a handler to answer with the service's own fault body.
 

@@ -324,7 +324,8 @@ class Volumes:
         ]
 
     def _list_attachments(self, call: Call) -> Response:
-        return self.storage.json({"attachments": self._attachments(call)})
+        page, _ = self.storage.page(call, self._attachments(call), {"created_at": "id"}, "Attachment")
+        return self.storage.json({"attachments": page})  # it has no links, however much follows
 
     def _show_attachment(self, call: Call) -> Response:
         for attachment in self._attachments(call):
