@@ -196,6 +196,37 @@ async def test_hidden_images_are_listed_once_too(user: Client, cloud: Cloud, clo
     assert names(await pages(user, 1, os_hidden="true")) == ["golden"]
 
 
+async def test_hidden_images_are_one_whatever_was_listed(user: Client, cloud: Cloud, clock: Clock) -> None:
+    """A list shows none of them: that says nothing of whether they are there."""
+    spread(cloud, clock, 3)
+    for site in (0, 1):
+        put(cloud, clock, site, 10 * site, "golden", os_hidden=True)
+    (hidden,) = await pages(user, 1, os_hidden="true")
+    assert len(await pages(user, 10)) == 3
+    assert (await user.delete(f"{IMAGES}/{hidden['id']}")).status_code == 204
+    assert await pages(user, 10, os_hidden="true") == []
+
+
+async def test_a_site_that_fails_in_the_middle_of_a_comparing_loses_nothing(
+    start_atoll: StartAtoll, cloud: Cloud, clock: Clock
+) -> None:
+    spread(cloud, clock, 12)
+    for site, at in ((0, 5), (1, 6)):
+        put(cloud, clock, site, at, "golden")
+    atoll = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), limits={"page_limit": 3})
+    async with client_of(atoll, cloud.keystone.token()) as user:
+        (ident,) = [one["id"] for one in await pages(user, 3) if one["name"] == "golden"]
+        fault = Fault("status", status=500, service="image", path="marker=")
+        cloud.sites[1].faults.add(fault)
+        late = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), limits={"page_limit": 3})
+        async with client_of(late, user.token) as other:
+            answer = await other.get(IMAGES)
+            assert cloud.sites[1].name in answer.headers["X-Atoll-Missing-Sites"]
+            cloud.sites[1].faults.clear()
+            assert (await other.delete(f"{IMAGES}/{ident}")).status_code == 204
+        assert not any("golden" in names(list(site.image.images.values())) for site in cloud.sites)
+
+
 async def test_one_shared_by_others_is_listed_once(
     user: Client, atoll: Atoll, cloud: Cloud, clock: Clock
 ) -> None:

@@ -6,6 +6,7 @@ one thing is on record then, and a page is merged from what it takes of each sit
 copies the first in the order of the list is shown.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -65,12 +66,26 @@ class ImageLists:
 
     async def _compared(self, listing: Listing) -> dict[str, list[Read]]:
         """Every site's list of images, whole, once it is known what of it is one."""
-        pages = await self._reads.whole(listing)
-        await compare(self._parts.equivalents, listing, pages)
-        if not listing.query.filtered:
-            count = sum(len(page.items) for some in pages.values() for page in some)
-            self._parts.equivalents.images.learn(listing.call, self._parts.forward.now(), pages, count)
+        if listing.query.filtered:
+            pages = await self._reads.whole(listing)
+            await compare(self._parts.equivalents, listing, pages, ())
+            return pages
+        # Those that are hidden are there all the same.
+        hidden = self._unseen(listing)
+        pages, more = await asyncio.gather(self._reads.whole(listing), self._reads.whole(hidden))
+        every = {site: [*some, *more.get(site, ())] for site, some in pages.items()}
+        lacking = {*listing.missing(), *hidden.missing()}
+        whole = [site for site in pages if site not in lacking]
+        await compare(self._parts.equivalents, listing, every, whole)
+        count = sum(len(page.items) for some in every.values() for page in some)
+        self._parts.equivalents.images.learn(listing.call, self._parts.forward.now(), whole, count)
         return pages
+
+    def _unseen(self, listing: Listing) -> Listing:
+        """The list of what a list without filters does not show."""
+        query = queries.parse(listing.resource, b"os_hidden=true")
+        assert query is not None  # noqa: S101 - nothing odd is asked for
+        return self._listings.of(listing.call, listing.resource, query, listing.sites, detail=False)
 
     async def _of_all(self, listing: Listing) -> Page[Item] | None:
         """A page of all that the sites have, read and compared."""
@@ -92,11 +107,12 @@ class ImageLists:
         return msgspec.structs.replace(page, missing={**page.missing, **listing.missing()})
 
 
-async def compare(equivalents: Equivalents, listing: Listing, pages: Mapping[str, Sequence[Read]]) -> None:
-    """Find out what of whole lists is one thing, before each is shown once."""
+async def compare(
+    equivalents: Equivalents, listing: Listing, pages: Mapping[str, Sequence[Read]], whole: Collection[str]
+) -> None:
+    """Find out what of lists is one thing, before each is shown once; of the `whole` sites it is all."""
     shown = [(site, item) for site, some in pages.items() for page in some for item in page.items]
-    sites = () if listing.query.filtered else list(pages)
-    await equivalents.passed(listing.call, listing.resource.name, shown, sites=sites)
+    await equivalents.passed(listing.call, listing.resource.name, shown, sites=whole)
 
 
 def comparable(rest: Collection[bytes]) -> bool:

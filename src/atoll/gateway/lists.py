@@ -242,7 +242,9 @@ class Lists:
         if not listing.first:
             return None
         if listing.resource.name == "keypair":
-            await compare(self._parts.equivalents, listing, pages)
+            gone = listing.missing()
+            whole = [one for one in pages if one not in gone and not listing.query.filtered]
+            await compare(self._parts.equivalents, listing, pages, whole)
         listing.call.table = self._parts.equivalents.table  # nothing was left out till now
         page = merge_whole(
             {
