@@ -142,6 +142,11 @@ def test_head_and_patch_of_a_collection(site: SiteUnderTest, service: str, path:
     assert site.call("PATCH", service, path, {}).status == status
 
 
+def test_a_collection_of_cinders_may_name_its_format(site: SiteUnderTest) -> None:
+    plain = site.call("GET", "block-storage", "/v3/types")
+    assert site.call("GET", "block-storage", "/v3/types.json").json == plain.json
+
+
 @pytest.mark.parametrize(
     ("service", "path"),
     [

@@ -1,10 +1,11 @@
 """A path means what it means to the services, however it is written: several slashes are one, for one."""
 
 import json
+from functools import partial
 
 import pytest
 from tests.conftest import StartAtoll
-from tests.raw import connected
+from tests.raw import Raw, connected
 from tests.running import sites_of
 from tests.scenarios.conftest import SERVERS, ZONES, Client, boot, client_of, created_anywhere, server_body
 
@@ -35,7 +36,11 @@ async def test_next_links_go_on_over_all_sites(user: Client, cloud: Cloud) -> No
     assert found == plain
 
 
-WAYS = ("v2.1//servers", "v2.1/%2fservers", "v2.1/./servers", "v2.1/x/../servers", "v2.1/%2E/servers")
+WAYS = (
+    "v2.1//servers", "v2.1/%2fservers", "v2.1/./servers", "v2.1/x/../servers", "v2.1/%2E/servers",
+    "/v2.1/servers", "v2.1%2fservers", "%2fv2.1/servers", "./v2.1/servers", "x/../v2.1/servers",
+    "%76%32.1/servers", "v2.1/%73ervers", "v2.1/{project}/servers",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -43,37 +48,75 @@ async def test_what_is_created_is_placed_and_found_again(
     start_atoll: StartAtoll, cloud: Cloud, way: str
 ) -> None:
     atoll = await start_atoll(cloud.keystone.auth_url, sites_of(cloud), zones=ZONES)
-    token = cloud.keystone.token()
+    project = cloud.keystone.project_id("demo")
+    way = way.format(project=f"%{ord(project[0]):x}{project[1:]}")
     async with connected(atoll.port) as raw:
-
-        async def asked(method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-            head = f"{method} /compute/{path} HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {token}\r\n"
-            kind = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-            answer = await raw.ask((head + kind).encode() + body)
-            return answer.status, answer.body
-
+        asked = partial(ask, raw, cloud.keystone.token())
         for zone, place in ZONES.items():
             body = json.dumps(server_body(cloud, availability_zone=zone)).encode()
-            status, text = await asked("POST", way, body)
+            status, text = await asked("POST", f"/compute/{way}", body)
             assert (status, created_anywhere(cloud)) == (
                 202, {site.name: site.name == place["site"] for site in cloud.sites},
             )  # fmt: skip
             ident = json.loads(text)["server"]["id"]
-            assert (await asked("GET", f"{way}/{ident}"))[0] == 200
-            assert (await asked("GET", f"v2.1/servers%2F{ident}"))[0] == 200
-            assert (await asked("DELETE", f"{way}/{ident}"))[0] == 204
+            assert (await asked("GET", f"/compute/{way}/{ident}"))[0] == 200
+            assert (await asked("GET", f"/compute/v2.1/servers%2F{ident}"))[0] == 200
+            assert (await asked("DELETE", f"/compute/{way}/{ident}"))[0] == 204
             assert not any(created_anywhere(cloud).values())
 
 
+async def ask(
+    raw: Raw, token: str, method: str, path: str, body: bytes = b"", accept: str = "*/*"
+) -> tuple[int, bytes]:
+    """(status, body) of what a path gets as it is written: clients of others straighten it."""
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {token}\r\nAccept: {accept}\r\n"
+    kind = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n" if body else "\r\n"
+    answer = await raw.ask((head + kind).encode() + body)
+    return answer.status, answer.body
+
+
 @pytest.mark.parametrize(
-    "path", ["v2.1%2fservers", "%2fv2.1/servers", "./v2.1/servers", "x/../v2.1/servers", "v2.1/servers/../.."]
+    ("method", "path", "status"),
+    [
+        ("GET", "/compute/v9/servers", 404),
+        ("GET", "/image/v2.5/images", 404),
+        ("GET", "/image/images", 404),
+        ("POST", "/image/images", 404),
+        ("POST", "/compute/v2.1", 404),
+        ("DELETE", "/network/networks", 404),
+        ("GET", "/compute/v2.1/servers%0A", 400),
+        ("POST", "/compute/v2.1/servers%0a", 400),
+        ("GET", "/block-storage/v3/volumes%00", 400),
+        ("GET", "/compute/v2.1/servers%", 400),
+        ("GET", "/compute/v2.1/%%32Fservers", 400),
+    ],
 )
-async def test_what_names_no_version_reaches_no_list(user: Client, cloud: Cloud, path: str) -> None:
-    await boot(user, cloud)
+async def test_what_a_site_might_take_for_something_else_reaches_none(
+    user: Client, cloud: Cloud, method: str, path: str, status: int
+) -> None:
     async with connected(user.base_url.port or 0) as raw:
-        head = f"GET /compute/{path} HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {user.token}\r\n\r\n"
-        answer = await raw.ask(head.encode())
-        assert (answer.status in {200, 300, 404}, b'"servers"' in answer.body) == (True, False)
+        before = [len(site.listener.seen) for site in cloud.sites]
+        body = json.dumps(server_body(cloud)).encode() if method == "POST" else b""
+        accept = "application/vnd.openstack.images-v2"
+        assert (await ask(raw, user.token, method, path, body, accept))[0] == status
+        assert [len(site.listener.seen) for site in cloud.sites] == before
+
+
+async def test_steps_up_end_at_the_versions(user: Client, cloud: Cloud) -> None:
+    async with connected(user.base_url.port or 0) as raw:
+        plain = await ask(raw, user.token, "GET", "/compute/")
+        assert await ask(raw, user.token, "GET", "/compute/v2.1/servers/../../..") == plain
+    assert not any("servers" in seen.target for site in cloud.sites for seen in site.listener.seen)
+
+
+async def test_a_collection_of_cinders_with_its_format(user: Client) -> None:
+    for at in range(4):
+        body = {"volume": {"name": f"v{at}", "size": 1}}
+        answer = await user.post("/block-storage/v3/volumes.json", json=body)
+        assert answer.status_code == 202, answer.text
+    plain = (await user.get("/block-storage/v3/volumes")).json()
+    assert len(plain["volumes"]) == 4
+    assert (await user.get("/block-storage/v3/volumes.json")).json() == plain
 
 
 async def test_a_flood_is_held_back_whatever_the_slashes(start_atoll: StartAtoll, cloud: Cloud) -> None:

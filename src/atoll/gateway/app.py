@@ -15,7 +15,7 @@ from functools import partial
 
 import structlog
 
-from atoll.core.errors import AtollError, BadRequest, Forbidden, SiteUnavailable, Unauthorized
+from atoll.core.errors import AtollError, BadRequest, Forbidden, NotFound, SiteUnavailable, Unauthorized
 from atoll.gateway import other_project, policy, versions
 from atoll.gateway.alias_routes import AliasRoutes
 from atoll.gateway.aliases import AliasLearnt
@@ -51,10 +51,12 @@ log = structlog.get_logger()
 Handle = Callable[[Call], Awaitable[None]]
 
 IDENTITY = "identity"
-# Letters, digits and `-._~` in percent-encoding.
-_SLASH = re.compile(rb"%2[Ff]")
-_ROUNDABOUT = re.compile(rb"//|%2[Ff]|/(?:\.|%2[Ee]){1,2}(?:/|$)")
-_ENCODED = re.compile(rb"%(2[DEde]|3[0-9]|4[1-9A-Fa-f]|5[0-9AFaf]|6[1-9A-Fa-f]|7[0-9AEae])")
+# What is one character whether it is encoded or not (RFC 3986 6.2.2.2); to the services the slash is too.
+_ENCODED = re.compile(rb"%(2[DEFdef]|3[0-9]|4[1-9A-Fa-f]|5[0-9AFaf]|6[1-9A-Fa-f]|7[0-9AEae])")
+_ROUNDABOUT = re.compile(rb"//|/\.{1,2}(?:/|$)|" + _ENCODED.pattern)
+# What is no character, and those that a service may take a path to end before.
+_NO_PATH = re.compile(rb"%(?:[01][0-9A-Fa-f]|7[Ff]|(?![0-9A-Fa-f]{2}))")
+_READS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 # Kinds of which one site is asked by id, whatever the method.
 AT_ONE_SITE = frozenset({Kind.PLACED, Kind.SHARED, Kind.ANY_SITE})
 
@@ -162,23 +164,40 @@ class App:
             return
         call.service = service
         call.path = request.path[len(segments[1]) + 1 :] or b"/"
-        version = segments[2] if len(segments) > 2 else b""
-        tail, project = segments[3:], None
-        if service.service_type != IDENTITY:
-            if version.decode("latin-1") not in service.versions or not any(tail):
-                await self._discovery.handle(call)
-                return
-            await self._authenticate(call, service)
-            if _ROUNDABOUT.search(call.path):
-                tail = _straight(call, segments)
-            if not any(tail):
-                await self._discovery.handle(call)
-                return
-            project, tail = _project_in(service, tail)
+        if service.service_type == IDENTITY:
+            await self._dispatch(call, service, None, [_decoded(one) for one in segments[3:]])
+            return
+        if _NO_PATH.search(call.path):
+            raise BadRequest("A path holds no control characters, and a % only before two digits.")
+        odd = False
+        if _ROUNDABOUT.search(call.path):
+            odd = policy.odd(call)
+            segments = _straight(call, segments)
+        version, tail = segments[2] if len(segments) > 2 else b"", segments[3:]
+        if version.decode("latin-1") not in service.versions or not any(tail):
+            self._of_versions(call, tail)
+            await self._discovery.handle(call)
+            return
+        await self._authenticate(call, service, odd=odd)
+        project, tail = _project_in(service, tail)
         await self._dispatch(call, service, project, tail)
 
-    async def _authenticate(self, call: Call, service: Service) -> None:
-        """Find out who asks, before anything else is done. Raises Unauthorized, Forbidden."""
+    @staticmethod
+    def _of_versions(call: Call, tail: list[bytes]) -> None:
+        """Refuse what a site could take for more than a question for its versions. Raises NotFound.
+
+        Glance takes an `Accept` for a version, and v2.7 for v2.
+        """
+        request = call.request
+        accepts = request.index.get(b"accept", b"")
+        if any(tail) or request.method not in _READS or request.has_body or b"images-v" in accepts:
+            raise NotFound("There is nothing at that path: no such version of the service.")
+
+    async def _authenticate(self, call: Call, service: Service, *, odd: bool = False) -> None:
+        """Find out who asks, before anything else is done; `odd` says how the path was written.
+
+        Raises Unauthorized, Forbidden.
+        """
         request = call.request
         caller = self._tokens.known(request.index.get(b"x-auth-token", b""), request.started)
         if caller is None:
@@ -191,12 +210,12 @@ class App:
             raise Forbidden("A system-scoped token is for Atoll's own API only.")
         permitted = call.permits(service, request.method.decode("latin-1"), call.path.decode("latin-1"))
         # A rule for a path is none for another one that a site may take it for.
-        if not permitted or (caller.rules is not None and policy.odd(call)):
+        if not permitted or (caller.rules is not None and (odd or policy.odd(call))):
             raise Unauthorized("The access rules of this application credential do not allow that.")
 
     async def _dispatch(self, call: Call, service: Service, project: str | None, tail: list[bytes]) -> None:
         """Match the path below version and project, and hand the call to the kind of its route."""
-        call.match = service.match(call.request.method, [_plain(one) for one in tail])
+        call.match = service.match(call.request.method, tail)
         route = call.match.route
         sites = self._parts.reach.sites(call) or self._parts.reach.administered(call)
         self._somewhere(call, sites)
@@ -314,30 +333,29 @@ def given_id(index: Mapping[bytes, bytes]) -> str | None:
     return None
 
 
-def _plain(segment: bytes) -> bytes:
-    """A segment with what need not have been encoded in it decoded: they are one path (RFC 3986 6.2.2.2)."""
-    if b"%" not in segment:
-        return segment
-    return _ENCODED.sub(lambda found: bytes.fromhex(found.group(1).decode()), segment)
+def _decoded(path: bytes) -> bytes:
+    """A path, or a segment, with what means the same decoded."""
+    return _ENCODED.sub(lambda found: bytes.fromhex(found.group(1).decode()), path) if b"%" in path else path
 
 
 def _straight(call: Call, segments: list[bytes]) -> list[bytes]:
-    """What follows the version of a path, as the services take it: then nothing here is got round.
+    """The segments of a path as the services take it: then nothing here is got round by writing it so.
 
-    To them several slashes are one and an encoded one is one too; some go the steps of RFC 3986 5.2.4.
+    Several slashes are one to them, an encoded one too; some go the steps of RFC 3986 5.2.4.
     """
-    parts = _SLASH.sub(b"/", b"/".join(_plain(one) for one in segments[3:])).split(b"/")
-    tail: list[bytes] = []
+    parts = _decoded(b"/".join(segments[2:])).split(b"/")
+    below: list[bytes] = []
     for one in parts:
         if one == b"..":
-            del tail[-1:]
+            del below[-1:]
         elif one not in {b"", b"."}:
-            tail.append(one)
+            below.append(one)
     if parts[-1] in {b"", b".", b".."}:
-        tail.append(b"")
-    call.request.path = b"/".join([*segments[:3], *tail])
-    call.path = call.request.path[len(segments[1]) + 1 :]
-    return tail
+        below.append(b"")
+    segments = [*segments[:2], *below]
+    call.request.path = b"/".join(segments)
+    call.path = call.request.path[len(segments[1]) + 1 :] or b"/"
+    return segments
 
 
 def _project_in(service: Service, tail: list[bytes]) -> tuple[str | None, list[bytes]]:

@@ -164,7 +164,7 @@ class Equivalents:
         """Whether a site's own thing under an id is not what a caller means by it."""
         if resource == "keypair":
             group = self.group(call, resource, ident)
-            return group is not None and site in group.foreign
+            return group is not None and any(one.site == site for one in group.foreign)
         if self.seen(call).is_hidden(resource, site, ident):
             return True
         here, meant = (
@@ -403,7 +403,7 @@ class Equivalents:
             kept = {one.key: one for one in self.table.records if one.key not in drops}
             self.table = Table({**kept, **{one.key: one for one in puts}}.values())
         for one in puts:
-            hidden = {site: other.id for site, other in one.foreign.items()}
+            hidden = [f"{other.id}@{other.site}" for other in one.foreign]
             log.info("same_found", resource=resource, id=one.id, ids=dict(one.ids), hidden=hidden)
 
     async def made(self, resource: str, texts: Mapping[str, bytes]) -> None:

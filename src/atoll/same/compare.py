@@ -140,20 +140,22 @@ class Seen:
     first: Callable[[str], str | None] = lambda _: None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Work:
     """A record in the making."""
 
     record: SameRecord
     ids: dict[str, str]
-    foreign: dict[str, Foreign]
+    foreign: dict[tuple[str, str], str]
+    """Who sees what is something else, by (site, id)."""
     owner: str = ""
     new: bool = False
     old_key: str = ""  # of a record whose id is another now
 
     def made(self) -> SameRecord:
         """The record as it is to be."""
-        return replace_in(self.record, ids=self.ids, foreign=self.foreign, owner=self.owner)
+        foreign = tuple(Foreign(site, ident, scope) for (site, ident), scope in self.foreign.items())
+        return replace_in(self.record, ids=self.ids, foreign=foreign, owner=self.owner)
 
 
 def compared(known: Iterable[SameRecord], seen: Seen) -> tuple[list[SameRecord], list[str]]:
@@ -171,18 +173,12 @@ def compared(known: Iterable[SameRecord], seen: Seen) -> tuple[list[SameRecord],
     if seen.resource in BY_NAME:
         return _named([one for one in records if one.origin == "found"], there, seen)
     works = {one.identity: _kept(one, there, seen) for one in records if one.origin == "found"}
-    renamed = {
-        member: work.record.id
-        for work in works.values()
-        if not work.ids and not work.foreign
-        for member in work.record.ids.items()
-    }
-    held = _Held(works.values(), seen.resource)
+    former = _former(works, there)
+    held = _Held([one for one in works.values() if one not in former.values()], seen.resource)
     for identity, group in _by_identity(things, seen).items():
         work = works.get(identity)
         if work is None:
-            former = [renamed[one.site, one.id] for one in group if (one.site, one.id) in renamed]
-            work = _new(identity, group, held, seen, former)
+            work = _new(identity, group, held, seen, former.get(identity))
             if work is None:
                 continue
             works[identity] = work
@@ -192,9 +188,21 @@ def compared(known: Iterable[SameRecord], seen: Seen) -> tuple[list[SameRecord],
         held.add(work)
     used = {(site, ident) for work in works.values() for site, ident in work.ids.items()}
     for work in works.values():
-        work.foreign = {site: one for site, one in work.foreign.items() if (site, one.id) not in used}
+        work.foreign = {at: scope for at, scope in work.foreign.items() if at not in used}
     _plain(works.values())
     return _changes(works.values(), seen.resource, before)
+
+
+def _former(
+    works: Mapping[tuple[str, str, str], _Work], there: Mapping[tuple[str, str], Thing]
+) -> dict[tuple[str, str, str], _Work]:
+    """What has another name or other specs now, everywhere, by what it is now."""
+    former: dict[tuple[str, str, str], _Work] = {}
+    for work in works.values():
+        now = [there[member].identity for member in work.record.ids.items() if member in there]
+        if not work.ids and now and now[0] not in works:
+            former.setdefault(now[0], work)
+    return former
 
 
 def _filled(records: Sequence[SameRecord], seen: Seen) -> tuple[list[SameRecord], Seen]:
@@ -302,16 +310,15 @@ def _kept(record: SameRecord, there: Mapping[tuple[str, str], Thing], seen: Seen
             return (site, scope) not in seen.whole
         return (thing.identity == record.identity) is same
 
-    def as_seen(site: str, other: Foreign) -> Foreign:
-        thing = there.get((site, other.id))
-        return other if thing is None else Foreign(other.id, thing.scope)
-
     ids = {site: one for site, one in record.ids.items() if stays(site, one, record.scope, same=True)}
     foreign = {
-        site: as_seen(site, other)
-        for site, other in record.foreign.items()
-        if stays(site, other.id, other.scope, same=False)
+        (one.site, one.id): there[one.site, one.id].scope if (one.site, one.id) in there else one.scope
+        for one in record.foreign
+        if stays(one.site, one.id, one.scope, same=False)
     }
+    if not ids and not any(member in there for member in record.ids.items()):
+        # It is gone. What everybody sees under its id does not take its place; what is somebody's own may.
+        foreign = {at: scope for at, scope in foreign.items() if scope in PUBLIC}
     return _Work(record, ids, foreign, record.owner)
 
 
@@ -361,28 +368,31 @@ class _Held:
 
 
 def _new(
-    identity: tuple[str, str, str], group: Sequence[Thing], held: _Held, seen: Seen, former: Sequence[str]
+    identity: tuple[str, str, str], group: Sequence[Thing], held: _Held, seen: Seen, former: _Work | None
 ) -> _Work | None:
     """A record of things that are in none yet; None where all that they have are ids of other things.
 
-    What has another name or other specs everywhere keeps its `former` id.
+    What was another by name or specs, the `former`, keeps its id and what is hidden for it.
     """
     scope, name, content = identity
-    idents = (*former, *(one.id for one in group))
+    idents = [*([former.record.id] if former is not None else ()), *(one.id for one in group)]
     ident = next((one for one in idents if held.of(one, scope) is None), None)
     if ident is None:
         if seen.resource != "flavor":
             for one in group:
                 holder = held.of(one.id, scope)
                 if holder is not None:
-                    holder.foreign[one.site] = Foreign(one.id, one.scope)
+                    holder.foreign[one.site, one.id] = one.scope
             return None
         ident = f"{group[0].id}@{group[0].site}"
     record = SameRecord(
         resource=seen.resource, id=ident, ids={}, name=name, scope=scope, content=content,
         shown=group[0].shown, at=seen.now,
     )  # fmt: skip
-    return _Work(record, {}, {}, new=True)
+    made = _Work(record, {}, {}, new=True)
+    if former is not None:
+        made.foreign, former.foreign = former.foreign, made.foreign
+    return made
 
 
 def _changes(
@@ -441,15 +451,15 @@ def near_misses(records: Sequence[SameRecord]) -> list[dict[str, Any]]:
     for one in records:
         if one.origin == "found" and one.ids:
             named.setdefault((one.resource, one.scope, one.name), []).append(one)
-        for site, other in one.foreign.items():
+        for other in one.foreign:
             holder = ", ".join(one.ids) or "no site now"
             found.append(
                 {
                     "resource": one.resource,
                     "name": one.name,
-                    "ids": {**one.ids, site: other.id},
-                    "reason": f"{_words(one.resource)} {other.id} at {site} is another one than that of "
-                    f"{holder}, which was there first: it is not shown and not used",
+                    "ids": {**one.ids, other.site: other.id},
+                    "reason": f"{_words(one.resource)} {other.id} at {other.site} is another one than that "
+                    f"of {holder}, which was there first: it is not shown and not used",
                 }
             )
     found += _renamed(records)

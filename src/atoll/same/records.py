@@ -13,8 +13,9 @@ PUBLIC: Final = frozenset({"", "public", "community"})
 
 
 class Foreign(msgspec.Struct, frozen=True):
-    """Something else that a site has under an id of a thing: the id there, and who sees what it is there."""
+    """Something else that a site has under an id of a thing: where, the id, who sees what it is there."""
 
+    site: str
     id: str
     scope: str
 
@@ -25,7 +26,7 @@ class SameRecord(Document, frozen=True, kw_only=True):
     `scope` says who sees it as one: "" for all, `public` and `community` for images, `project:ID`, `user:ID`.
     `content` tells equal things (found ones only) and `shown` is what of it is compared, for people.
     `owner` is the project whose it is at sites that share the clients' Keystone, for what everybody sees.
-    `foreign` is what is something else under one of its ids, by site: that is hidden. `by` is the user that
+    `foreign` is what is something else under one of its ids: that is hidden. `by` is the user that
     declared it, or that put one that was found `apart`: then its parts are things of their own. `at` is in
     seconds since 1970.
     """
@@ -39,7 +40,7 @@ class SameRecord(Document, frozen=True, kw_only=True):
     scope: str = ""
     content: str = ""
     shown: Mapping[str, Any] = {}
-    foreign: Mapping[str, Foreign] = {}
+    foreign: tuple[Foreign, ...] = ()
     owner: str = ""
     origin: Literal["found", "declared", "configured"] = "found"
     by: str = ""

@@ -52,9 +52,8 @@ class Table:
                 self._members.setdefault((one.resource, ident), []).append(one)
             if one.resource == "image" and list(one.ids.values()).count(one.id) > 1:
                 self.copies.setdefault(one.id, []).append(one)
-            for site, other in one.foreign.items():
-                if one.resource != "keypair":
-                    self._foreign.add((one.resource, site, other.id))
+            if one.resource != "keypair":
+                self._foreign.update((one.resource, other.site, other.id) for other in one.foreign)
 
     def __bool__(self) -> bool:
         return bool(self.records)

@@ -217,6 +217,7 @@ BLOCK_STORAGE = Service(
     service_type="block-storage",
     aliases=("volumev3", "volume", "block-store"),
     versions=("v3",),
+    suffix=b".json",
     resources=RESOURCES,
     rows=ROUTES,
     project_in_path="optional",

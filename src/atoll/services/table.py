@@ -268,7 +268,7 @@ class Service:
     microversion_header: str = ""
     zone_keys: tuple[str, ...] = ()
     zones_filled: frozenset[str] = frozenset()  # keys whose empty list names the site's zone, see Names
-    suffix: bytes = b" "  # what a collection's name may end with (Neutron's .json)
+    suffix: bytes = b" "  # what a collection's name may end with (.json)
     other: bool = False  # of those that `gateway.other` serves; its paths may have no version
 
     def __post_init__(self) -> None:

@@ -113,9 +113,9 @@ def test_an_id_never_leads_to_what_is_not_the_same(layout) -> None:
         for record in table.records:
             content = {layout[site][ident] for site, ident in record.ids.items()}
             assert len(content) <= 1
-            for site, other in record.foreign.items():
-                here = table.at(resource, record.id, site, ANYBODY)
-                assert here != other.id or record.ids.get(site) == other.id
+            for other in record.foreign:
+                here = table.at(resource, record.id, other.site, ANYBODY)
+                assert here != other.id or record.ids.get(other.site) == other.id
 
 
 def test_what_has_anothers_id_is_hidden_until_all_of_its_scope_is_seen_without_it() -> None:
@@ -135,6 +135,49 @@ def test_what_has_anothers_id_is_hidden_until_all_of_its_scope_is_seen_without_i
             assert compared([record], seen(*there, whole=elsewhere)) == ([], [])
         puts, drops = compared([record], seen(*([first] if scope == "project:p" else []), whole=scope))
         assert (puts, drops) == ([], [record.key])
+
+
+def looked(known: list[SameRecord], shown: list[Thing], whole: str) -> list[SameRecord]:
+    """The records after all that is in a scope was seen."""
+    seen = Seen(
+        resource="image", things=shown, whole={(site, whole) for site in SITES}, order=SITES, now=1.0
+    )  # fmt: skip
+    puts, drops = compared(known, seen)
+    kept = {one.key: one for one in known if one.key not in drops}
+    return list((kept | {one.key: one for one in puts}).values())
+
+
+def test_what_is_renamed_keeps_its_id_and_what_is_hidden_for_it() -> None:
+    golden = Thing("paris", "X", "golden", "public", "1", {})
+    other = Thing("oslo", "X", "left over", "project:p", "2", {})
+    known = looked([], [golden, other], "project:p")
+    assert Table(known).is_hidden("image", "oslo", "X")
+    for again in (golden._replace(name="golden-2"), golden._replace(content="3")):
+        for _ in range(2):
+            known = looked(known, [again], "public")
+            table = Table(known)
+            group = table.group("image", "X", ANYBODY)
+            assert group is not None
+            assert (group.ids, table.is_hidden("image", "paris", "X")) == ({"paris": "X"}, False)
+            assert table.is_hidden("image", "oslo", "X")
+
+
+def test_what_is_gone_hides_only_what_everybody_would_take_for_it() -> None:
+    golden = Thing("paris", "X", "golden", "public", "1", {})
+    for scope, stays in (("public", True), ("project:p", False)):
+        other = Thing("oslo", "X", "golden", scope, "2", {})
+        known = looked([], [golden, other], "project:p")
+        for _ in range(2):
+            known = looked(known, [other], "public")
+            assert Table(known).is_hidden("image", "oslo", "X") is stays
+
+
+def test_each_of_several_that_have_its_ids_is_hidden() -> None:
+    one = [Thing("paris", "X", "golden", "public", "1", {}), Thing("oslo", "Y", "golden", "public", "1", {})]
+    for order in (["X", "Y"], ["Y", "X"]):
+        others = [Thing("tokyo", ident, f"other {ident}", "public", ident, {}) for ident in order]
+        table = Table(looked([], [*one, *others], "public"))
+        assert [table.is_hidden("image", "tokyo", ident) for ident in order] == [True, True]
 
 
 @given(layouts)

@@ -122,7 +122,7 @@ class BlockStorage:
             return self._ids(call, Response(302, headers))
         if path == "/v3/":
             return self._finish(call, self.json({"versions": [self._version(call)]}))
-        found = self._routes.find(path[3:])
+        found = self._routes.find(path[3:]) or self._routes.find(path[3:].removesuffix(".json"))
         if found is None or request.method not in found[0]:
             return self._no_route(call)
         handle, names = found[0][request.method]
