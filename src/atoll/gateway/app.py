@@ -175,7 +175,9 @@ class App:
             segments = _straight(call, segments)
         version, tail = segments[2] if len(segments) > 2 else b"", segments[3:]
         if version.decode("latin-1") not in service.versions or not any(tail):
-            self._of_versions(call, tail)
+            if any(tail) or (odd and version.decode("latin-1") not in {"", *service.versions}):
+                raise NotFound("There is nothing at that path: it names no version of the service.")
+            self._of_versions(call)
             await self._discovery.handle(call)
             return
         await self._authenticate(call, service, odd=odd)
@@ -183,15 +185,15 @@ class App:
         await self._dispatch(call, service, project, tail)
 
     @staticmethod
-    def _of_versions(call: Call, tail: list[bytes]) -> None:
+    def _of_versions(call: Call) -> None:
         """Refuse what a site could take for more than a question for its versions. Raises NotFound.
 
-        Glance takes an `Accept` for a version, and v2.7 for v2.
+        Glance takes an `Accept` for a version.
         """
         request = call.request
         accepts = request.index.get(b"accept", b"")
-        if any(tail) or request.method not in _READS or request.has_body or b"images-v" in accepts:
-            raise NotFound("There is nothing at that path: no such version of the service.")
+        if request.method not in _READS or request.has_body or b"images-v" in accepts:
+            raise NotFound("There is nothing at that path but the versions of the service, to be read.")
 
     async def _authenticate(self, call: Call, service: Service, *, odd: bool = False) -> None:
         """Find out who asks, before anything else is done; `odd` says how the path was written.
