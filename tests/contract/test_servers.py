@@ -295,17 +295,25 @@ def is_active(site: SiteUnderTest, image: str) -> bool:
     return bool(site.call("GET", "image", image).json["status"] == "active")
 
 
+def is_idle(site: SiteUnderTest, server_id: str) -> bool:
+    """Whether nothing is being done with a server: an image is active before its server is idle again."""
+    server = call(site, "GET", f"/servers/{server_id}").json["server"]
+    return server["OS-EXT-STS:task_state"] is None
+
+
 def test_an_image_of_a_server_is_told_by_its_location_or_its_id(site: SiteUnderTest) -> None:
-    path = f"/servers/{boot(site)}/action"
+    server_id = boot(site)
     made = []
     for version in ("2.1", "2.45"):
-        answer = call(site, "POST", path, {"createImage": {"name": f"of-{version}"}}, version)
+        body = {"createImage": {"name": f"of-{version}"}}
+        answer = call(site, "POST", f"/servers/{server_id}/action", body, version)
         assert answer.status == 202
         location = answer.header("location")
         assert (location is None) == (version == "2.45")
         made.append(answer.json["image_id"] if location is None else location.rpartition("/images/")[2])
         image = f"/v2/images/{made[-1]}"
         site.wait(partial(is_active, site, image))
+        site.wait(partial(is_idle, site, server_id))
         assert site.call("DELETE", "image", image).status == 204
     assert made[0] != made[1]
 
