@@ -32,9 +32,9 @@ lint:  ## ruff, mypy --strict, import contracts, file sizes, release notes
 	@$(PY) tools/sizes
 	@reno -q lint
 
-e2e:  ## the stock clients through Atoll, and outages, on two real OpenStack sites
+e2e:  ## the stock clients through Atoll, and outages, on two real OpenStack sites and an older one
 	@tools/setup dev
-	@$(PY) -m atoll.cli sandbox e2e
+	@$(PY) -m atoll.cli sandbox e2e --older --federated
 
 horizon:  ## Horizon before two real OpenStack sites, in a headless Chromium (root for Debian's chromium)
 	@tools/setup dev
