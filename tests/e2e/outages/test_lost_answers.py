@@ -75,6 +75,8 @@ async def test_what_was_made_is_found_though_the_answer_was_lost(
 
 async def says_where_it_was_lost(request_id: str, log: Path) -> None:
     """`atoll explain` of it: which site, after how long, and how what it made was found."""
+    # It was looked for when the request had been answered, and logs are written a few times a second.
+    await until(lambda: '"why":"check"' in log.read_text())
     one, shown = await explained(request_id, log)
     assert one["status"] == 504
     (post,) = [call for call in one["calls"] if call["method"] == "POST"]
