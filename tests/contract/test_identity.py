@@ -1,5 +1,7 @@
 """Identity v3: discovery, tokens, catalogue, and registering a region."""
 
+import secrets
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -148,6 +150,28 @@ def test_application_credentials(site: SiteUnderTest) -> None:
     assert call(site, "POST", "/v3/auth/tokens", {"auth": {"identity": identity}}, user=None).status == 401
     shown = call(site, "GET", f"{path}/{record['id']}")
     assert "secret" not in shown.json["application_credential"]
+
+
+def test_no_two_trusts_end_in_the_same_second(site: SiteUnderTest) -> None:
+    """Of the same two users in a project; one that is deleted counts too."""
+    path, minutes = "/v3/OS-TRUST/trusts", secrets.randbelow(40 * 365 * 24 * 60)
+    end = datetime(2040, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
+
+    def make(second: int) -> Answer:
+        trust = {
+            "trustor_user_id": site.demo.user_id, "trustee_user_id": site.admin.user_id,
+            "project_id": site.demo.project_id, "impersonation": True, "roles": [{"name": "member"}],
+            "expires_at": f"{end:%Y-%m-%dT%H:%M}:{second:02}.000000Z",
+        }  # fmt: skip
+        return site.call("POST", "identity", path, {"trust": trust})
+
+    made = [make(second) for second in (1, 2)]
+    assert [one.status for one in made] == [201, 201], made[0].text
+    deleted = [site.call("DELETE", "identity", f"{path}/{one.json['trust']['id']}").status for one in made]
+    assert deleted == [204, 204]
+    refused = make(1)
+    assert refused.status == 409
+    assert refused.json["error"]["message"].startswith("Conflict occurred attempting to store trust")
 
 
 def test_method_not_allowed(site: SiteUnderTest) -> None:

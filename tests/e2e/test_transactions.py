@@ -106,6 +106,20 @@ def test_a_small_cloud_over_two_sites(cloud: Any, name: str, two: tuple[Site, Si
     clear(cloud, name, {short: one["id"] for short, one in given.items() if one})
 
 
+def test_several_that_a_user_asks_for_at_once(cloud: Any, name: str) -> None:
+    """Each has a trust of its own, though Keystone makes no two that end in the same second."""
+    runs = Transactions(cloud)
+    groups = [
+        {"name": "group", "create": "security_group", "body": {"name": f"{name}-{number}"}}
+        for number in range(8)
+    ]
+    accepted = [runs.transact(create=[group]) for group in groups]
+    done = [runs.ended(run) for run in accepted]
+    assert {one["state"] for one in done} == {"done"}
+    gone = [{"delete": "security_group", "id": run["steps"][0]["result"]["id"]} for run in done]
+    assert runs.ended(runs.transact(delete=gone))["state"] == "done"
+
+
 def test_where_the_last_step_is_refused_both_sites_are_as_they_were(
     cloud: Any, name: str, two: tuple[Site, Site]
 ) -> None:

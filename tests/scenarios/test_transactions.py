@@ -1,5 +1,7 @@
 """Transactions: creates and deletes over services and sites, all of them or none."""
 
+import asyncio
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from tests.scenarios.conftest import SERVERS, Client, client_of, server_body
 from tests.scenarios.probes import RUNS, act, comes_to, refused
 from tests.scenarios.terraform import KEY
 
-from atoll.gateway import transaction
+from atoll.gateway import delegation, transaction
 from atoll.sandbox.simulated import Cloud, Fault
 from atoll.sites import health
 
@@ -81,6 +83,29 @@ async def everything(user: Client) -> dict[str, list[str]]:
 def trusts(cloud: Cloud) -> int:
     """How many trusts there are."""
     return len(cloud.keystone.trusts.records)
+
+
+async def test_many_that_one_user_asks_for_in_the_same_second(user: Client, cloud: Cloud) -> None:
+    """Keystone refuses a trust that ends in the second in which another of the same two does."""
+    created = [[volume(f"v{number}", "site2")] for number in range(20)]
+    runs = await asyncio.gather(*(accepted(user, create=one) for one in created))
+    for run in runs:
+        done = await comes_to(user, run["id"], "done", "undone", "dirty", "parked")
+        assert done["state"] == "done", done
+    assert trusts(cloud) == 0
+
+
+async def test_trusts_that_were_to_end_in_the_same_second(
+    user: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another second is taken; where there is none, that is no refusal of the user's token."""
+    seconds = itertools.chain([5, 5, 6, 5, 6, 7], itertools.repeat(5))
+    monkeypatch.setattr(delegation, "an_end", lambda: f"2099-01-01T00:00:0{next(seconds)}.000000Z")
+    for number in range(3):
+        await accepted(user, create=[volume(f"v{number}", "site2")])
+    answer = await user.post(TRANSACTIONS, json={"create": [volume("v4", "site2")]})
+    assert answer.status_code == 503
+    assert "409" in answer.text
 
 
 async def test_things_of_several_services_and_sites_are_created_together(user: Client, cloud: Cloud) -> None:

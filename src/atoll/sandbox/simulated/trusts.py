@@ -13,11 +13,16 @@ SCOPE = "OS-TRUST:trust"
 
 
 class Trusts:
-    """All trusts, by id. A token that came by a trust, or by an application credential, makes none."""
+    """All trusts, by id. A token that came by a trust, or by an application credential, makes none.
+
+    Of the same two, in a project, none ends in the second in which another does, or would have if it were not
+    deleted: Keystone keeps a row of it, with times in whole seconds on MySQL.
+    """
 
     def __init__(self, store: IdentityStore) -> None:
         self._store = store
         self.records: dict[str, Json] = {}
+        self._rows: set[tuple[object, ...]] = set()
 
     def add_routes(self, routes: Routes) -> None:
         """Register the routes."""
@@ -50,6 +55,12 @@ class Trusts:
             raise Fault(404, f"Could not find user: {given.get('trustee_user_id')}.")
         roles = [{"id": self._store.id_of("role", name), "name": name} for name in names]
         trust = {**given, "id": uuid.uuid4().hex, "roles": roles, "deleted_at": None}
+        second = str(given.get("expires_at"))[:19]
+        row = (who.user_id, given["trustee_user_id"], who.project_id, given.get("impersonation"), second)
+        if given.get("expires_at") is not None and row in self._rows:
+            what = f"Duplicate entry found with ID {trust['id']}."
+            raise Fault(409, f"Conflict occurred attempting to store trust - {what}")
+        self._rows.add(row)
         self.records[trust["id"]] = trust
         return _json(trust, 201)
 
